@@ -1,0 +1,129 @@
+import { defineConfig } from "eslint/config";
+import { builtinRules } from "eslint/use-at-your-own-risk";
+import tseslint from "typescript-eslint";
+
+/** What ESLint itself recommends; the package @eslint/js says the same. */
+const recommended = [...builtinRules]
+  .filter(([, rule]) => rule.meta.docs?.recommended)
+  .map(([name]) => [name, "error"]);
+
+const HARDHAT = /^(hardhat|@nomicfoundation\/[^/]+)(\/|$)/;
+const PURE = /^(@noble\/.*|multiformats(\/.*)?|@ipld\/dag-cbor)$/;
+const SOURCES = [
+  "artifacts",
+  "bench",
+  "contracts",
+  "ignition",
+  "indexer",
+  "io",
+  "protocol",
+  "scripts",
+  "tasks",
+  "types",
+];
+/**
+ * Who may import what: `protocol ← io ← tasks, indexer`, and nothing outside test/ imports test/.
+ *
+ * `folders` are the only folders of this repository it may import from, `packages` the only packages (Node's own
+ * modules among them), `not` the packages it may not import.
+ */
+const LAYERS = {
+  protocol: { folders: ["protocol"], packages: PURE, why: "protocol/ is pure and runs in a browser" },
+  io: {
+    folders: ["protocol", "io"],
+    not: HARDHAT,
+    why: "io/ serves tasks and indexer alike, and the indexer runs without Hardhat",
+  },
+  tasks: {
+    folders: SOURCES.filter((folder) => folder !== "indexer"),
+    why: "tasks/ and indexer/ never import each other",
+  },
+  indexer: { folders: ["protocol", "io", "indexer"], not: HARDHAT, why: "the indexer runs without Hardhat and tasks/" },
+  bench: { folders: SOURCES, why: "nothing outside test/ imports test/" },
+  ignition: { folders: SOURCES, why: "nothing outside test/ imports test/" },
+  scripts: { folders: SOURCES, why: "nothing outside test/ imports test/" },
+};
+/** Single files that may import what their folder may not. */
+const EXCEPTIONS = { "protocol/crypto/native.ts": /^node:crypto$/ };
+
+/** no-restricted-imports knows neither `import()` nor where a relative path leads, and both matter here. */
+const layers = {
+  meta: { type: "problem", schema: [], messages: { forbidden: "{{file}} may not import {{specifier}}: {{why}}." } },
+  create(context) {
+    const root = `${import.meta.dirname.replaceAll("\\", "/")}/`;
+    const url = new URL(`file://${context.filename.replaceAll("\\", "/")}`);
+    const file = context.filename.replaceAll("\\", "/").replace(root, "");
+    const layer = LAYERS[file.split("/")[0]];
+    if (layer === undefined) return {};
+    const isAllowed = (specifier, isType) => {
+      if (isType && specifier.startsWith("node:")) return true; // erased, and every platform's types are there
+      if (EXCEPTIONS[file]?.test(specifier)) return true;
+      if (/^\.{0,2}\//.test(specifier)) {
+        const path = new URL(specifier, url).pathname.replace(root, "");
+        return path.includes("/") ? layer.folders.includes(path.split("/")[0]) : file.split("/")[0] !== "protocol";
+      }
+      return (layer.packages?.test(specifier) ?? true) && !(layer.not?.test(specifier) ?? false);
+    };
+    const check = ({ type, source, importKind }) => {
+      const specifier = source?.value;
+      const isType = type === "TSImportType" || importKind === "type";
+      if (typeof specifier !== "string" || isAllowed(specifier, isType)) return;
+      context.report({ node: source, messageId: "forbidden", data: { file, specifier, why: layer.why } });
+    };
+    return {
+      ImportDeclaration: check,
+      ExportNamedDeclaration: check,
+      ExportAllDeclaration: check,
+      ImportExpression: check,
+      TSImportType: check,
+    };
+  },
+};
+
+export default defineConfig(
+  { ignores: ["node_modules/", "artifacts/", "cache/", "types/", "coverage/", ".dmtp/", "ignition/deployments/"] },
+  { linterOptions: { reportUnusedDisableDirectives: "error" } },
+  { rules: Object.fromEntries(recommended) },
+  {
+    files: ["**/*.ts"],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { dmtp: { rules: { layers } } },
+    rules: {
+      "dmtp/layers": "error",
+      eqeqeq: "error",
+      "@typescript-eslint/consistent-type-imports": [
+        "error",
+        { fixStyle: "inline-type-imports", disallowTypeAnnotations: false },
+      ],
+      "@typescript-eslint/no-floating-promises": ["error", { checkThenables: true }],
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }], // bigint is a number to it
+      "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
+      // `_` is what a signature has to take and a body does not need.
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+      // `() => close()` where the value does not matter is no mistake.
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+    },
+  },
+  {
+    files: ["test/**/*.ts"],
+    rules: {
+      "@typescript-eslint/no-unused-expressions": "off", // chai: expect(x).to.be.true
+      "@typescript-eslint/no-non-null-assertion": "off", // a test that is wrong about it fails, as it should
+      "@typescript-eslint/no-unsafe-assignment": "off", // JSON answers are asserted on, member by member
+      "@typescript-eslint/no-unsafe-member-access": "off",
+      "@typescript-eslint/no-unnecessary-type-parameters": "off", // readVectors<Shape>(name)
+    },
+  },
+  {
+    files: ["**/*.{js,mjs}"],
+    languageOptions: {
+      globals: Object.fromEntries(
+        ["console", "process", "URL", "setTimeout", "clearTimeout", "setInterval", "clearInterval"].map((name) => [
+          name,
+          false,
+        ]),
+      ),
+    },
+  },
+);

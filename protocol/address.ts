@@ -1,0 +1,43 @@
+import { getAddress } from "ethers/address";
+
+import { fromHex, toHex } from "./bytes.ts";
+import { DmtpError } from "./error.ts";
+
+declare const brand: unique symbol;
+
+/** A wallet or contract: `0x` and 40 lower-case hexadecimal digits. Shown to people with {@link checksummed}. */
+export type Address = `0x${string}` & { readonly [brand]: "Address" };
+
+/**
+ * Parses an address as a person writes it: EIP-55 checksummed, or all digits in one case.
+ * @throws ADDRESS_INVALID
+ */
+export function parseAddress(text: unknown): Address {
+  if (typeof text !== "string" || !/^0x[0-9a-fA-F]{40}$/.test(text)) {
+    throw new DmtpError("ADDRESS_INVALID", "not a wallet address");
+  }
+  const digits = text.slice(2);
+  const lower = `0x${digits.toLowerCase()}`;
+  if (digits !== digits.toLowerCase() && digits !== digits.toUpperCase() && getAddress(lower) !== text) {
+    throw new DmtpError("ADDRESS_INVALID", "the address has a wrong checksum: a digit is mistyped");
+  }
+  return lower as Address;
+}
+
+/** The EIP-55 form, for people and for JSON-RPC. */
+export function checksummed(address: Address): string {
+  return getAddress(address);
+}
+
+/** 20 bytes to an address. */
+export function addressOfBytes(bytes: Uint8Array): Address {
+  if (bytes.length !== 20) throw new RangeError("an address has 20 bytes");
+  return toHex(bytes) as Address;
+}
+
+/** The 20 bytes of an address. */
+export function bytesOfAddress(address: Address): Uint8Array {
+  return fromHex(address, 20);
+}
+
+export const ZERO_ADDRESS = `0x${"0".repeat(40)}` as Address;

@@ -1,0 +1,120 @@
+/**
+ * What a wallet signs, all of it EIP-712 (SPEC 3): the binding of a key version, its revocation, and the unlock signature
+ * that never leaves the user's machine. The domain is KeyRegistry's own, so the contract checks the first two as well.
+ */
+import { TypedDataEncoder } from "ethers/hash";
+import { recoverAddress } from "ethers/transaction";
+
+import { parseAddress, type Address } from "./address.ts";
+import { compare, fromHex, toHex } from "./bytes.ts";
+import type { PublicKeys } from "./identity.ts";
+import type { Deployment } from "./room.ts";
+
+export interface TypedDataDomain {
+  readonly name: string;
+  readonly version: string;
+  readonly chainId: number;
+  readonly verifyingContract: string;
+}
+export type TypedDataTypes = Record<string, { name: string; type: string }[]>;
+
+/** One EIP-712 request, in the shape that ethers' `signTypedData` and `eth_signTypedData_v4` take. */
+export interface TypedData {
+  readonly domain: TypedDataDomain;
+  readonly types: TypedDataTypes;
+  readonly message: Readonly<Record<string, string | number>>;
+}
+
+/** A wallet that can sign EIP-712 requests; ethers' signers and EIP-1193 providers are adapted to it in io/. */
+export interface Wallet {
+  readonly address: Address;
+  signTypedData(request: TypedData): Promise<string>;
+}
+
+/** What a binding signature covers. `deadline` is in Unix seconds and is enforced by the registry alone. */
+export interface KeyBinding extends PublicKeys {
+  readonly wallet: Address;
+  /** 1 for a wallet's first key. */
+  readonly version: number;
+  /** SHA-256 digest of the key document, 32 bytes. */
+  readonly document: Uint8Array;
+  readonly deadline: number;
+}
+
+/** Half the order of secp256k1: the highest s of EIP-2 and of OpenZeppelin's ECDSA. */
+const MAX_S = fromHex("0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0");
+
+const UNLOCK_PURPOSE = "Open my DMTP messages. Only sign this in an application that you trust with them.";
+
+/** SPEC 3.3 */
+export function bindingRequest(deployment: Deployment, binding: KeyBinding): TypedData {
+  return request(deployment, "KeyBinding", [
+    ["address", "wallet", binding.wallet],
+    ["uint256", "version", binding.version],
+    ["bytes32", "encryptionKey", toHex(binding.encryptionKey)],
+    ["bytes32", "signingKey", toHex(binding.signingKey)],
+    ["bytes32", "document", toHex(binding.document)],
+    ["uint256", "deadline", binding.deadline],
+  ]);
+}
+
+/** SPEC 3.4: `version` is the version that the tombstone gets. */
+export function revocationRequest(deployment: Deployment, wallet: Address, version: number, deadline: number): TypedData {
+  return request(deployment, "KeyRevocation", [
+    ["address", "wallet", wallet],
+    ["uint256", "version", version],
+    ["uint256", "deadline", deadline],
+  ]);
+}
+
+/** SPEC 3.2: a signature over it opens the sealed key, so it is never sent or stored anywhere. */
+export function unlockRequest(deployment: Deployment, wallet: Address, salt: Uint8Array): TypedData {
+  return request(deployment, "KeyUnlock", [
+    ["address", "wallet", wallet],
+    ["string", "purpose", UNLOCK_PURPOSE],
+    ["bytes32", "salt", toHex(salt)],
+  ]);
+}
+
+/** The EIP-712 digest that the wallet signs: 32 bytes. */
+export function digestOf({ domain, types, message }: TypedData): Uint8Array {
+  return fromHex(TypedDataEncoder.hash(domain, types, message));
+}
+
+/**
+ * The externally owned account whose ECDSA signature this is, or null when it is not one: 65 bytes, low s (EIP-2),
+ * v 27 or 28. Contract wallets' signatures are checked on chain (ERC-1271), never here.
+ */
+export function recoverSigner(typedData: TypedData, signature: Uint8Array): Address | null {
+  const v = signature[64];
+  if (signature.length !== 65 || (v !== 27 && v !== 28)) return null;
+  // ethers recovers from a high s as well.
+  if (compare(signature.subarray(32, 64), MAX_S) > 0) return null;
+  try {
+    return parseAddress(recoverAddress(toHex(digestOf(typedData)), toHex(signature)));
+  } catch {
+    return null;
+  }
+}
+
+/** SPEC 3.3: whether the wallet itself signed the binding. */
+export function isBindingSigned(deployment: Deployment, binding: KeyBinding, signature: Uint8Array): boolean {
+  return recoverSigner(bindingRequest(deployment, binding), signature) === binding.wallet;
+}
+
+function request(
+  deployment: Deployment,
+  type: string,
+  members: readonly (readonly [type: string, name: string, value: string | number])[],
+): TypedData {
+  return {
+    domain: {
+      name: "DMTP KeyRegistry",
+      version: "1",
+      chainId: deployment.chainId,
+      verifyingContract: deployment.keyRegistry,
+    },
+    types: { [type]: members.map(([memberType, name]) => ({ name, type: memberType })) },
+    message: Object.fromEntries(members.map(([, name, value]) => [name, value])),
+  };
+}

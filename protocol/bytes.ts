@@ -1,0 +1,68 @@
+import { DmtpError } from "./error.ts";
+
+/** `0x` and an even number of lower-case hexadecimal digits. */
+export type Hex = `0x${string}`;
+
+const encoder = new TextEncoder();
+const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** UTF-8 bytes of a text. A lone surrogate would become U+FFFD, so texts from outside are checked before (content.ts). */
+export function utf8(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** The parts one after the other, in a new array. */
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const result = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    result.set(part, offset);
+    offset += part.length;
+  }
+  return result;
+}
+
+/** Whether both hold the same bytes. Not constant-time: only for public values. */
+export function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && compare(a, b) === 0;
+}
+
+/** Bytewise order: negative, zero or positive. */
+export function compare(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+/** A safe non-negative integer as 8 big-endian bytes. */
+export function uint64(value: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, Math.floor(value / 2 ** 32));
+  view.setUint32(4, value % 2 ** 32);
+  return bytes;
+}
+
+/** `0x…`, lower-case. */
+export function toHex(bytes: Uint8Array): Hex {
+  let digits = "";
+  for (const byte of bytes) digits += HEX_BYTES[byte] ?? "";
+  return `0x${digits}`;
+}
+
+/**
+ * The bytes of a `0x…` text with digits of either case.
+ * @throws HEX_INVALID for anything else, or for another length than asked.
+ */
+export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
+  if (!/^0x(?:[0-9a-fA-F]{2})*$/.test(hex)) throw new DmtpError("HEX_INVALID", "not 0x-prefixed hexadecimal bytes");
+  const bytes = new Uint8Array(hex.length / 2 - 1);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(hex.slice(2 * i + 2, 2 * i + 4), 16);
+  if (sizeBytes !== undefined && bytes.length !== sizeBytes) {
+    throw new DmtpError("HEX_INVALID", `expected ${sizeBytes} bytes, got ${bytes.length}`);
+  }
+  return bytes;
+}

@@ -1,0 +1,125 @@
+/** The verdict on one anchored message (SPEC 8.4). */
+import { digestOfCid, type Cid } from "./cid.ts";
+import type { SignatureClaim } from "./crypto/primitives.ts";
+import { decodeEnvelope, headerHashOf, signedBytesOf, type EnvelopeHeader } from "./envelope.ts";
+import type { Position } from "./event.ts";
+import type { KeyDirectory } from "./keys.ts";
+import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
+import { MISSING, rejected, rejectedBy, type Verdict } from "./verdict.ts";
+
+/** One place in a room's history: a CID that a verified anchor lists there. */
+export interface Entry {
+  readonly room: RoomId;
+  readonly cid: Cid;
+  readonly anchorIndex: number;
+  /** Its place among all entries of its anchor, from 0. */
+  readonly ordinal: number;
+  verdict: Verdict;
+  /** What its envelope says; null while missing and when it is no envelope. */
+  message: MessageSummary | null;
+}
+
+/** An envelope without its ciphertext: what a history shows without opening anything. */
+export interface MessageSummary extends Pick<EnvelopeHeader, "sender" | "receiver" | "seq" | "timestamp"> {
+  /** Size of the block. */
+  readonly sizeBytes: number;
+  /** CIDs' digests, 32 bytes each. */
+  readonly seen: readonly Uint8Array[];
+}
+
+/** What is left to decide after all but the signature has been checked. */
+export type EntryFinding =
+  | { readonly verdict: Verdict; readonly message: MessageSummary | null }
+  | { readonly claim: SignatureClaim; readonly message: MessageSummary };
+
+/**
+ * Decides all but the signature, which is left to the caller as a claim, so that many can be verified at once.
+ * @param block verified bytes; undefined while missing
+ * @param position of the anchor that lists the entry
+ * @param repeated whether the room has the CID at an earlier place
+ */
+export function examineEntry(
+  deployment: Deployment,
+  keys: KeyDirectory,
+  entry: Pick<Entry, "room">,
+  position: Position,
+  block: Uint8Array | undefined,
+  repeated: boolean,
+): EntryFinding {
+  if (block === undefined) return { verdict: MISSING, message: null };
+  let message: MessageSummary | null = null;
+  const refuse = (verdict: Verdict): EntryFinding => ({ verdict, message });
+  try {
+    const envelope = decodeEnvelope(block);
+    const { sender, receiver, seq, timestamp, seen } = envelope;
+    message = { sender, receiver, seq, timestamp, seen, sizeBytes: block.length };
+    if (sender === receiver) return refuse(rejected("SELF_ADDRESSED", "sender and receiver are the same wallet"));
+    if (envelope.room !== roomIdOf(deployment, sender, receiver)) {
+      return refuse(rejected("ROOM_MISMATCH", "the room is not that of sender and receiver in this deployment"));
+    }
+    if (envelope.room !== entry.room) return refuse(rejected("FOREIGN_ROOM", "the message belongs to another room"));
+    if (repeated) return refuse(rejected("DUPLICATE", "the room already has this message"));
+
+    const lookup = keys.find(sender, envelope.senderKeyVersion, position);
+    if (lookup.status === "unknown") {
+      return refuse(rejected("KEY_UNKNOWN", `the sender had no key version ${envelope.senderKeyVersion}`));
+    }
+    if (lookup.status === "rejected") {
+      return refuse(rejected("KEY_REJECTED", `the sender's key version ${envelope.senderKeyVersion} is not valid`));
+    }
+    if (lookup.status === "revoked") {
+      return refuse(rejected("KEY_REVOKED", `the sender's key version ${envelope.senderKeyVersion} was revoked before`));
+    }
+    if (keys.find(receiver, envelope.receiverKeyVersion, position).status === "unknown") {
+      return refuse(rejected("RECEIVER_KEY_UNKNOWN", `the receiver had no key version ${envelope.receiverKeyVersion}`));
+    }
+    return {
+      message,
+      claim: {
+        publicKey: lookup.key.event.signingKey,
+        message: signedBytesOf(headerHashOf(envelope), envelope.commitment, envelope.messages),
+        signature: envelope.signature,
+      },
+    };
+  } catch (error) {
+    return refuse(rejectedBy(error));
+  }
+}
+
+/** What a room's own messages say is missing or forked (SPEC 8.5): what an omission or a reordering looks like. */
+export interface Omissions {
+  /** Sequence numbers that a sender left out below its highest. At most 100 are named. */
+  readonly gaps: readonly { readonly sender: string; readonly seq: number }[];
+  /** Sequence numbers that a sender used more than once. */
+  readonly forks: readonly { readonly sender: string; readonly seq: number }[];
+  /** Digests of messages that a sender had seen, and the history does not hold. */
+  readonly unseen: readonly Uint8Array[];
+}
+
+const MAX_NAMED = 100;
+
+/** Looks at the verified entries of one room. */
+export function omissionsOf(entries: Iterable<Entry>): Omissions {
+  const bySender = new Map<string, Map<number, number>>();
+  const held = new Set<string>();
+  const named = new Map<string, Uint8Array>();
+  for (const { cid, verdict, message } of entries) {
+    if (verdict.status !== "verified" || message === null) continue;
+    held.add(digestOfCid(cid).join());
+    for (const digest of message.seen) named.set(digest.join(), digest);
+    const seqs = bySender.get(message.sender) ?? new Map<number, number>();
+    bySender.set(message.sender, seqs.set(message.seq, (seqs.get(message.seq) ?? 0) + 1));
+  }
+  const gaps: { sender: string; seq: number }[] = [];
+  const forks: { sender: string; seq: number }[] = [];
+  for (const [sender, seqs] of [...bySender].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    let expected = 1;
+    for (const seq of [...seqs.keys()].sort((a, b) => a - b)) {
+      for (; expected < seq && gaps.length < MAX_NAMED; expected++) gaps.push({ sender, seq: expected });
+      expected = seq + 1;
+      if ((seqs.get(seq) ?? 0) > 1 && forks.length < MAX_NAMED) forks.push({ sender, seq });
+    }
+  }
+  const unseen = [...named].filter(([key]) => !held.has(key)).map(([, digest]) => digest);
+  return { gaps, forks, unseen: unseen.slice(0, MAX_NAMED) };
+}

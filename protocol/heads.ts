@@ -1,0 +1,86 @@
+/**
+ * A heads block (SPEC 7.3): `[[room, n, lastIndex, roomRoot], …]` of the rooms that an anchor touched, ascending. It lets a
+ * reader of one room hop from anchor to anchor, and check the room's root, without reading what lies between.
+ */
+import { equal, fromHex, toHex } from "./bytes.ts";
+import { decode, encode, MAX_BLOCK_BYTES, type CborArray, type CborValue } from "./cbor.ts";
+import { DmtpError } from "./error.ts";
+import { readArray, readBytes, readUint } from "./fields.ts";
+import { rootOf } from "./merkle.ts";
+import type { RoomId } from "./room.ts";
+import type { Delta, State } from "./state.ts";
+
+export interface Head {
+  readonly room: RoomId;
+  /** How many messages the room has after this anchor. */
+  readonly n: number;
+  /** The anchor that touched the room before this one; null for the room's first. */
+  readonly lastIndex: number | null;
+  /** RFC 9162 root over the room's messages after this anchor, 32 bytes. */
+  readonly roomRoot: Uint8Array;
+}
+
+const CODE = "HEADS_MALFORMED";
+/** An array head, two byte strings of 32 with their heads, two integers of at most 9 bytes. */
+const HEAD_BYTES = 1 + 34 + 9 + 9 + 34;
+
+/** The heads of the rooms in `delta`, which led from `before` to `after`. */
+export function headsOf(delta: Delta, before: State, after: State): Head[] {
+  return [...delta.keys()].sort().map((room) => {
+    const state = after.room(room);
+    if (state === undefined) throw new RangeError("the state after a delta lacks one of its rooms");
+    return { room, n: state.range.size, lastIndex: before.room(room)?.lastIndex ?? null, roomRoot: rootOf(state.range) };
+  });
+}
+
+export function encodeHeads(heads: readonly Head[], maxBytes = MAX_BLOCK_BYTES): Uint8Array[] {
+  const perBlock = Math.floor((maxBytes - 5) / HEAD_BYTES);
+  const blocks: Uint8Array[] = [];
+  for (let start = 0; start < heads.length; start += perBlock) {
+    const rows = heads.slice(start, start + perBlock).map((head): CborArray => {
+      return [fromHex(head.room), head.n, head.lastIndex, head.roomRoot];
+    });
+    blocks.push(encode(rows));
+  }
+  return blocks;
+}
+
+/** @throws HEADS_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
+export function decodeHeads(block: Uint8Array): Head[] {
+  const rows = readArray(decode(block), CODE, "the block");
+  if (rows.length === 0) throw new DmtpError(CODE, "no heads");
+  const heads = rows.map(readHead);
+  heads.forEach(({ room }, i) => {
+    const previous = heads[i - 1];
+    if (previous !== undefined && previous.room >= room) throw new DmtpError(CODE, "rooms out of order");
+  });
+  return heads;
+}
+
+export function equalHeads(a: readonly Head[], b: readonly Head[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((head, i) => {
+      const other = b[i];
+      return (
+        other !== undefined &&
+        head.room === other.room &&
+        head.n === other.n &&
+        head.lastIndex === other.lastIndex &&
+        equal(head.roomRoot, other.roomRoot)
+      );
+    })
+  );
+}
+
+function readHead(row: CborValue): Head {
+  const members = readArray(row, CODE, "a head");
+  if (members.length !== 4) throw new DmtpError(CODE, "a head is not [room, n, lastIndex, roomRoot]");
+  const lastIndex = members[2];
+  return {
+    room: toHex(readBytes(members[0], 32, CODE, "room")) as RoomId,
+    n: readUint(members[1], Number.MAX_SAFE_INTEGER, CODE, "n"),
+    lastIndex: lastIndex === null ? null : readUint(lastIndex, Number.MAX_SAFE_INTEGER, CODE, "lastIndex"),
+    roomRoot: readBytes(members[3], 32, CODE, "roomRoot"),
+  };
+}

@@ -1,0 +1,102 @@
+/** The key document (SPEC 4): a block with one key version's public keys and its sealed seed. */
+import { addressOfBytes, bytesOfAddress, type Address } from "./address.ts";
+import { equal } from "./bytes.ts";
+import { decode, encode, mapOf, type CborValue } from "./cbor.ts";
+import { DmtpError } from "./error.ts";
+import { Fields, readArray, readUint, SUITE, VERSION } from "./fields.ts";
+import type { PublicKeys } from "./identity.ts";
+import type { Deployment } from "./room.ts";
+import { MAX_SCRYPT, SALT_BYTES, SEALED_BYTES, type SealedSeed } from "./sealing.ts";
+
+export interface KeyDocument extends PublicKeys {
+  readonly chainId: number;
+  readonly keyRegistry: Address;
+  readonly wallet: Address;
+  readonly version: number;
+  readonly sealed: SealedSeed;
+}
+
+const CODE = "KEY_DOCUMENT_MALFORMED";
+const MEMBERS = ["v", "suite", "chain", "registry", "wallet", "version", "encryptionKey", "signingKey", "sealed"];
+
+export function encodeKeyDocument(document: KeyDocument): Uint8Array {
+  const { sealed } = document;
+  return encode(
+    mapOf({
+      v: VERSION,
+      suite: SUITE,
+      chain: document.chainId,
+      registry: bytesOfAddress(document.keyRegistry),
+      wallet: bytesOfAddress(document.wallet),
+      version: document.version,
+      encryptionKey: document.encryptionKey,
+      signingKey: document.signingKey,
+      sealed: mapOf({
+        method: sealed.method,
+        salt: sealed.salt,
+        ciphertext: sealed.ciphertext,
+        ...(sealed.method === "passphrase" && { scrypt: [sealed.scrypt.N, sealed.scrypt.r, sealed.scrypt.p] }),
+      }),
+    }),
+  );
+}
+
+/** @throws KEY_DOCUMENT_MALFORMED, VERSION_UNSUPPORTED, SUITE_UNSUPPORTED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
+export function decodeKeyDocument(block: Uint8Array): KeyDocument {
+  const fields = new Fields(decode(block), MEMBERS, CODE);
+  return {
+    chainId: fields.uint("chain"),
+    keyRegistry: addressOfBytes(fields.bytes("registry", 20)),
+    wallet: addressOfBytes(fields.bytes("wallet", 20)),
+    version: fields.uint("version"),
+    encryptionKey: fields.bytes("encryptionKey", 32),
+    signingKey: fields.bytes("signingKey", 32),
+    sealed: readSealed(fields.value("sealed")),
+  };
+}
+
+/**
+ * SPEC 4.2: whether a document is the one that a registration speaks of.
+ * @throws KEY_DOCUMENT_MISMATCH
+ */
+export function checkKeyDocument(
+  document: KeyDocument,
+  deployment: Deployment,
+  registered: PublicKeys & { readonly wallet: Address; readonly version: number },
+): void {
+  const wrong =
+    document.chainId !== deployment.chainId || document.keyRegistry !== deployment.keyRegistry
+      ? "another deployment"
+      : document.wallet !== registered.wallet
+        ? "another wallet"
+        : document.version !== registered.version
+          ? "another version"
+          : !equal(document.encryptionKey, registered.encryptionKey) || !equal(document.signingKey, registered.signingKey)
+            ? "other public keys"
+            : null;
+  if (wrong !== null) throw new DmtpError("KEY_DOCUMENT_MISMATCH", `the key document is for ${wrong}`);
+}
+
+function readSealed(value: CborValue): SealedSeed {
+  const passphrase = value instanceof Map && value.get("method") === "passphrase";
+  const fields = new Fields(value, ["method", "salt", "ciphertext", ...(passphrase ? ["scrypt"] : [])], CODE);
+  const salt = fields.bytes("salt", SALT_BYTES);
+  const ciphertext = fields.bytes("ciphertext", SEALED_BYTES);
+  if (!passphrase) {
+    if (fields.text("method") !== "wallet") throw new DmtpError(CODE, "an unknown sealing method");
+    return { method: "wallet", salt, ciphertext };
+  }
+  const parameters = readArray(fields.value("scrypt"), CODE, "scrypt");
+  if (parameters.length !== 3) throw new DmtpError(CODE, "scrypt is not [N, r, p]");
+  const scrypt = {
+    N: readUint(parameters[0], MAX_SCRYPT.N, CODE, "N"),
+    r: readUint(parameters[1], MAX_SCRYPT.r, CODE, "r"),
+    p: readUint(parameters[2], MAX_SCRYPT.p, CODE, "p"),
+  };
+  const { N, r, p } = scrypt;
+  // RFC 7914 2: N is a power of two above 1 and below 2^(128·r/8).
+  if (N < 2 || !Number.isInteger(Math.log2(N)) || r < 1 || p < 1 || N >= 2 ** (16 * r)) {
+    throw new DmtpError(CODE, "scrypt parameters that RFC 7914 does not allow");
+  }
+  return { method: "passphrase", salt, scrypt, ciphertext };
+}

@@ -1,0 +1,87 @@
+/** The key history of every wallet, by replay of the registry's events (SPEC 8.2). */
+import type { Address } from "./address.ts";
+import { isBindingSigned } from "./binding.ts";
+import { primitives } from "./crypto/provider.ts";
+import { comparePositions, type KeyEvent, type Position, type RegistryEvent, type RevocationEvent } from "./event.ts";
+import type { Deployment } from "./room.ts";
+import { rejected, VERIFIED, type Verdict } from "./verdict.ts";
+
+/** How the wallet is known to have chosen its key. */
+export type Binding =
+  /** By its EIP-712 signature, which no RPC can forge. */
+  | "signature"
+  /** By the registry alone, which a contract wallet called or answered by ERC-1271: as true as the RPC. */
+  | "chain";
+
+export interface KeyVersion {
+  readonly event: KeyEvent;
+  readonly binding: Binding;
+  readonly verdict: Verdict;
+}
+
+/** The keys and tombstones of one wallet, in order. */
+export type KeyHistory = readonly (KeyVersion | { readonly event: RevocationEvent })[];
+
+export type KeyLookup =
+  | { readonly status: "usable"; readonly key: KeyVersion }
+  | { readonly status: "unknown" }
+  | { readonly status: "rejected"; readonly key: KeyVersion }
+  | { readonly status: "revoked"; readonly key: KeyVersion };
+
+export class KeyDirectory {
+  private readonly deployment: Deployment;
+  private readonly wallets = new Map<Address, (KeyVersion | { readonly event: RevocationEvent })[]>();
+
+  constructor(deployment: Deployment) {
+    this.deployment = deployment;
+  }
+
+  /** Takes the next event of the registry, in chain order. */
+  add(event: RegistryEvent): void {
+    const history = this.wallets.get(event.wallet) ?? [];
+    if (history.length === 0) this.wallets.set(event.wallet, history);
+    history.push(event.kind === "key" ? verifyKey(this.deployment, event) : { event });
+  }
+
+  history(wallet: Address): KeyHistory {
+    return this.wallets.get(wallet) ?? [];
+  }
+
+  /** The wallet's version `version` as it stood just before `position`. */
+  find(wallet: Address, version: number, position: Position): KeyLookup {
+    const history = this.wallets.get(wallet) ?? [];
+    const key = history.find(({ event }) => event.version === version && comparePositions(event, position) < 0);
+    if (key === undefined || !("verdict" in key)) return { status: "unknown" };
+    if (key.verdict.status !== "verified") return { status: "rejected", key };
+    const revoked = history.some(
+      ({ event }) => event.kind === "revocation" && event.version > version && comparePositions(event, position) < 0,
+    );
+    return { status: revoked ? "revoked" : "usable", key };
+  }
+
+  /** What the wallet uses now: its newest key, or what is wrong with it. */
+  current(wallet: Address): KeyLookup {
+    const history = this.wallets.get(wallet) ?? [];
+    const key = history.findLast((entry) => "verdict" in entry) as KeyVersion | undefined;
+    if (key === undefined) return { status: "unknown" };
+    if (history.at(-1)?.event.kind === "revocation") return { status: "revoked", key };
+    return { status: key.verdict.status === "verified" ? "usable" : "rejected", key };
+  }
+}
+
+/** SPEC 8.2: keys an honest wallet can make, bound by the wallet's signature; or by the chain where the wallet has code. */
+export function verifyKey(deployment: Deployment, event: KeyEvent): KeyVersion {
+  const signed =
+    event.deadline <= BigInt(Number.MAX_SAFE_INTEGER) &&
+    isBindingSigned(deployment, { ...event, deadline: Number(event.deadline) }, event.signature);
+  const binding: Binding = signed ? "signature" : "chain";
+  let verdict = VERIFIED;
+  if (!primitives.isAdmissibleEncryptionKey(event.encryptionKey)) {
+    verdict = rejected("KEY_INADMISSIBLE", "the encryption key is not an admissible X25519 key");
+  } else if (!primitives.isAdmissibleSigningKey(event.signingKey)) {
+    verdict = rejected("KEY_INADMISSIBLE", "the signing key is not an admissible Ed25519 key");
+  } else if (!signed && !event.hasCode) {
+    verdict = rejected("BINDING_INVALID", "the wallet did not sign the binding of this key");
+  }
+  return { event, binding, verdict };
+}

@@ -1,0 +1,113 @@
+/** The manifest (SPEC 7.1): the small block that an anchor names, and how one is made from what is new. */
+import { decode, encode, mapOf } from "./cbor.ts";
+import { cidOf, isCid, linkTo, type Cid } from "./cid.ts";
+import { DmtpError } from "./error.ts";
+import { Fields, readLink, readUint, VERSION } from "./fields.ts";
+import { encodeHeads, headsOf } from "./heads.ts";
+import { encodeShards } from "./shard.ts";
+import { State, type Delta } from "./state.ts";
+
+export interface Manifest {
+  /** How many manifests came before it in its line: 0 for a first. */
+  readonly seq: number;
+  /** The anchor it builds on; what lies between that and its own is not part of its line. Null for a first. */
+  readonly base: { readonly index: number; readonly cid: Cid } | null;
+  readonly rooms: readonly Cid[];
+  readonly heads: readonly Cid[];
+  /** New messages in its shards. */
+  readonly count: number;
+  /** The state root after it, 32 bytes. */
+  readonly state: Uint8Array;
+}
+
+/** Where a line of manifests stands: what the next one builds on. */
+export interface Tip {
+  readonly index: number;
+  readonly cid: Cid;
+  readonly seq: number;
+  readonly state: State;
+}
+
+export interface Block {
+  readonly cid: Cid;
+  readonly bytes: Uint8Array;
+}
+
+export interface ManifestDraft {
+  readonly cid: Cid;
+  readonly manifest: Manifest;
+  /** Shards and heads first, the manifest last: what is stored never links to what is not. */
+  readonly blocks: readonly Block[];
+}
+
+/** At most this many shards, and as many heads blocks: 6.5 million messages an anchor (SPEC 7.1). */
+export const MAX_SHARDS = 256;
+const CODE = "MANIFEST_MALFORMED";
+const MEMBERS = ["v", "seq", "base", "prev", "rooms", "heads", "count", "state"];
+
+/** The manifest that adds `delta` to `tip`; the same input gives the same bytes. */
+export function draftManifest(tip: Tip | null, delta: Delta): ManifestDraft {
+  const before = tip?.state ?? State.EMPTY;
+  // The index under which it will be anchored is not known yet; no hash depends on it.
+  const after = before.after(delta, Number.NaN);
+  const shards = encodeShards(delta).map(toBlock);
+  const heads = encodeHeads(headsOf(delta, before, after)).map(toBlock);
+  if (shards.length === 0 || shards.length > MAX_SHARDS || heads.length > MAX_SHARDS) {
+    throw new RangeError(`a manifest needs 1 to ${MAX_SHARDS} shards, this delta ${shards.length}`);
+  }
+  let count = 0;
+  for (const cids of delta.values()) count += cids.length;
+  const manifest: Manifest = {
+    seq: tip === null ? 0 : tip.seq + 1,
+    base: tip === null ? null : { index: tip.index, cid: tip.cid },
+    rooms: shards.map(({ cid }) => cid),
+    heads: heads.map(({ cid }) => cid),
+    count,
+    state: after.root,
+  };
+  const block = toBlock(encodeManifest(manifest));
+  return { cid: block.cid, manifest, blocks: [...shards, ...heads, block] };
+}
+
+export function encodeManifest(manifest: Manifest): Uint8Array {
+  return encode(
+    mapOf({
+      v: VERSION,
+      seq: manifest.seq,
+      base: manifest.base?.index ?? null,
+      // A text, not a link: a link to the past would make every pin walk all history.
+      prev: manifest.base?.cid ?? null,
+      rooms: manifest.rooms.map(linkTo),
+      heads: manifest.heads.map(linkTo),
+      count: manifest.count,
+      state: manifest.state,
+    }),
+  );
+}
+
+/** @throws MANIFEST_MALFORMED, VERSION_UNSUPPORTED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
+export function decodeManifest(block: Uint8Array): Manifest {
+  const fields = new Fields(decode(block), MEMBERS, CODE);
+  const index = fields.value("base");
+  const prev = fields.value("prev");
+  if ((index === null) !== (prev === null)) throw new DmtpError(CODE, "base and prev are not both null or both given");
+  if (prev !== null && !isCid(prev)) throw new DmtpError(CODE, "prev is not a CID");
+  return {
+    seq: fields.uint("seq"),
+    base: prev === null ? null : { index: readUint(index, Number.MAX_SAFE_INTEGER, CODE, "base"), cid: prev },
+    rooms: readLinks(fields, "rooms"),
+    heads: readLinks(fields, "heads"),
+    count: fields.uint("count"),
+    state: fields.bytes("state", 32),
+  };
+}
+
+function readLinks(fields: Fields, name: string): Cid[] {
+  const links = fields.array(name);
+  if (links.length < 1 || links.length > MAX_SHARDS) throw new DmtpError(CODE, `${name} has not 1 to ${MAX_SHARDS} links`);
+  return links.map((link) => readLink(link, CODE, name));
+}
+
+function toBlock(bytes: Uint8Array): Block {
+  return { cid: cidOf(bytes), bytes };
+}

@@ -1,0 +1,211 @@
+/**
+ * The replay (SPEC 8): from chain events and block bytes to rooms, verdicts and roots. The indexer, `audit`, `history` and a
+ * browser run this same code. It has no clock and no memory but its input: the same events and blocks give the same result
+ * in any order of arrival.
+ */
+import { verifyAnchor, type Anchor, type BlockSource } from "./anchor.ts";
+import { verifyBlock, type Cid } from "./cid.ts";
+import { primitives } from "./crypto/provider.ts";
+import type { SignatureClaim } from "./crypto/primitives.ts";
+import { examineEntry, type Entry, type MessageSummary } from "./entry.ts";
+import { DmtpError } from "./error.ts";
+import type { AnchorEvent, ChainEvent } from "./event.ts";
+import { KeyDirectory } from "./keys.ts";
+import type { Tip } from "./manifest.ts";
+import type { Deployment, RoomId } from "./room.ts";
+import { State, type RoomState } from "./state.ts";
+import { MISSING, rejected, VERIFIED } from "./verdict.ts";
+
+/** What a call to {@link Replay.settle} decided. */
+export interface Settlement {
+  readonly anchors: readonly Anchor[];
+  readonly entries: readonly Entry[];
+}
+
+export type SignatureVerifier = (claims: readonly SignatureClaim[]) => boolean[];
+
+export class Replay {
+  readonly deployment: Deployment;
+  readonly keys: KeyDirectory;
+  private readonly verifySignatures: SignatureVerifier;
+  private readonly anchorList: Anchor[] = [];
+  private readonly firstIndexOf = new Map<Cid, number>();
+  private readonly entriesByRoom = new Map<RoomId, Entry[]>();
+  private readonly entriesByAnchor = new Map<number, Entry[]>();
+  /** Where a room has a CID first, in chain order. */
+  private readonly firstEntryOf = new Map<string, Entry>();
+  private undecidedEntries: Entry[] = [];
+
+  /** @param verifySignatures a pure function; the index gives one that remembers */
+  constructor(deployment: Deployment, verifySignatures: SignatureVerifier = primitives.ed25519Verify) {
+    this.deployment = deployment;
+    this.keys = new KeyDirectory(deployment);
+    this.verifySignatures = verifySignatures;
+  }
+
+  /** Takes the next event, in chain order over both contracts. */
+  add(event: ChainEvent): void {
+    if (event.kind !== "anchor") {
+      this.keys.add(event);
+      return;
+    }
+    if (event.index !== this.anchorList.length) {
+      throw new DmtpError("CHAIN_INCOMPLETE", `anchor ${event.index} came where anchor ${this.anchorList.length} was due`);
+    }
+    if (event.cid !== null && !this.firstIndexOf.has(event.cid)) this.firstIndexOf.set(event.cid, event.index);
+    this.anchorList.push({ event, verdict: MISSING, manifest: null, delta: null, tip: null, wants: [] });
+  }
+
+  /** Decides everything that the blocks at hand allow, and says what it decided. Cheap when nothing is undecided. */
+  settle(get: BlockSource): Settlement {
+    const source = checkedSource(get);
+    const anchors: Anchor[] = [];
+    this.anchorList.forEach((undecided, index) => {
+      if (undecided.verdict.status !== "missing") return;
+      const { event } = undecided;
+      const repeated = event.cid !== null && this.firstIndexOf.get(event.cid) !== index;
+      const anchor = verifyAnchor(event, this.anchorList, repeated, source);
+      this.anchorList[index] = anchor;
+      if (anchor.verdict.status === "missing") return;
+      anchors.push(anchor);
+      if (anchor.verdict.status === "verified") this.list(anchor);
+    });
+    return { anchors, entries: this.settleEntries(source) };
+  }
+
+  /** The blocks that settle would need to go on, without duplicates. */
+  missing(): Set<Cid> {
+    const wanted = new Set<Cid>();
+    for (const anchor of this.anchorList) for (const cid of anchor.wants) wanted.add(cid);
+    for (const { cid } of this.undecidedEntries) wanted.add(cid);
+    return wanted;
+  }
+
+  get anchors(): readonly Anchor[] {
+    return this.anchorList;
+  }
+
+  /** The verified manifest with the highest index: what the next one builds on. */
+  get tip(): Tip | null {
+    return this.anchorList.findLast(({ tip }) => tip !== null)?.tip ?? null;
+  }
+
+  /** The state at the tip. */
+  get state(): State {
+    return this.tip?.state ?? State.EMPTY;
+  }
+
+  /** Every room that a verified anchor lists, by ascending id. */
+  get rooms(): readonly RoomId[] {
+    return [...this.entriesByRoom.keys()].sort();
+  }
+
+  /** A room's history, in chain order. */
+  entries(room: RoomId): readonly Entry[] {
+    return this.entriesByRoom.get(room) ?? [];
+  }
+
+  entriesOf(anchorIndex: number): readonly Entry[] {
+    return this.entriesByAnchor.get(anchorIndex) ?? [];
+  }
+
+  roomState(room: RoomId): RoomState | undefined {
+    return this.state.room(room);
+  }
+
+  /** Puts a newly verified anchor's entries into their rooms. */
+  private list({ event, delta }: Anchor): void {
+    if (delta === null) return;
+    const listed: Entry[] = [];
+    for (const [room, cids] of delta) {
+      const entries = this.entriesByRoom.get(room) ?? [];
+      if (entries.length === 0) this.entriesByRoom.set(room, entries);
+      for (const cid of cids) {
+        const entry: Entry = { room, cid, anchorIndex: event.index, ordinal: listed.length, verdict: MISSING, message: null };
+        entries.push(entry);
+        listed.push(entry);
+        this.noteFirst(entry);
+      }
+      // An anchor whose blocks came late stands before later ones all the same.
+      const last = entries.at(-1 - cids.length);
+      if (last !== undefined && last.anchorIndex > event.index) entries.sort(compareEntries);
+    }
+    this.entriesByAnchor.set(event.index, listed);
+    this.undecidedEntries = this.undecidedEntries.concat(listed);
+  }
+
+  private noteFirst(entry: Entry): void {
+    const key = entry.room + entry.cid;
+    const first = this.firstEntryOf.get(key);
+    if (first === undefined) {
+      this.firstEntryOf.set(key, entry);
+    } else if (compareEntries(entry, first) < 0) {
+      this.firstEntryOf.set(key, entry);
+      // What was decided as the first becomes a duplicate. Still undecided, it is in the list already.
+      if (first.verdict.status !== "missing") this.undecidedEntries.push(first);
+      first.verdict = MISSING;
+      first.message = null;
+    }
+  }
+
+  private settleEntries(get: BlockSource): Entry[] {
+    const settled: Entry[] = [];
+    const claims: SignatureClaim[] = [];
+    const claimants: { readonly entry: Entry; readonly message: MessageSummary }[] = [];
+    const missing: Entry[] = [];
+    for (const entry of this.undecidedEntries) {
+      const repeated = this.firstEntryOf.get(entry.room + entry.cid) !== entry;
+      const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), get(entry.cid), repeated);
+      if ("claim" in finding) {
+        claims.push(finding.claim);
+        claimants.push({ entry, message: finding.message });
+      } else if (finding.verdict.status === "missing") {
+        missing.push(entry);
+      } else {
+        entry.verdict = finding.verdict;
+        entry.message = finding.message;
+        settled.push(entry);
+      }
+    }
+    const valid = this.verifySignatures(claims);
+    claimants.forEach(({ entry, message }, i) => {
+      entry.verdict =
+        valid[i] === true ? VERIFIED : rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
+      entry.message = message;
+      settled.push(entry);
+    });
+    this.undecidedEntries = missing;
+    return settled;
+  }
+
+  private positionOf(entry: Entry): AnchorEvent {
+    const anchor = this.anchorList[entry.anchorIndex];
+    if (anchor === undefined) throw new DmtpError("INTERNAL", "an entry without its anchor");
+    return anchor.event;
+  }
+}
+
+/** Replays a whole history at once: events in chain order, and whatever blocks there are. */
+export function replay(deployment: Deployment, events: Iterable<ChainEvent>, get: BlockSource): Replay {
+  const replayed = new Replay(deployment);
+  for (const event of events) replayed.add(event);
+  replayed.settle(get);
+  return replayed;
+}
+
+function compareEntries(a: Entry, b: Entry): number {
+  return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
+}
+
+/** Bytes that are not what was asked for, or too many of them, are as good as none. */
+function checkedSource(get: BlockSource): BlockSource {
+  return (cid) => {
+    const bytes = get(cid);
+    if (bytes === undefined) return undefined;
+    try {
+      return verifyBlock(cid, bytes);
+    } catch {
+      return undefined;
+    }
+  };
+}

@@ -1,0 +1,61 @@
+/** The edge between Hardhat's command line and the commands: results to stdout, errors to exit codes, nothing else here. */
+import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+
+import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { openSession, type Session } from "./session.ts";
+import { terminal } from "./terminal.ts";
+
+/** sysexits.h; 75 says that trying again can help. */
+export const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
+
+/** What a command found: data for `--json`, the same for a person, and how it ends. */
+export interface Outcome {
+  /** One JSON document; integers of any size as decimal text. */
+  readonly data: object;
+  readonly text: string;
+  /** Set when the command worked, and what it found is bad. */
+  readonly error?: DmtpError;
+}
+
+/** Makes a Hardhat action of a command: opens the session, prints the outcome, closes what was opened. */
+export function command<Arguments extends { readonly json: boolean }>(
+  run: (session: Session, args: Arguments) => Promise<Outcome>,
+): (args: Arguments, hre: HardhatRuntimeEnvironment) => Promise<void> {
+  return async (args, hre) => {
+    let session: Session | undefined;
+    try {
+      session = await openSession(hre, process.env, terminal);
+      const { data, text, error } = await run(session, args);
+      terminal.progress(null);
+      terminal.result(args.json ? JSON.stringify(data, null, 2) : text);
+      if (error !== undefined) reportError(error, false);
+    } catch (error) {
+      terminal.progress(null);
+      reportError(asDmtpError(error), args.json);
+    } finally {
+      await session?.close();
+    }
+  };
+}
+
+/** `error[CODE]: what` and `hint: what to do` on stderr, and the exit code of its kind. No stack trace for a user's mistake. */
+export function reportError(error: DmtpError, json: boolean): void {
+  if (json) {
+    const { code, kind, message, hint } = error;
+    terminal.result(JSON.stringify({ error: { code, kind, message, hint } }, null, 2));
+  }
+  terminal.note(`error[${error.code}]: ${error.message}\nhint: ${error.hint}`);
+  if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined) terminal.note(error.cause.stack);
+  process.exitCode = EXIT_CODES[error.kind];
+}
+
+/** Hardhat's own errors (no such network, no keystore value) are a person's to mend, like ours; the rest are defects. */
+export function asDmtpError(error: unknown): DmtpError {
+  if (error instanceof DmtpError) return error;
+  if (error instanceof Error && error.name === "HardhatError") {
+    return new DmtpError("CONFIGURATION_INVALID", error.message, { cause: error });
+  }
+  return new DmtpError("INTERNAL", error instanceof Error ? error.message : "something that is no error was thrown", {
+    cause: error,
+  });
+}

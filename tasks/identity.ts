@@ -1,0 +1,114 @@
+/** Keys as a command needs them: a receiver's, checked before it is used, and one's own, opened with the wallet. */
+import type { ContentStore } from "../io/content/store.ts";
+import { checksummed, ZERO_ADDRESS, type Address } from "../protocol/address.ts";
+import type { Wallet } from "../protocol/binding.ts";
+import { cidOfDigest } from "../protocol/cid.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { identityOfSeed, type Identity } from "../protocol/identity.ts";
+import { checkKeyDocument, decodeKeyDocument, type KeyDocument } from "../protocol/key-document.ts";
+import type { KeyDirectory, KeyVersion } from "../protocol/keys.ts";
+import type { Party } from "../protocol/message.ts";
+import { equal } from "../protocol/bytes.ts";
+import type { Deployment } from "../protocol/room.ts";
+import { openSealedSeed, type Opener } from "../protocol/sealing.ts";
+
+/** One's own key version, opened. */
+export interface OpenedKey {
+  readonly identity: Identity;
+  readonly party: Party;
+}
+
+/**
+ * The receiver's key, after every check of step 2 of the flow: registered, not revoked, bound by its wallet, admissible, and
+ * with a key document that says the same.
+ * @throws RECEIVER_ZERO, RECEIVER_IS_SENDER, RECEIVER_UNREGISTERED, RECEIVER_REVOKED, RECEIVER_KEY_INVALID, CONTENT_MISSING
+ */
+export async function findReceiver(
+  keys: KeyDirectory,
+  deployment: Deployment,
+  content: ContentStore,
+  sender: Address,
+  receiver: Address,
+): Promise<Party> {
+  const name = checksummed(receiver);
+  if (receiver === ZERO_ADDRESS) throw new DmtpError("RECEIVER_ZERO", "the receiver is the zero address");
+  if (receiver === sender) throw new DmtpError("RECEIVER_IS_SENDER", "sender and receiver are the same wallet");
+  const lookup = keys.current(receiver);
+  if (lookup.status === "unknown") throw new DmtpError("RECEIVER_UNREGISTERED", `${name} has no DMTP key`);
+  if (lookup.status === "revoked") throw new DmtpError("RECEIVER_REVOKED", `${name} has revoked its key`);
+  if (lookup.status === "rejected") {
+    const { verdict } = lookup.key;
+    const reason = verdict.status === "rejected" ? `${verdict.code}, ${verdict.reason}` : verdict.status;
+    throw new DmtpError("RECEIVER_KEY_INVALID", `the registered key of ${name} is not valid: ${reason}`);
+  }
+  await fetchKeyDocument(deployment, content, lookup.key, "RECEIVER_KEY_INVALID");
+  return partyOf(lookup.key);
+}
+
+/**
+ * Opens the sender's current key.
+ * @throws SENDER_UNREGISTERED, SENDER_REVOKED, SEALED_KEY_UNOPENED, WALLET_SIGNATURE_WRONG, CONTENT_MISSING
+ */
+export async function openOwnKey(
+  keys: KeyDirectory,
+  deployment: Deployment,
+  content: ContentStore,
+  wallet: Address,
+  opener: Opener,
+): Promise<OpenedKey> {
+  const lookup = keys.current(wallet);
+  const name = checksummed(wallet);
+  if (lookup.status === "unknown") throw new DmtpError("SENDER_UNREGISTERED", `${name} has no DMTP key`);
+  if (lookup.status === "revoked") throw new DmtpError("SENDER_REVOKED", `${name} has revoked its key`);
+  return openKey(deployment, content, lookup.key, opener);
+}
+
+/**
+ * Opens one key version of one's own.
+ * @throws SEALED_KEY_UNOPENED, WALLET_SIGNATURE_WRONG, CONTENT_MISSING, KEY_DOCUMENT_MISMATCH, KEY_DOCUMENT_MALFORMED
+ */
+export async function openKey(
+  deployment: Deployment,
+  content: ContentStore,
+  key: KeyVersion,
+  opener: Opener,
+): Promise<OpenedKey> {
+  const { sealed, wallet, version } = await fetchKeyDocument(deployment, content, key);
+  const identity = identityOfSeed(await openSealedSeed({ deployment, wallet, version }, sealed, opener));
+  if (!equal(identity.encryptionKey, key.event.encryptionKey) || !equal(identity.signingKey, key.event.signingKey)) {
+    throw new DmtpError("KEY_DOCUMENT_MISMATCH", "the sealed key is not the registered one");
+  }
+  return { identity, party: partyOf(key) };
+}
+
+/** How `--passphrase` and the wallet choose: one opener for every version. */
+export function openerOf(wallet: Wallet, passphrase: string | undefined): Opener {
+  return passphrase === undefined ? { wallet } : { passphrase };
+}
+
+/** @throws CONTENT_MISSING; KEY_DOCUMENT_MISMATCH and the decoder's codes, or `code` in their place */
+async function fetchKeyDocument(
+  deployment: Deployment,
+  content: ContentStore,
+  { event }: KeyVersion,
+  code?: "RECEIVER_KEY_INVALID",
+): Promise<KeyDocument> {
+  const cid = cidOfDigest(event.document);
+  const block = await content.get(cid);
+  if (block === null) {
+    throw new DmtpError("CONTENT_MISSING", `the key document of ${checksummed(event.wallet)} (${cid}) is not reachable`);
+  }
+  try {
+    const document = decodeKeyDocument(block);
+    checkKeyDocument(document, deployment, event);
+    return document;
+  } catch (cause) {
+    if (code === undefined || !(cause instanceof DmtpError)) throw cause;
+    const what = `the key document of ${checksummed(event.wallet)} is not valid: ${cause.code}, ${cause.message}`;
+    throw new DmtpError(code, what, { cause });
+  }
+}
+
+function partyOf({ event }: KeyVersion): Party {
+  return { wallet: event.wallet, version: event.version, encryptionKey: event.encryptionKey };
+}

@@ -1,0 +1,71 @@
+import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { toHex } from "../protocol/bytes.ts";
+import { cidOfDigest } from "../protocol/cid.ts";
+import { checkKeyDocument, decodeKeyDocument } from "../protocol/key-document.ts";
+import type { KeyVersion } from "../protocol/keys.ts";
+import { MISSING, rejectedBy, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import { command, type Outcome } from "./command.ts";
+import type { Session } from "./session.ts";
+import { table } from "./terminal.ts";
+
+export interface ShowArguments {
+  readonly wallet: string | undefined;
+  readonly json: boolean;
+}
+
+export default command<ShowArguments>(async (session, { wallet }) =>
+  showKeys(session, wallet === undefined ? (await session.signer()).address : parseAddress(wallet)),
+);
+
+/** A wallet's keys and tombstones, each key with the verdict on it and on its document. */
+export async function showKeys(session: Session, wallet: Address): Promise<Outcome> {
+  const keys = await session.readKeys(wallet);
+  const versions = [];
+  const lines = [`${checksummed(wallet)} has ${keys.history(wallet).length === 0 ? "no DMTP key" : "these DMTP keys"}`];
+  for (const entry of keys.history(wallet)) {
+    const { event } = entry;
+    const { version, blockNumber, transactionHash } = event;
+    if (!("verdict" in entry)) {
+      versions.push({ version, revoked: true, blockNumber, transactionHash });
+      lines.push(`version ${version}: all earlier keys revoked, block ${blockNumber}`);
+      continue;
+    }
+    const document = await verifyDocument(session, entry);
+    versions.push({
+      version,
+      verdict: entry.verdict,
+      binding: entry.binding,
+      encryptionKey: toHex(entry.event.encryptionKey),
+      signingKey: toHex(entry.event.signingKey),
+      document: { cid: cidOfDigest(entry.event.document), verdict: document },
+      blockNumber,
+      transactionHash,
+    });
+    lines.push(
+      `version ${version}: ${describe(entry.verdict)}`,
+      table([
+        ["bound by", entry.binding === "signature" ? "the wallet's signature" : "the registry's word for a contract wallet"],
+        ["document", `${cidOfDigest(entry.event.document)}, ${describe(document)}`],
+        ["registered", `block ${blockNumber}, transaction ${transactionHash}`],
+      ]),
+    );
+  }
+  const current = keys.current(wallet);
+  const usable = current.status === "usable" ? current.key.event.version : null;
+  return { data: { wallet: checksummed(wallet), current: usable, versions }, text: lines.join("\n") };
+}
+
+async function verifyDocument(session: Session, { event }: KeyVersion): Promise<Verdict> {
+  const block = await session.content.get(cidOfDigest(event.document));
+  if (block === null) return MISSING;
+  try {
+    checkKeyDocument(decodeKeyDocument(block), session.deployment, event);
+    return VERIFIED;
+  } catch (error) {
+    return rejectedBy(error);
+  }
+}
+
+function describe(verdict: Verdict): string {
+  return verdict.status === "rejected" ? `rejected (${verdict.code}: ${verdict.reason})` : verdict.status;
+}

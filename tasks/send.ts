@@ -1,0 +1,138 @@
+import { walletOf } from "../io/chain/writer.ts";
+import { catchUp } from "../io/history.ts";
+import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { cidOf, digestOfCid, type Cid } from "../protocol/cid.ts";
+import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { roomKeyOf, sealMessage, type Party, type RoomKey } from "../protocol/message.ts";
+import { roomIdOf, type RoomId } from "../protocol/room.ts";
+import { command, type Outcome } from "./command.ts";
+import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
+import { findReceiver, openerOf, openOwnKey, type OpenedKey } from "./identity.ts";
+import { readPassphrase } from "./passphrase.ts";
+import type { Session } from "./session.ts";
+import { plural, table } from "./terminal.ts";
+
+export interface SendArguments extends DraftArguments {
+  readonly from: string | undefined;
+  readonly passphrase: boolean;
+  readonly json: boolean;
+}
+
+interface Sealed {
+  readonly cid: Cid;
+  readonly block: Uint8Array;
+  readonly envelope: Envelope;
+}
+
+export default command<SendArguments>(async (session, args) => {
+  const drafts = await readDrafts(args);
+  const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
+  return send(session, args.from, drafts, passphrase);
+});
+
+/**
+ * Steps 2 to 7 of the flow. All receivers are checked before anything is sealed, and all messages are stored in one
+ * transaction: either every one of them is sent, or none.
+ */
+export async function send(
+  session: Session,
+  from: string | undefined,
+  drafts: readonly Draft[],
+  passphrase?: string,
+): Promise<Outcome> {
+  const { deployment, content, mailbox, reader } = session;
+  const { signer, address: sender } = await session.signer(from === undefined ? undefined : parseAddress(from));
+  const receivers = new Set(drafts.map(({ to }) => to));
+  const keys = await session.readKeys(sender, ...receivers);
+  const peers = new Map<Address, Party>();
+  for (const receiver of receivers) {
+    peers.set(receiver, await findReceiver(keys, deployment, content, sender, receiver));
+  }
+  const opener = openerOf(await walletOf(signer), passphrase);
+  const own = await openOwnKey(keys, deployment, content, sender, opener);
+  // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
+  await catchUp(mailbox, reader, content);
+
+  const sealed = mailbox.transaction(() => {
+    const messages = sealAll(session, own, peers, drafts);
+    mailbox.add(messages);
+    return messages;
+  });
+  // From here on the messages are sent: the mailbox holds them. `pin` and `anchor` put a block again that is not here yet.
+  const stored = await storeBlocks(session, sealed);
+
+  const messages = sealed.map(({ cid, envelope }) => ({
+    cid,
+    room: envelope.room,
+    receiver: checksummed(envelope.receiver),
+    seq: envelope.seq,
+    timestamp: envelope.timestamp,
+  }));
+  const [first] = messages;
+  return {
+    data: { sender: checksummed(sender), messages, stored },
+    text:
+      first !== undefined && messages.length === 1
+        ? [
+            `sent to ${first.receiver}`,
+            table([
+              ["room", first.room],
+              ["message", `${first.seq} from you`],
+              ["cid", first.cid],
+            ]),
+            "next: npx hardhat anchor",
+          ].join("\n")
+        : `sent ${plural(messages.length, "message")} to ${plural(receivers.size, "receiver")}\nnext: npx hardhat anchor`,
+  };
+}
+
+/** Seals in the given order; each message names the one before it as seen. */
+function sealAll(
+  { deployment, mailbox, now, random }: Session,
+  own: OpenedKey,
+  peers: ReadonlyMap<Address, Party>,
+  drafts: readonly Draft[],
+): Sealed[] {
+  const rooms = new Map<Address, { id: RoomId; key: RoomKey; seq: number; seen: readonly Uint8Array[] }>();
+  const sender = own.party.wallet;
+  return drafts.map(({ to, content }) => {
+    const peer = peers.get(to);
+    if (peer === undefined) throw new DmtpError("INTERNAL", "a draft without its receiver");
+    let room = rooms.get(to);
+    if (room === undefined) {
+      const id = roomIdOf(deployment, sender, to);
+      const key = roomKeyOf(deployment, id, own.identity, own.party, peer);
+      room = { id, key, seq: mailbox.nextSeq(id, sender), seen: mailbox.heads(id) };
+      rooms.set(to, room);
+    }
+    const header = {
+      room: room.id,
+      sender,
+      receiver: to,
+      senderKeyVersion: own.party.version,
+      receiverKeyVersion: peer.version,
+      seq: room.seq,
+      seen: room.seen,
+      timestamp: now(),
+      nonce: random(32),
+    };
+    const envelope = sealMessage(room.key, own.identity.signer, header, content);
+    const block = encodeEnvelope(envelope);
+    const cid = cidOf(block);
+    room.seq += 1;
+    room.seen = [digestOfCid(cid)];
+    return { cid, block, envelope };
+  });
+}
+
+async function storeBlocks({ content, terminal }: Session, sealed: readonly Sealed[]): Promise<boolean> {
+  try {
+    await content.put(sealed.map(({ cid, block }) => ({ cid, bytes: block })));
+    return true;
+  } catch (error) {
+    if (!(error instanceof DmtpError) || error.kind !== "unavailable") throw error;
+    terminal.note(`warning[${error.code}]: ${error.message}; the mailbox holds the messages, run: npx hardhat pin`);
+    return false;
+  }
+}

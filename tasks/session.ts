@@ -1,0 +1,144 @@
+/** What a command works with: the chain of the chosen network, its deployment, and what is kept on this machine. */
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Signer } from "ethers";
+import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+import type { NetworkConnection } from "hardhat/types/network";
+
+import { ChainReader } from "../io/chain/reader.ts";
+import { providerRpc } from "../io/chain/rpc.ts";
+import { openContent } from "../io/content/open.ts";
+import type { ContentStore } from "../io/content/store.ts";
+import { dataFolder } from "../io/data-folder.ts";
+import { parseEnvironment, type Environment } from "../io/environment.ts";
+import { Mailbox } from "../io/mailbox/mailbox.ts";
+import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { KeyDirectory } from "../protocol/keys.ts";
+import type { Deployment } from "../protocol/room.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The contracts' addresses on one network. */
+export type Addresses = Pick<Deployment, "cidStore" | "keyRegistry">;
+
+/** Everything that reaches out of a command is given to it here, so that a test can give something else. */
+export interface SessionParts {
+  readonly reader: ChainReader;
+  readonly environment: Environment;
+  readonly terminal: Terminal;
+  /** The accounts that the network signs for. */
+  readonly signers: () => Promise<readonly Signer[]>;
+  readonly now?: () => number;
+  readonly random?: (sizeBytes: number) => Uint8Array;
+}
+
+export class Session {
+  readonly reader: ChainReader;
+  readonly environment: Environment;
+  readonly terminal: Terminal;
+  readonly now: () => number;
+  readonly random: (sizeBytes: number) => Uint8Array;
+  private readonly signers: () => Promise<readonly Signer[]>;
+  private openMailbox: Mailbox | undefined;
+  private openStore: ContentStore | undefined;
+
+  constructor(parts: SessionParts) {
+    this.reader = parts.reader;
+    this.environment = parts.environment;
+    this.terminal = parts.terminal;
+    this.signers = parts.signers;
+    this.now = parts.now ?? Date.now;
+    this.random = parts.random ?? ((sizeBytes) => new Uint8Array(randomBytes(sizeBytes)));
+  }
+
+  get deployment(): Deployment {
+    return this.reader.deployment;
+  }
+
+  /** `.dmtp/<chain id>/…`, where this deployment's mailbox and blocks are. */
+  get folder(): string {
+    return dataFolder(this.deployment, this.environment);
+  }
+
+  get mailbox(): Mailbox {
+    return (this.openMailbox ??= Mailbox.open(this.folder, this.deployment));
+  }
+
+  get content(): ContentStore {
+    return (this.openStore ??= openContent(this.environment, this.folder));
+  }
+
+  /**
+   * The account with this address, or the network's first.
+   * @throws ACCOUNT_UNKNOWN
+   */
+  async signer(address?: Address): Promise<{ readonly signer: Signer; readonly address: Address }> {
+    for (const signer of await this.signers()) {
+      const own = parseAddress(await signer.getAddress());
+      if (address === undefined || own === address) return { signer, address: own };
+    }
+    const what = address === undefined ? "the network has no accounts" : `${checksummed(address)} is not an account of this network`;
+    throw new DmtpError("ACCOUNT_UNKNOWN", what);
+  }
+
+  /** The key histories of these wallets, straight from the registry. */
+  async readKeys(...wallets: readonly Address[]): Promise<KeyDirectory> {
+    const keys = new KeyDirectory(this.deployment);
+    for (const wallet of new Set(wallets)) for (const event of await this.reader.walletEvents(wallet)) keys.add(event);
+    return keys;
+  }
+
+  async close(): Promise<void> {
+    this.openMailbox?.close();
+    await this.openStore?.close();
+  }
+}
+
+/** @throws DEPLOYMENT_UNKNOWN, CONFIGURATION_INVALID and what ChainReader.open throws */
+export async function openSession(
+  hre: HardhatRuntimeEnvironment,
+  variables: NodeJS.ProcessEnv,
+  terminal: Terminal,
+): Promise<Session> {
+  const environment = parseEnvironment(variables);
+  const name = hre.globalOptions.network ?? "default";
+  const inProcess = hre.config.networks[name]?.type !== "http";
+  // Reading needs no wallet, so an auditor is asked for no key: the accounts are only looked up to sign.
+  const withAccounts = (): Promise<NetworkConnection> => hre.network.getOrCreate();
+  const connection = inProcess ? await withAccounts() : await hre.network.create({ override: { accounts: "remote" } });
+  const rpc = providerRpc(connection.provider, connection.networkName);
+  const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));
+  const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
+  const reader = await ChainReader.open([rpc], addresses, connection.networkConfig.chainId ?? chainId);
+  return new Session({ reader, environment, terminal, signers: async () => (await withAccounts()).ethers.getSigners() });
+}
+
+function parseChainId(answer: unknown): number {
+  if (typeof answer !== "string" || !/^0x[0-9a-f]{1,13}$/i.test(answer)) {
+    throw new DmtpError("CHAIN_UNREACHABLE", "the RPC gave no chain id");
+  }
+  return Number(answer);
+}
+
+/**
+ * The environment's addresses, or those of the network's Ignition deployment.
+ * @throws DEPLOYMENT_UNKNOWN
+ */
+export async function findAddresses(environment: Environment, deploymentsFolder: string, chainId: number): Promise<Addresses> {
+  const { cidStore, keyRegistry } = environment;
+  if (cidStore !== undefined && keyRegistry !== undefined) return { cidStore, keyRegistry };
+  const file = join(deploymentsFolder, `chain-${chainId}`, "deployed_addresses.json");
+  let deployed: unknown;
+  try {
+    deployed = JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    throw new DmtpError("DEPLOYMENT_UNKNOWN", `no deployment is known for chain ${chainId}`, { cause });
+  }
+  const addresses = deployed as Partial<Record<string, unknown>>;
+  return {
+    cidStore: cidStore ?? parseAddress(addresses["DMTP#CIDStore"]),
+    keyRegistry: keyRegistry ?? parseAddress(addresses["DMTP#KeyRegistry"]),
+  };
+}

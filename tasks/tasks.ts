@@ -1,0 +1,73 @@
+import { emptyTask, task } from "hardhat/config";
+import { ArgumentType } from "hardhat/types/arguments";
+
+const optional = { type: ArgumentType.STRING_WITHOUT_DEFAULT, defaultValue: undefined } as const;
+const json = { name: "json", description: "Print one JSON document on standard output" } as const;
+const from = { name: "from", description: "Your wallet, one of the network's accounts (default: its first)", ...optional } as const;
+const passphrase = {
+  name: "passphrase",
+  description: "Use a passphrase instead of the wallet's signature; it is asked for, or read from DMTP_PASSPHRASE",
+} as const;
+
+/** Every DMTP command. An action is loaded when it is run, so that the list costs nothing to the others. */
+export const tasks = [
+  emptyTask("keys", "Create, publish and look up DMTP keys").build(),
+
+  task(["keys", "register"], "Create a key, seal it to your wallet and publish it")
+    .addOption(from)
+    .addFlag(passphrase)
+    .addFlag(json)
+    .setAction(() => import("./keys-register.ts"))
+    .build(),
+
+  task(["keys", "show"], "Show a wallet's key history, verified")
+    .addOption({ name: "wallet", description: "The wallet to look up (default: your own)", ...optional })
+    .addFlag(json)
+    .setAction(() => import("./keys-show.ts"))
+    .build(),
+
+  task("send", "Encrypt, sign and store a message: --text, --file, --batch or standard input")
+    .addOption({ name: "to", description: "The receiver's wallet", ...optional })
+    .addOption(from)
+    .addOption({ name: "text", description: "The message", ...optional })
+    .addOption({ name: "file", description: "A UTF-8 file with the message", ...optional })
+    .addOption({ name: "batch", description: 'A file with a JSON object a line: {"to": "0x…", "text": "…"}', ...optional })
+    .addFlag(passphrase)
+    .addFlag(json)
+    .setAction(() => import("./send.ts"))
+    .build(),
+
+  task("pin", "Pin everything the mailbox holds in the content store")
+    .addFlag(json)
+    .setAction(() => import("./pin.ts"))
+    .build(),
+
+  task("anchor", "Put all unanchored messages into a manifest and anchor it on chain")
+    .addOption({ ...from, description: "The anchorer's account (default: the network's first)" })
+    .addFlag(json)
+    .setAction(() => import("./anchor.ts"))
+    .build(),
+
+  task("history", "Show a conversation, rebuilt from chain and IPFS, decrypted and verified")
+    .addOption({ name: "with", description: "The other wallet", ...optional })
+    .addOption(from)
+    .addFlag(passphrase)
+    .addFlag(json)
+    .setAction(() => import("./history.ts"))
+    .build(),
+
+  task("audit", "Rebuild and verify everything from chain and IPFS alone, with no wallet and no server")
+    .addOption({ name: "room", description: "Show only this room's messages", ...optional })
+    .addFlag(json)
+    .setAction(() => import("./audit.ts"))
+    .build(),
+
+  task("indexer", "Start the indexer: follow the chain, verify, and serve histories over HTTP")
+    .setAction(() => import("./indexer.ts"))
+    .build(),
+
+  task("status", "Show addresses, chain height, what waits to be pinned and anchored, and who pays")
+    .addFlag(json)
+    .setAction(() => import("./status.ts"))
+    .build(),
+];

@@ -1,0 +1,58 @@
+/** What a person sees. Text from others is made harmless before it reaches a terminal; `--json` keeps it exact. */
+
+/** Where a command writes: results on stdout, everything else on stderr. */
+export interface Terminal {
+  result(text: string): void;
+  /** A warning or a hint. */
+  note(text: string): void;
+  /** What is going on right now; replaced by the next, gone at the end, only shown on a TTY. */
+  progress(text: string | null): void;
+}
+
+export const terminal: Terminal = {
+  result: (text) => {
+    process.stdout.write(`${text}\n`);
+  },
+  note: (text) => {
+    process.stderr.write(`${text}\n`);
+  },
+  progress: (text) => {
+    if (process.stderr.isTTY) process.stderr.write(text === null ? "\r\x1b[K" : `\r\x1b[K${text}`);
+  },
+};
+
+/**
+ * A stranger's text for a terminal: control characters, escape sequences and bidirectional overrides are shown as `\u{…}`,
+ * so that no message can move the cursor, colour or reorder what is printed around it. Line breaks stay.
+ */
+export function harmless(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => {
+    if (character === "\n" || character === "\t") return character;
+    // Joiners make emoji and several scripts; on their own they do nothing to a terminal.
+    if (character === "\u200d" || character === "\u200c") return character;
+    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+  });
+}
+
+/** Lines of `name  value`, aligned. */
+export function table(rows: readonly (readonly [name: string, value: string | number])[], indent = "  "): string {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${indent}${name.padEnd(width)}  ${value}`).join("\n");
+}
+
+/** `1 message`, `2 messages`, `1,000 messages` */
+export function plural(count: number, noun: string): string {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `2026-11-23 23:03:07Z`; a clock from outside can claim any time. */
+export function formatTime(timestampMs: number): string {
+  const date = new Date(timestampMs);
+  if (Number.isNaN(date.getTime())) return `${timestampMs} ms`;
+  return date.toISOString().replace("T", " ").replace(/\.\d+Z$/, "Z");
+}
+
+/** The first and last digits of an address or hash. */
+export function short(hex: string): string {
+  return hex.length <= 16 ? hex : `${hex.slice(0, 8)}…${hex.slice(-6)}`;
+}

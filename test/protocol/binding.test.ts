@@ -1,0 +1,148 @@
+import { gunzipSync } from "node:zlib";
+
+import { expect } from "chai";
+import { secp256k1 } from "@noble/curves/secp256k1.js";
+import { BaseWallet } from "ethers/wallet";
+import { SigningKey } from "ethers/crypto";
+import { TypedDataEncoder } from "ethers/hash";
+
+import {
+  bindingRequest,
+  digestOf,
+  isBindingSigned,
+  recoverSigner,
+  revocationRequest,
+  unlockRequest,
+  type KeyBinding,
+  type TypedData,
+} from "../../protocol/binding.ts";
+import { concat, fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
+import { ALICE, BOB, DEPLOYMENT } from "../fixtures/history.ts";
+import { itWithVectorFile } from "../fixtures/vector-file.ts";
+import { fixedBytes } from "../fixtures/wallet.ts";
+import { flipBit } from "./crypto/implementations.ts";
+
+const ORDER = secp256k1.Point.Fn.ORDER;
+
+interface Eip712Case extends TypedData {
+  readonly name: string;
+  readonly data: TypedData["message"];
+  readonly digest: Hex;
+  readonly privateKey?: Hex;
+  readonly signature?: Hex;
+}
+
+const BINDING: KeyBinding = {
+  wallet: ALICE.address,
+  version: 1,
+  encryptionKey: fixedBytes("encryption"),
+  signingKey: fixedBytes("signing"),
+  document: fixedBytes("document"),
+  deadline: 2_000_000_000,
+};
+
+function word(value: bigint): Uint8Array {
+  return fromHex(`0x${value.toString(16).padStart(64, "0")}`);
+}
+
+describe("EIP-712 requests", () => {
+  itWithVectorFile("have the 130 digests of ethers' test cases", "eip712/typed-data.json.gz", (file) => {
+    const cases = JSON.parse(gunzipSync(file).toString()) as Eip712Case[];
+    expect(cases).to.have.length(130);
+    for (const { name, domain, types, data, digest } of cases) {
+      expect(toHex(digestOf({ domain, types, message: data })), name).to.equal(digest);
+    }
+    const signed = cases.filter(({ privateKey }) => privateKey !== undefined);
+    expect(signed).to.have.length(1);
+    for (const { domain, types, data, privateKey, signature } of signed) {
+      const { address } = new BaseWallet(new SigningKey(privateKey!));
+      const recovered = recoverSigner({ domain, types, message: data }, fromHex(signature!));
+      expect(recovered).to.equal(address.toLowerCase());
+    }
+  });
+
+  it("have the types that KeyRegistry hashes", () => {
+    const encodeType = ({ types }: TypedData): string => TypedDataEncoder.from(types).encodeType(Object.keys(types)[0]!);
+    expect(encodeType(bindingRequest(DEPLOYMENT, BINDING))).to.equal(
+      "KeyBinding(address wallet,uint256 version,bytes32 encryptionKey,bytes32 signingKey,bytes32 document,uint256 deadline)",
+    );
+    expect(encodeType(revocationRequest(DEPLOYMENT, ALICE.address, 2, 7))).to.equal(
+      "KeyRevocation(address wallet,uint256 version,uint256 deadline)",
+    );
+    expect(encodeType(unlockRequest(DEPLOYMENT, ALICE.address, fixedBytes("salt")))).to.equal(
+      "KeyUnlock(address wallet,string purpose,bytes32 salt)",
+    );
+  });
+
+  it("are signed alike by ethers' own wallet", async () => {
+    const request = bindingRequest(DEPLOYMENT, BINDING);
+    const wallet = new BaseWallet(new SigningKey(toHex(ALICE.wallet.privateKey)));
+    const signature = await wallet.signTypedData(request.domain, request.types, request.message);
+    expect(signature).to.equal(await ALICE.wallet.signTypedData(request));
+  });
+});
+
+describe("A binding", () => {
+  const signature = ALICE.wallet.sign(bindingRequest(DEPLOYMENT, BINDING));
+
+  it("is signed by its wallet, for this deployment", () => {
+    expect(isBindingSigned(DEPLOYMENT, BINDING, signature)).to.equal(true);
+  });
+
+  it("is not signed when any member or the deployment is another", () => {
+    const changes: Partial<KeyBinding>[] = [
+      { wallet: BOB.address },
+      { version: 2 },
+      { encryptionKey: fixedBytes("other") },
+      { signingKey: fixedBytes("other") },
+      { document: fixedBytes("other") },
+      { deadline: BINDING.deadline + 1 },
+    ];
+    for (const change of changes) expect(isBindingSigned(DEPLOYMENT, { ...BINDING, ...change }, signature)).to.equal(false);
+    expect(isBindingSigned({ ...DEPLOYMENT, chainId: 1 }, BINDING, signature)).to.equal(false);
+    expect(isBindingSigned({ ...DEPLOYMENT, keyRegistry: BOB.address }, BINDING, signature)).to.equal(false);
+    expect(isBindingSigned({ ...DEPLOYMENT, cidStore: BOB.address }, BINDING, signature)).to.equal(true);
+  });
+
+  it("is not signed when any bit of the signature is another", () => {
+    for (let bit = 0; bit < signature.length * 8; bit++) {
+      expect(isBindingSigned(DEPLOYMENT, BINDING, flipBit(signature, bit)), `bit ${bit}`).to.equal(false);
+    }
+  });
+
+  it("is not signed by the twin of a signature with the higher s", () => {
+    const s = BigInt(toHex(signature.subarray(32, 64)));
+    const twin = concat(signature.subarray(0, 32), word(ORDER - s), Uint8Array.of(signature[64] === 27 ? 28 : 27));
+    expect(isBindingSigned(DEPLOYMENT, BINDING, twin)).to.equal(false);
+  });
+
+  it("is signed with s of at most half the order, to the last unit", () => {
+    // A signature that nobody made recovers to some address: whether it does is the question here.
+    const request = bindingRequest(DEPLOYMENT, BINDING);
+    const half = ORDER / 2n;
+    const recover = (s: bigint): string | null => recoverSigner(request, concat(signature.subarray(0, 32), word(s), Uint8Array.of(27)));
+    expect(recover(half)).to.match(/^0x/);
+    expect(recover(half + 1n)).to.equal(null);
+    expect(recover(2n ** 255n - 1n)).to.equal(null);
+    expect(recover(1n)).to.match(/^0x/);
+    expect(recover(0n)).to.equal(null);
+  });
+
+  it("is not signed with r of zero or of at least the order", () => {
+    const request = bindingRequest(DEPLOYMENT, BINDING);
+    for (const r of [0n, ORDER, ORDER + 1n, 2n ** 256n - 1n]) {
+      expect(recoverSigner(request, concat(word(r), signature.subarray(32)))).to.equal(null);
+    }
+  });
+
+  it("is not signed with v other than 27 or 28, or with another length", () => {
+    for (let v = 0; v < 256; v++) {
+      if (v === signature[64]) continue;
+      const changed = concat(signature.subarray(0, 64), Uint8Array.of(v));
+      expect(isBindingSigned(DEPLOYMENT, BINDING, changed), `v ${v}`).to.equal(false);
+    }
+    for (const other of [new Uint8Array(0), signature.subarray(0, 64), concat(signature, Uint8Array.of(0))]) {
+      expect(isBindingSigned(DEPLOYMENT, BINDING, other)).to.equal(false);
+    }
+  });
+});

@@ -1,0 +1,99 @@
+import { expect } from "chai";
+
+import { toHex } from "../../protocol/bytes.ts";
+import { decode, encode, Link, type CborValue } from "../../protocol/cbor.ts";
+import { cidOf, linkTo, verifyBlock } from "../../protocol/cid.ts";
+import { decodeManifest, draftManifest, encodeManifest, MAX_SHARDS } from "../../protocol/manifest.ts";
+import { ALICE, BOB, CAROL, deltaOf, History } from "../fixtures/history.ts";
+import { codeOf } from "../fixtures/refusal.ts";
+
+const history = new History();
+history.register(ALICE);
+history.register(BOB);
+const ROOM = history.room(ALICE, BOB);
+const FIRST = history.draft(deltaOf([ROOM, [history.message(ALICE, BOB)]]));
+history.anchorText(FIRST.cid);
+const SECOND = history.draft(deltaOf([ROOM, [history.message(BOB, ALICE)]], [history.room(ALICE, CAROL), [history.message(ALICE, CAROL)]]));
+
+function refusal(change: Record<string, CborValue | undefined>, of = SECOND): string | null {
+  const map = new Map(decode(encodeManifest(of.manifest)) as ReadonlyMap<string, CborValue>);
+  for (const [name, value] of Object.entries(change)) {
+    if (value === undefined) map.delete(name);
+    else map.set(name, value);
+  }
+  return codeOf(() => decodeManifest(encode(map)));
+}
+
+describe("A manifest", () => {
+  it("comes back as it was", () => {
+    for (const { manifest } of [FIRST, SECOND]) expect(decodeManifest(encodeManifest(manifest))).to.deep.equal(manifest);
+  });
+
+  it("is the same bytes for the same input", () => {
+    const { tip } = history.replay();
+    const delta = deltaOf([ROOM, [FIRST.cid, SECOND.cid]]);
+    expect(draftManifest(tip, delta)).to.deep.equal(draftManifest(history.replay().tip, delta));
+  });
+
+  it("names its base by index and by a text that is no link", () => {
+    const map = decode(encodeManifest(SECOND.manifest)) as ReadonlyMap<string, CborValue>;
+    expect(map.get("base")).to.equal(0);
+    expect(map.get("prev")).to.equal(FIRST.cid);
+    expect(map.get("seq")).to.equal(1);
+    const first = decode(encodeManifest(FIRST.manifest)) as ReadonlyMap<string, CborValue>;
+    expect([first.get("base"), first.get("prev"), first.get("seq")]).to.deep.equal([null, null, 0]);
+  });
+
+  it("comes with all blocks that it links to, before itself", () => {
+    expect(SECOND.blocks.map(({ cid }) => cid)).to.deep.equal([...SECOND.manifest.rooms, ...SECOND.manifest.heads, SECOND.cid]);
+    for (const { cid, bytes } of SECOND.blocks) verifyBlock(cid, bytes);
+  });
+
+  it("is refused without messages", () => {
+    expect(() => draftManifest(null, new Map())).to.throw(RangeError);
+  });
+
+  it("of another version is told apart from damage, even when its members are others", () => {
+    expect(refusal({ v: 2 })).to.equal("VERSION_UNSUPPORTED");
+    expect(refusal({ v: 2, seq: undefined, suite: 1 })).to.equal("VERSION_UNSUPPORTED");
+    expect(refusal({ v: undefined })).to.equal("MANIFEST_MALFORMED");
+    expect(refusal({ v: "2" })).to.equal("MANIFEST_MALFORMED");
+    // A manifest has no suite.
+    expect(refusal({ suite: 2 })).to.equal("MANIFEST_MALFORMED");
+  });
+
+  it("with a member too many, too few or of another type is malformed", () => {
+    for (const name of ["seq", "rooms", "heads", "count", "state"]) {
+      for (const value of [undefined, null, "x", -1, 2n ** 53n, new Uint8Array(31), [], [7], [FIRST.cid], linkTo(FIRST.cid)]) {
+        expect(refusal({ [name]: value }), name).to.equal("MANIFEST_MALFORMED");
+      }
+    }
+    expect(refusal({ extra: null })).to.equal("MANIFEST_MALFORMED");
+  });
+
+  it("has base and prev both or neither, an index and a canonical CID", () => {
+    expect(refusal({ base: null, prev: null })).to.equal(null);
+    expect(refusal({ base: null })).to.equal("MANIFEST_MALFORMED");
+    expect(refusal({ prev: null })).to.equal("MANIFEST_MALFORMED");
+    for (const base of [undefined, -1, "0", 2n ** 53n]) expect(refusal({ base })).to.equal("MANIFEST_MALFORMED");
+    for (const prev of [undefined, 7, "x", FIRST.cid.toUpperCase(), linkTo(FIRST.cid), `${FIRST.cid}a`]) {
+      expect(refusal({ prev })).to.equal("MANIFEST_MALFORMED");
+    }
+  });
+
+  it("links to 1 to 256 shards and as many heads blocks, all of them dag-cbor", () => {
+    const link = linkTo(FIRST.cid);
+    const raw = new Link(Uint8Array.of(1, 0x55, ...link.bytes.subarray(2)));
+    for (const name of ["rooms", "heads"]) {
+      expect(refusal({ [name]: Array.from({ length: MAX_SHARDS }, () => link) })).to.equal(null);
+      expect(refusal({ [name]: Array.from({ length: MAX_SHARDS + 1 }, () => link) })).to.equal("MANIFEST_MALFORMED");
+      expect(refusal({ [name]: [raw] })).to.equal("MANIFEST_MALFORMED");
+    }
+  });
+
+  it("has a CID that is the hash of its bytes", () => {
+    const { bytes } = SECOND.blocks.at(-1)!;
+    expect(cidOf(bytes)).to.equal(SECOND.cid);
+    expect(toHex(bytes)).to.equal(toHex(encodeManifest(SECOND.manifest)));
+  });
+});

@@ -1,0 +1,98 @@
+import { expect } from "chai";
+import fc from "fast-check";
+
+import { utf8 } from "../../protocol/bytes.ts";
+import { encode, Link, MAX_BLOCK_BYTES, type CborValue } from "../../protocol/cbor.ts";
+import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
+import { portable } from "../../protocol/crypto/portable.ts";
+import type { RoomId } from "../../protocol/room.ts";
+import { decodeShard, encodeShards, joinShards } from "../../protocol/shard.ts";
+import type { Delta } from "../../protocol/state.ts";
+import { codeOf } from "../fixtures/refusal.ts";
+
+function idOf(byte: number): RoomId {
+  return `0x${byte.toString(16).padStart(2, "0").repeat(32)}` as RoomId;
+}
+
+function cidsOf(count: number, name = "message"): Cid[] {
+  return Array.from({ length: count }, (_, i) => cidOfDigest(portable.sha256(utf8(`${name} ${i}`))));
+}
+
+const anyDelta: fc.Arbitrary<Delta> = fc
+  .uniqueArray(fc.tuple(fc.nat(255), fc.integer({ min: 1, max: 40 })), { minLength: 1, maxLength: 12, selector: ([byte]) => byte })
+  .map((rooms) => new Map(rooms.map(([byte, count]) => [idOf(byte), cidsOf(count, `room ${byte}`)])));
+
+describe("Shards", () => {
+  it("come back as the delta they were made of, whatever size they may have", () => {
+    fc.assert(
+      fc.property(anyDelta, fc.integer({ min: 119, max: 3000 }), (delta, maxBytes) => {
+        const shards = encodeShards(delta, maxBytes);
+        for (const shard of shards) expect(shard.length).to.be.at.most(maxBytes);
+        const joined = joinShards(shards.map(decodeShard));
+        expect([...joined]).to.deep.equal([...delta].sort(([a], [b]) => (a < b ? -1 : 1)));
+      }),
+    );
+  });
+
+  it("are as few as one where everything fits", () => {
+    expect(encodeShards(new Map([[idOf(1), cidsOf(3)], [idOf(0), cidsOf(2)]]))).to.have.length(1);
+    expect(encodeShards(new Map())).to.have.length(0);
+  });
+
+  it("let a room go on over several of them, filled to the limit", () => {
+    const shards = encodeShards(new Map([[idOf(7), cidsOf(100)]]), 1000);
+    expect(shards).to.have.length(5);
+    for (const shard of shards.slice(0, -1)) expect(shard.length).to.be.greaterThan(1000 - 41 - 10);
+    expect(joinShards(shards.map(decodeShard)).get(idOf(7))).to.deep.equal(cidsOf(100));
+  });
+
+  it("hold 25,500 messages of one room within 1 MiB", () => {
+    const [first, second] = encodeShards(new Map([[idOf(7), cidsOf(25_600)]]));
+    expect(first!.length).to.be.at.most(MAX_BLOCK_BYTES);
+    expect(decodeShard(first!).get(idOf(7))!.length).to.be.greaterThan(25_500);
+    expect(decodeShard(second!).get(idOf(7))!.length).to.be.lessThan(100);
+  });
+
+  it("are refused when they are anything but maps of rooms to links", () => {
+    const [cid] = cidsOf(1) as [Cid];
+    const link = linkTo(cid);
+    const room = idOf(1);
+    const refused: CborValue[] = [
+      null,
+      [],
+      "x",
+      new Map(),
+      new Map([[room, null]]),
+      new Map([[room, []]]),
+      new Map([[room, link]]),
+      new Map([[room, [cid]]]),
+      new Map([[room, [link.bytes]]]),
+      new Map([[room, [link, 7]]]),
+      new Map([[room, [new Link(Uint8Array.of(1, 0x55, 0x12, 0x20, ...new Uint8Array(32)))]]]),
+      new Map([[room, [new Link(link.bytes.subarray(0, 35))]]]),
+      new Map([[room.toUpperCase(), [link]]]),
+      new Map([[room.slice(2), [link]]]),
+      new Map<string, CborValue>([[room, [link]], ["v", 1]]),
+    ];
+    for (const value of refused) expect(codeOf(() => decodeShard(encode(value)))).to.equal("SHARD_MALFORMED");
+  });
+
+  it("may name a message twice: that is for the replay to judge", () => {
+    const [cid] = cidsOf(1) as [Cid];
+    const shard = encode(new Map([[idOf(1), [linkTo(cid), linkTo(cid)]]]));
+    expect(decodeShard(shard).get(idOf(1))).to.deep.equal([cid, cid]);
+  });
+
+  it("are refused together when a room comes back after another, or rooms do not ascend", () => {
+    const [a, b, c] = [idOf(1), idOf(2), idOf(3)];
+    const shard = (...rooms: RoomId[]): Delta => new Map(rooms.map((room) => [room, cidsOf(1)]));
+    const join = (...shards: Delta[]) => codeOf(() => joinShards(shards));
+    expect(join(shard(a, b), shard(b, c))).to.equal(null);
+    expect(join(shard(a), shard(a), shard(a, b))).to.equal(null);
+    expect(join(shard(a, b), shard(c))).to.equal(null);
+    expect(join(shard(b), shard(a))).to.equal("SHARD_MALFORMED");
+    expect(join(shard(a, b), shard(a))).to.equal("SHARD_MALFORMED");
+    expect(join(shard(a, b), shard(a, b))).to.equal("SHARD_MALFORMED");
+    expect(join(shard(a, c), shard(b, c))).to.equal("SHARD_MALFORMED");
+  });
+});
