@@ -13,7 +13,9 @@ export function utf8(text: string): Uint8Array {
 
 /** The parts one after the other, in a new array. */
 export function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const result = new Uint8Array(length);
   let offset = 0;
   for (const part of parts) {
     result.set(part, offset);
@@ -60,9 +62,15 @@ export function toHex(bytes: Uint8Array): Hex {
 export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
   if (!/^0x(?:[0-9a-fA-F]{2})*$/.test(hex)) throw new DmtpError("HEX_INVALID", "not 0x-prefixed hexadecimal bytes");
   const bytes = new Uint8Array(hex.length / 2 - 1);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(hex.slice(2 * i + 2, 2 * i + 4), 16);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (digitAt(hex, 2 * i + 2) << 4) | digitAt(hex, 2 * i + 3);
   if (sizeBytes !== undefined && bytes.length !== sizeBytes) {
     throw new DmtpError("HEX_INVALID", `expected ${sizeBytes} bytes, got ${bytes.length}`);
   }
   return bytes;
+}
+
+/** 0-9, A-F and a-f are 0x30, 0x41 and 0x61 onwards. */
+function digitAt(hex: string, at: number): number {
+  const code = hex.charCodeAt(at);
+  return (code & 15) + (code > 0x39 ? 9 : 0);
 }

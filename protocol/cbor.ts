@@ -218,6 +218,19 @@ export function mapOf(fields: Readonly<Record<string, CborValue>>): CborMap {
   return new Map(Object.entries(fields));
 }
 
+/** The formats' own member names come again with every block; room ids, which are longer, are not kept. */
+const memberNames = new Map<string, Uint8Array>();
+
+function keyBytes(text: string): Uint8Array {
+  if (text.length > 24) return utf8(text);
+  let bytes = memberNames.get(text);
+  if (bytes === undefined) {
+    bytes = utf8(text);
+    if (memberNames.size < 256) memberNames.set(text, bytes);
+  }
+  return bytes;
+}
+
 class Writer {
   private buffer = new Uint8Array(512);
   private length = 0;
@@ -251,12 +264,12 @@ class Writer {
   }
 
   private map(map: CborMap): void {
-    const entries = Array.from(map, ([key, value]) => ({ key: utf8(key), value }));
-    entries.sort((a, b) => compareKeys(a.key, b.key));
-    this.head(5, entries.length);
-    for (const { key, value } of entries) {
-      this.sized(3, key);
-      this.value(value);
+    const keys = Array.from(map.keys(), (text) => ({ text, bytes: keyBytes(text) }));
+    keys.sort((a, b) => compareKeys(a.bytes, b.bytes));
+    this.head(5, keys.length);
+    for (const { text, bytes } of keys) {
+      this.sized(3, bytes);
+      this.value(map.get(text) ?? null);
     }
   }
 
@@ -276,7 +289,10 @@ class Writer {
 
   private head(major: number, argument: number | bigint): void {
     const kind = major << 5;
-    if (argument < 24) return this.byte(kind | Number(argument));
+    if (argument < 24) {
+      this.byte(kind | Number(argument));
+      return;
+    }
     this.reserve(9);
     const view = new DataView(this.buffer.buffer);
     if (argument < 0x100) {

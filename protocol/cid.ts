@@ -87,7 +87,7 @@ export function verifyBlock(cid: Cid, bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** Multibase `b` text of 59 characters to 36 bytes; the four padding bits are not looked at. */
+/** Multibase `b` text of 59 characters to 36 bytes; the two padding bits are not looked at. */
 function decodeBase32(text: string): Uint8Array {
   const bytes = new Uint8Array(CID_BYTES);
   let bits = 0;

@@ -100,6 +100,8 @@ export const ERRORS = {
   BATCH_LINE_INVALID: input('Each line is one JSON object: {"to": "0x…", "text": "…"}. Nothing of this batch was sent.'),
   PARAMETER_INVALID: input("See /openapi.json for what this parameter takes."),
   NOT_FOUND: input("There is nothing by that name here; see /openapi.json for what there is."),
+  METHOD_NOT_ALLOWED: input("This service only answers GET and HEAD; see /openapi.json."),
+  INDEX_BEHIND: unavailable("The index is not up to date with the chain; ask again in a moment."),
   CONFIGURATION_INVALID: input("See the configuration table in README.md."),
   ADDRESS_IN_USE: input("Another process listens there; choose another PORT."),
   HISTORY_NOT_VERIFIED: integrity("Some of the history is rejected; each item says why."),

@@ -16,7 +16,7 @@ export interface Provenance {
   readonly transactionHash: Hex;
 }
 
-/** CIDStore: an entry. `cid` is null for a text that is not a canonical CID (stored verbatim). */
+/** CIDStore: an entry. `cid` is null for one that was stored verbatim, whatever its text (SPEC 8.1). */
 export interface AnchorEvent extends Position, Provenance {
   readonly kind: "anchor";
   readonly index: number;

@@ -37,7 +37,7 @@ export class Replay {
   private undecidedEntries: Entry[] = [];
 
   /** @param verifySignatures a pure function; the index gives one that remembers */
-  constructor(deployment: Deployment, verifySignatures: SignatureVerifier = primitives.ed25519Verify) {
+  constructor(deployment: Deployment, verifySignatures: SignatureVerifier = (claims) => primitives.ed25519Verify(claims)) {
     this.deployment = deployment;
     this.keys = new KeyDirectory(deployment);
     this.verifySignatures = verifySignatures;

@@ -1,8 +1,9 @@
 import { DmtpError, type ErrorCode } from "./error.ts";
 
 /**
- * What verification says of an anchor, a message or a key. `rejected` and `verified` are final for a given chain;
- * `missing` means that a block is not reachable yet, and says nothing about what it holds.
+ * What verification says of an anchor, a message or a key. `missing` means that a block is not reachable yet, and says
+ * nothing about what it holds. `rejected` and `verified` are final for a given chain, but for one case: an entry becomes a
+ * DUPLICATE when the blocks of an earlier anchor come late and list it too (SPEC 8.4).
  */
 export type Verdict =
   | { readonly status: "verified" }

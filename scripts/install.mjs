@@ -6,11 +6,12 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, rmdirSync } from "node:fs";
-import { statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+
+import { recordWorker, takeLock } from "./install-lock.mjs";
 
 const WINDOWS = process.platform === "win32";
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -22,10 +23,8 @@ export const NODE = join(MODULES, "node", "bin", WINDOWS ? "node.exe" : "node");
 const STAMP = join(MODULES, ".dmtp-install");
 /** npm's own record of what it installed. It is written last, so an interrupted install does not have it. */
 const INSTALLED = join(MODULES, ".package-lock.json");
-
+/** In the data folder, which git ignores. */
 const LOCK = join(ROOT, ".dmtp", "install.lock");
-/** A lock whose heartbeat stood still for this long, as seen by one who waits, was left by a killed process. */
-const LOCK_STALE_MS = 15_000;
 
 /** Whether trying again can help. */
 export const EXIT = { input: 1, unavailable: 75 };
@@ -44,18 +43,17 @@ const secondsSince = (startedAtMs) => `${Math.round((Date.now() - startedAtMs) /
 /** Installs what is missing; throws a Failure, or an error with the `signal` that interrupted it. */
 export async function ensureInstalled() {
   if (findReasonToInstall() === null) return;
-  const release = await takeLock();
+  const release = await takeLock(LOCK);
   try {
     const reason = findReasonToInstall(); // again: the one we waited for has probably installed everything
     if (reason === null) return;
     say(`Installing the dependencies: ${reason}. This happens once and takes a minute or two.`);
     const startedAtMs = Date.now();
     const stop = showProgress(startedAtMs);
-    await runNpmCi().finally(stop);
+    await installAll().finally(stop);
     const problem = findReasonToInstall();
     if (problem !== null) {
-      const hint =
-        "if ignore-scripts is set in npm's configuration, put npm_config_ignore_scripts=false before the command";
+      const hint = "delete node_modules, then run the same command again";
       throw new Failure("INSTALL_INCOMPLETE", EXIT.unavailable, `npm succeeded, but ${problem}`, hint);
     }
     say(`Installed in ${secondsSince(startedAtMs)}.`);
@@ -110,50 +108,6 @@ function getLibcName() {
   return process.report.getReport().header.glibcVersionRuntime ? "glibc" : "musl";
 }
 
-/** Waits until this process holds the lock folder; returns the function that gives it back. */
-async function takeLock() {
-  for (let waitedMs = 0, stoodMs = 0, beat; ; waitedMs += 250, await sleep(250)) {
-    try {
-      mkdirSync(dirname(LOCK), { recursive: true }); // each time: who gives the lock back may remove it
-      mkdirSync(LOCK);
-      break;
-    } catch (error) {
-      if (error.code === "ENOENT") continue; // removed between the two
-      if (error.code !== "EEXIST") throw error;
-    }
-    if (waitedMs === 0) say("Another process is installing the dependencies; waiting for it.");
-    else if (waitedMs % 10_000 === 0) say(`  still waiting, ${waitedMs / 1000} s`);
-    const mtimeMs = statSync(LOCK, { throwIfNoEntry: false })?.mtimeMs;
-    stoodMs = mtimeMs === beat ? stoodMs + 250 : 0;
-    beat = mtimeMs;
-    if (stoodMs > LOCK_STALE_MS && mtimeMs !== undefined) removeStaleLock();
-  }
-  const heartbeat = setInterval(() => {
-    const now = new Date();
-    if (existsSync(LOCK)) utimesSync(LOCK, now, now);
-  }, 1_000);
-  return () => {
-    clearInterval(heartbeat);
-    rmSync(LOCK, { recursive: true, force: true });
-    try {
-      rmdirSync(dirname(LOCK)); // the data folder, when nothing else is in it
-    } catch {
-      // it holds data, or somebody waits
-    }
-  };
-}
-
-/** Of several who wait, the one whose rename succeeds clears the lock away. */
-function removeStaleLock() {
-  const aside = `${LOCK}.${process.pid}`;
-  try {
-    renameSync(LOCK, aside);
-    rmSync(aside, { recursive: true, force: true });
-  } catch (error) {
-    if (error.code !== "ENOENT") throw error;
-  }
-}
-
 /** Shows that it moves: a spinner on a terminal, a line every ten seconds elsewhere. Returns the function to stop. */
 function showProgress(startedAtMs) {
   const terminal = process.stderr.isTTY;
@@ -173,46 +127,79 @@ function showProgress(startedAtMs) {
  * Runs `npm ci`, then the install scripts that are needed and no others: npm would run node-gyp for better-sqlite3, which
  * ships its binary, and node-gyp fails on a machine without Python.
  */
-async function runNpmCi() {
-  // Everything here is a devDependency or optional somewhere, whatever NODE_ENV and npm's configuration leave out.
-  await runNpm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--include=dev", "--include=optional"]);
-  const { allowScripts } = readJson(join(ROOT, "package.json"));
-  await runNpm(["rebuild", ...Object.keys(allowScripts).filter((name) => allowScripts[name])]);
+async function installAll() {
+  const { devDependencies, allowScripts } = readJson(join(ROOT, "package.json"));
+  const scripts = Object.keys(allowScripts).filter((name) => allowScripts[name]);
+  if ((await runNpm("npm", ["config", "get", "ignore-scripts"])) === "true") {
+    const hint = "put npm_config_ignore_scripts=false before the command";
+    throw new Failure(
+      "IGNORE_SCRIPTS",
+      EXIT.input,
+      `ignore-scripts is set, and ${scripts.join(", ")} need theirs`,
+      hint,
+    );
+  }
+  // Under the pinned Node: npm leaves packages out that the Node it runs under is too old for.
+  const npx = ["-y", "-p", `node@${devDependencies.node}`, "--"];
+  const version = await runNpm("npx", [...npx, "node", "--version"]);
+  if (version !== `v${devDependencies.node}`) {
+    const hint = "npm keeps a broken copy: delete the folder _npx in the one that `npm config get cache` names";
+    throw new Failure("NPX_BROKEN", EXIT.input, `npx runs Node ${version}, not v${devDependencies.node}`, hint);
+  }
+  // Everything is needed that is a devDependency or optional, whatever NODE_ENV and npm's configuration leave out.
+  const ci = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--include=dev", "--include=optional"];
+  await runNpm("npx", [...npx, "npm", `--prefix=${ROOT}`, ...ci], 3_000);
+  await runNpm("npm", [`--prefix=${ROOT}`, "rebuild", ...scripts], 3_000);
 }
 
-/** Runs npm under the pinned Node: npm leaves packages out that the Node it runs under is too old for. */
-function runNpm(command) {
-  const { node } = readJson(join(ROOT, "package.json")).devDependencies;
-  // Without the old node_modules/.bin, whose `node` is about to be deleted and may be broken.
+/** Resolves to the trimmed standard output. An interrupted npm undoes what it did, and has `undoWithinMs` for it. */
+function runNpm(command, args, undoWithinMs = 20_000) {
+  // Neither the folder nor PATH leads to what is in node_modules: npx would take a broken `node` from there.
   const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => resolve(folder) !== BIN);
-  const child = spawn("npx", ["-y", "-p", `node@${node}`, "--", "npm", ...command], {
-    cwd: ROOT,
-    env: { ...process.env, PATH: path.join(delimiter) },
+  const env = { ...process.env, PATH: path.join(delimiter) };
+  delete env.npm_config_local_prefix;
+  const child = spawn(command, args, {
+    cwd: tmpdir(),
+    env,
     shell: WINDOWS,
     stdio: ["ignore", "pipe", "pipe"],
     detached: !WINDOWS, // a process group of its own, so that an interrupt reaches npm's install scripts too
   });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text) => (output = (output + text).slice(-20_000)));
+  if (child.pid !== undefined) recordWorker(LOCK, child.pid);
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) {
+    child[name].setEncoding("utf8").on("data", (text) => (output[name] = (output[name] + text).slice(-20_000)));
   }
   return new Promise((done, fail) => {
-    let interruptedBy;
+    let interruptedBy, killing;
+    const kill = (signal) => (WINDOWS ? child.kill() : process.kill(-child.pid, signal));
     const interrupt = (signal) => {
       interruptedBy = signal;
-      if (WINDOWS) child.kill();
-      else process.kill(-child.pid, "SIGTERM");
+      killing ??= setTimeout(kill, undoWithinMs, "SIGKILL");
+      kill("SIGTERM");
     };
     const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
+    const stopListening = () => {
+      clearTimeout(killing);
+      for (const signal of signals) process.off(signal, interrupt);
+    };
     for (const signal of signals) process.on(signal, interrupt);
     child.once("error", ({ message }) => {
-      fail(new Failure("NPX_NOT_FOUND", EXIT.input, `npx does not start: ${message}`, "install npm, it brings npx"));
+      stopListening();
+      fail(new Failure("NPM_NOT_FOUND", EXIT.input, `${command} does not start: ${message}`, "install npm"));
     });
     child.once("close", (code) => {
-      for (const signal of signals) process.off(signal, interrupt);
+      stopListening();
       if (interruptedBy) fail(Object.assign(new Error("interrupted"), { signal: interruptedBy }));
-      else if (code === 0) done();
-      else fail(describeFailure(`npm ${command[0]}`, code, output));
+      else if (code === 0) done(output.stdout.trim());
+      else
+        fail(
+          describeFailure(
+            args.includes("ci") ? "npm ci" : `${command} ${args[0]}`,
+            code,
+            Object.values(output).join(""),
+          ),
+        );
     });
   });
 }
@@ -229,7 +216,7 @@ function describeFailure(command, code, output) {
   }
   // npm says what is wrong first; its usage and the path of its log come last.
   const lines = output.trimEnd().split("\n");
-  const errors = lines.filter((line) => line.startsWith("npm error"));
+  const errors = lines.filter((line) => line.startsWith("npm error") && !line.startsWith("npm error     at "));
   const shown = errors.length > 0 ? errors.slice(0, 15) : lines.slice(-15);
   return new Failure(
     "INSTALL_FAILED",

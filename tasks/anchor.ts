@@ -25,7 +25,8 @@ export default command<AnchorArguments>((session, { from }) => anchor(session, f
  */
 export async function anchor(session: Session, from: string | undefined): Promise<Outcome> {
   const { mailbox, content, reader, deployment, terminal } = session;
-  await catchUp(mailbox, reader, content);
+  // The head that the manifest builds on; if it moves before the transaction is mined, the contract refuses.
+  const { head } = await catchUp(mailbox, reader, content);
   const delta = groupByRoom(mailbox.unanchored());
   if (delta.size === 0) {
     return { data: { anchored: 0 }, text: "nothing to anchor: every message in the mailbox is anchored" };
@@ -41,7 +42,6 @@ export async function anchor(session: Session, from: string | undefined): Promis
   await content.put(draft.blocks);
   await content.pin([draft.cid]);
   terminal.progress("anchoring");
-  const { head } = await reader.entryHead();
   const receipt = await sendAnchor(signer, deployment, head, digestOfCid(draft.cid));
 
   const before = tip?.state ?? State.EMPTY;

@@ -142,6 +142,9 @@ contract CIDStoreTest is Test {
     function test_refusesTheZeroDigest() public {
         vm.expectRevert(abi.encodeWithSelector(ICIDStore.InvalidDigest.selector, 0));
         _anchor(0, 0);
+        _anchor(0, DIGEST);
+        vm.expectRevert(abi.encodeWithSelector(ICIDStore.InvalidDigest.selector, 0));
+        _anchor(DIGEST, 0);
     }
 
     function test_refusesTheHeadAsItsOwnSuccessor() public {

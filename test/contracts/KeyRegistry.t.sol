@@ -129,6 +129,7 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         _takeEncryptionKey(P - 1); // p - 2^248
         _takeEncryptionKey(P - (1 << 8)); // p - 2^240
         _takeEncryptionKey(P - (1 << 240)); // p - 2^8
+        _takeEncryptionKey((P | (0xff << 248)) - (1 << 240)); // p - 2^8 + 18: each byte but one like 2^255 - 1
         for (uint256 i = 0xed; i <= 0xff; i++) _refuseEncryptionKey((P & (type(uint256).max >> 8)) | (i << 248)); // p to 2^255 - 1
         _refuseEncryptionKey(0x80); // 2^255
         _refuseEncryptionKey((uint256(9) << 248) | 0x80); // 2^255 + 9
@@ -145,6 +146,7 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
             _takeSigningKey((P - 1) | sign);
             _takeSigningKey((P - (1 << 8)) | sign);
             _takeSigningKey((P - (1 << 240)) | sign);
+            _takeSigningKey(((P | (0xff << 248)) - (1 << 240)) | sign);
             for (uint256 i = 0xed; i <= 0xff; i++) {
                 _refuseSigningKey((P & (type(uint256).max >> 8)) | (i << 248) | sign);
             }

@@ -39,14 +39,22 @@ describe("Addresses", () => {
       null,
       7,
     ];
-    for (const wrong of refused) expect(codeOf(() => parseAddress(wrong)), String(wrong)).to.equal("ADDRESS_INVALID");
+    for (const wrong of refused)
+      expect(
+        codeOf(() => parseAddress(wrong)),
+        String(wrong),
+      ).to.equal("ADDRESS_INVALID");
   });
 });
 
 describe("Bytes", () => {
   it("are read from hexadecimal digits, and nothing else", () => {
     expect(toHex(fromHex("0x00fFa5"))).to.equal("0x00ffa5");
-    for (const wrong of ["", "00", "0x0", "0xgg", "0x00 "]) expect(codeOf(() => fromHex(wrong)), wrong).to.equal("HEX_INVALID");
+    for (const wrong of ["", "00", "0x0", "0xgg", "0x00 "])
+      expect(
+        codeOf(() => fromHex(wrong)),
+        wrong,
+      ).to.equal("HEX_INVALID");
     expect(codeOf(() => fromHex("0x00", 2))).to.equal("HEX_INVALID");
   });
 

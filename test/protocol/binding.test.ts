@@ -62,7 +62,8 @@ describe("EIP-712 requests", () => {
   });
 
   it("have the types that KeyRegistry hashes", () => {
-    const encodeType = ({ types }: TypedData): string => TypedDataEncoder.from(types).encodeType(Object.keys(types)[0]!);
+    const encodeType = ({ types }: TypedData): string =>
+      TypedDataEncoder.from(types).encodeType(Object.keys(types)[0]!);
     expect(encodeType(bindingRequest(DEPLOYMENT, BINDING))).to.equal(
       "KeyBinding(address wallet,uint256 version,bytes32 encryptionKey,bytes32 signingKey,bytes32 document,uint256 deadline)",
     );
@@ -98,7 +99,8 @@ describe("A binding", () => {
       { document: fixedBytes("other") },
       { deadline: BINDING.deadline + 1 },
     ];
-    for (const change of changes) expect(isBindingSigned(DEPLOYMENT, { ...BINDING, ...change }, signature)).to.equal(false);
+    for (const change of changes)
+      expect(isBindingSigned(DEPLOYMENT, { ...BINDING, ...change }, signature)).to.equal(false);
     expect(isBindingSigned({ ...DEPLOYMENT, chainId: 1 }, BINDING, signature)).to.equal(false);
     expect(isBindingSigned({ ...DEPLOYMENT, keyRegistry: BOB.address }, BINDING, signature)).to.equal(false);
     expect(isBindingSigned({ ...DEPLOYMENT, cidStore: BOB.address }, BINDING, signature)).to.equal(true);
@@ -120,7 +122,8 @@ describe("A binding", () => {
     // A signature that nobody made recovers to some address: whether it does is the question here.
     const request = bindingRequest(DEPLOYMENT, BINDING);
     const half = ORDER / 2n;
-    const recover = (s: bigint): string | null => recoverSigner(request, concat(signature.subarray(0, 32), word(s), Uint8Array.of(27)));
+    const recover = (s: bigint): string | null =>
+      recoverSigner(request, concat(signature.subarray(0, 32), word(s), Uint8Array.of(27)));
     expect(recover(half)).to.match(/^0x/);
     expect(recover(half + 1n)).to.equal(null);
     expect(recover(2n ** 255n - 1n)).to.equal(null);

@@ -25,14 +25,31 @@ function toIpld(value: CborValue): unknown {
   if (value instanceof Float) return value.value;
   if (value instanceof Link) return CID.decode(value.bytes);
   if (value instanceof Uint8Array) return value;
-  if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, toIpld(item as CborValue)]));
+  if (value instanceof Map)
+    return Object.fromEntries([...value].map(([key, item]) => [key, toIpld(item as CborValue)]));
   if (Array.isArray(value)) return value.map((item) => toIpld(item as CborValue));
   return value;
 }
 
 const key = fc.string({ unit: "grapheme", maxLength: 30 }).filter((text) => text !== "__proto__");
 const scalar: fc.Arbitrary<CborValue> = fc.oneof(
-  fc.constantFrom(null, true, false, 0, 23, 24, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, -24, -25, -(2 ** 32) - 1),
+  fc.constantFrom(
+    null,
+    true,
+    false,
+    0,
+    23,
+    24,
+    255,
+    256,
+    65_535,
+    65_536,
+    2 ** 32 - 1,
+    2 ** 32,
+    -24,
+    -25,
+    -(2 ** 32) - 1,
+  ),
   fc.maxSafeInteger(),
   fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }),
   fc.bigInt({ min: -(2n ** 64n), max: -(2n ** 53n) }),
@@ -50,7 +67,9 @@ const { value: anyValue } = fc.letrec<{ value: CborValue }>((tie) => ({
     { depthSize: "small", withCrossShrink: true, maxDepth: 6 },
     scalar,
     fc.array(tie("value"), { maxLength: 6 }),
-    fc.uniqueArray(fc.tuple(key, tie("value")), { maxLength: 6, selector: ([name]) => name }).map((list) => new Map(list)),
+    fc
+      .uniqueArray(fc.tuple(key, tie("value")), { maxLength: 6, selector: ([name]) => name })
+      .map((list) => new Map(list)),
   ),
 }));
 
@@ -105,14 +124,14 @@ describe("DAG-CBOR", () => {
     "an indefinite array": "9f00ff",
     "an indefinite map": "bf616100ff",
     "a reserved head": "1c",
-    "undefined": "f7",
+    undefined: "f7",
     "an unassigned simple value": "f0",
     "a simple value of two bytes": "f820",
     "a break outside of anything": "ff",
     "a half-precision float": "f93c00",
     "a single-precision float": "fa3f800000",
-    "NaN": "fb7ff8000000000000",
-    "infinity": "fb7ff0000000000000",
+    NaN: "fb7ff8000000000000",
+    infinity: "fb7ff0000000000000",
     "minus infinity": "fbfff0000000000000",
     "keys out of order by length": "a262616100616200",
     "keys out of order by bytes": "a2616200616100",
@@ -192,21 +211,29 @@ describe("DAG-CBOR", () => {
 });
 
 describe("The codec fixtures of IPLD", () => {
-  itWithVectorFile("are round-tripped, every dag-cbor block of fixtures.car", "ipld-codec-fixtures/fixtures.car", (car) => {
-    let count = 0;
-    for (const { cid, bytes } of readCar(car)) {
-      if (cid[1] !== 0x71) continue;
-      count += 1;
-      expect(toHex(encode(decode(bytes)))).to.equal(toHex(bytes));
-    }
-    expect(count).to.be.greaterThan(100);
-  });
+  itWithVectorFile(
+    "are round-tripped, every dag-cbor block of fixtures.car",
+    "ipld-codec-fixtures/fixtures.car",
+    (car) => {
+      let count = 0;
+      for (const { cid, bytes } of readCar(car)) {
+        if (cid[1] !== 0x71) continue;
+        count += 1;
+        expect(toHex(encode(decode(bytes)))).to.equal(toHex(bytes));
+      }
+      expect(count).to.be.greaterThan(100);
+    },
+  );
 
   const negative = "ipld-codec-fixtures/negative-fixtures/dag-cbor_decode_duplicate-keys.json";
-  itWithVectors<{ name: string; hex: string }[]>("are refused, the negative ones for dag-cbor", negative, (fixtures) => {
-    expect(fixtures).to.have.length(1);
-    for (const fixture of fixtures) expect(refusal(fixture.hex), fixture.name).to.equal("BLOCK_NOT_CANONICAL");
-  });
+  itWithVectors<{ name: string; hex: string }[]>(
+    "are refused, the negative ones for dag-cbor",
+    negative,
+    (fixtures) => {
+      expect(fixtures).to.have.length(1);
+      for (const fixture of fixtures) expect(refusal(fixture.hex), fixture.name).to.equal("BLOCK_NOT_CANONICAL");
+    },
+  );
 
   itWithVectorFile("are refused, Kubo's with keys out of order", "ipld-codec-fixtures/kubo-non-canon.cbor", (block) => {
     expect(codeOf(() => decode(block))).to.equal("BLOCK_NOT_CANONICAL");

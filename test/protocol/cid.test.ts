@@ -6,7 +6,17 @@ import { CID } from "multiformats/cid";
 import { create } from "multiformats/hashes/digest";
 
 import { MAX_BLOCK_BYTES } from "../../protocol/cbor.ts";
-import { bytesOfCid, cidOf, cidOfBytes, cidOfDigest, digestOfCid, isCid, linkTo, parseCid, verifyBlock } from "../../protocol/cid.ts";
+import {
+  bytesOfCid,
+  cidOf,
+  cidOfBytes,
+  cidOfDigest,
+  digestOfCid,
+  isCid,
+  linkTo,
+  parseCid,
+  verifyBlock,
+} from "../../protocol/cid.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { anyBytes } from "./crypto/implementations.ts";
 
@@ -61,7 +71,11 @@ describe("CIDs", () => {
       7,
       canonical,
     ];
-    for (const text of refused) expect(codeOf(() => parseCid(text)), String(text)).to.equal("CID_NOT_CANONICAL");
+    for (const text of refused)
+      expect(
+        codeOf(() => parseCid(text)),
+        String(text),
+      ).to.equal("CID_NOT_CANONICAL");
     expect(cidOfBytes(CID.createV1(0x55, digest).bytes)).to.equal(null);
     expect(cidOfBytes(CID.createV0(digest).bytes)).to.equal(null);
     expect(cidOfBytes(canonical.bytes.subarray(0, 35))).to.equal(null);

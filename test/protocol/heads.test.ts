@@ -82,7 +82,12 @@ describe("Heads", () => {
 
   it("are equal when every member is", () => {
     const [head] = HEADS as [Head];
-    const changes: Partial<Head>[] = [{ room: ROOMS[1]! }, { n: 7 }, { lastIndex: 0 }, { roomRoot: fixedBytes("other") }];
+    const changes: Partial<Head>[] = [
+      { room: ROOMS[1]! },
+      { n: 7 },
+      { lastIndex: 0 },
+      { roomRoot: fixedBytes("other") },
+    ];
     expect(equalHeads([head], [{ ...head }])).to.equal(true);
     for (const change of changes) expect(equalHeads([head], [{ ...head, ...change }])).to.equal(false);
     expect(equalHeads([head], [])).to.equal(false);

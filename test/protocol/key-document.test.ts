@@ -1,7 +1,12 @@
 import { expect } from "chai";
 
 import { decode, encode, Float, type CborValue } from "../../protocol/cbor.ts";
-import { checkKeyDocument, decodeKeyDocument, encodeKeyDocument, type KeyDocument } from "../../protocol/key-document.ts";
+import {
+  checkKeyDocument,
+  decodeKeyDocument,
+  encodeKeyDocument,
+  type KeyDocument,
+} from "../../protocol/key-document.ts";
 import { openSealedSeed } from "../../protocol/sealing.ts";
 import { ALICE, BOB, DEPLOYMENT } from "../fixtures/history.ts";
 import { codeOf, codeOfAsync } from "../fixtures/refusal.ts";
@@ -22,13 +27,20 @@ const WITH_PASSPHRASE: KeyDocument = {
 };
 
 /** The code by which a document with other members (undefined: left out) is refused. */
-function refusal(change: Record<string, CborValue | undefined>, sealedChange: Record<string, CborValue | undefined> = {}, of = DOCUMENT) {
+function refusal(
+  change: Record<string, CborValue | undefined>,
+  sealedChange: Record<string, CborValue | undefined> = {},
+  of = DOCUMENT,
+) {
   const map = new Map(decode(encodeKeyDocument(of)) as ReadonlyMap<string, CborValue>);
   map.set("sealed", changed(map.get("sealed") as ReadonlyMap<string, CborValue>, sealedChange));
   return codeOf(() => decodeKeyDocument(encode(changed(map, change))));
 }
 
-function changed(map: ReadonlyMap<string, CborValue>, change: Record<string, CborValue | undefined>): Map<string, CborValue> {
+function changed(
+  map: ReadonlyMap<string, CborValue>,
+  change: Record<string, CborValue | undefined>,
+): Map<string, CborValue> {
   const result = new Map(map);
   for (const [name, value] of Object.entries(change)) {
     if (value === undefined) result.delete(name);
@@ -51,7 +63,8 @@ describe("A key document", () => {
     expect(refusal({ v: 2, suite: "x" })).to.equal("VERSION_UNSUPPORTED");
     expect(refusal({ suite: 2 })).to.equal("SUITE_UNSUPPORTED");
     expect(refusal({ suite: 2, extra: 1 })).to.equal("SUITE_UNSUPPORTED");
-    for (const v of [undefined, -1, "1", null, 2n ** 53n, new Float(1)]) expect(refusal({ v })).to.equal("KEY_DOCUMENT_MALFORMED");
+    for (const v of [undefined, -1, "1", null, 2n ** 53n, new Float(1)])
+      expect(refusal({ v })).to.equal("KEY_DOCUMENT_MALFORMED");
     for (const suite of [undefined, -1, "1", 2n ** 53n]) expect(refusal({ suite })).to.equal("KEY_DOCUMENT_MALFORMED");
   });
 
@@ -102,16 +115,28 @@ describe("A key document", () => {
     for (const scrypt of refused) {
       expect(refusal({}, { scrypt }, WITH_PASSPHRASE), JSON.stringify(scrypt)).to.equal("KEY_DOCUMENT_MALFORMED");
     }
-    for (const scrypt of [[2, 1, 1], [2 ** 15, 1, 4], [2 ** 20, 8, 4], [2 ** 20, 2, 1]]) {
+    for (const scrypt of [
+      [2, 1, 1],
+      [2 ** 15, 1, 4],
+      [2 ** 20, 8, 4],
+      [2 ** 20, 2, 1],
+    ]) {
       expect(refusal({}, { scrypt }, WITH_PASSPHRASE)).to.equal(null);
     }
   });
 
   it("asks scrypt for nothing that scrypt refuses, whatever it says", async () => {
     const owner = { deployment: DEPLOYMENT, wallet: ALICE.address, version: 1 };
-    for (const scrypt of [{ N: 2, r: 1, p: 1 }, { N: 2 ** 15, r: 1, p: 4 }]) {
-      const { sealed } = decodeKeyDocument(encodeKeyDocument({ ...DOCUMENT, sealed: { ...DOCUMENT.sealed, method: "passphrase", scrypt } }));
-      expect(await codeOfAsync(() => openSealedSeed(owner, sealed, { passphrase: "x" }))).to.equal("SEALED_KEY_UNOPENED");
+    for (const scrypt of [
+      { N: 2, r: 1, p: 1 },
+      { N: 2 ** 15, r: 1, p: 4 },
+    ]) {
+      const { sealed } = decodeKeyDocument(
+        encodeKeyDocument({ ...DOCUMENT, sealed: { ...DOCUMENT.sealed, method: "passphrase", scrypt } }),
+      );
+      expect(await codeOfAsync(() => openSealedSeed(owner, sealed, { passphrase: "x" }))).to.equal(
+        "SEALED_KEY_UNOPENED",
+      );
     }
   });
 
@@ -122,7 +147,12 @@ describe("A key document", () => {
       codeOf(() => checkKeyDocument(DOCUMENT, { ...DEPLOYMENT, ...deployment }, { ...registered, ...change }));
     expect(check({})).to.equal(null);
     expect(check({}, { cidStore: BOB.address })).to.equal(null);
-    for (const change of [{ wallet: BOB.address }, { version: 2 }, { encryptionKey: signingKey }, { signingKey: encryptionKey }]) {
+    for (const change of [
+      { wallet: BOB.address },
+      { version: 2 },
+      { encryptionKey: signingKey },
+      { signingKey: encryptionKey },
+    ]) {
       expect(check(change)).to.equal("KEY_DOCUMENT_MISMATCH");
     }
     expect(check({}, { chainId: 1 })).to.equal("KEY_DOCUMENT_MISMATCH");

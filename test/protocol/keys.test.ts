@@ -82,7 +82,9 @@ describe("A registered key", () => {
       for (const digits of INADMISSIBLE_ENCRYPTION) {
         const event = new History().register(ALICE, { encryptionKey: fromHex(`0x${digits}`), hasCode });
         expect(outcome(verifyKey(DEPLOYMENT, event).verdict), digits).to.equal("KEY_INADMISSIBLE");
-        expect(outcome(verifyKey(DEPLOYMENT, { ...event, signature: new Uint8Array(0) }).verdict)).to.equal("KEY_INADMISSIBLE");
+        expect(outcome(verifyKey(DEPLOYMENT, { ...event, signature: new Uint8Array(0) }).verdict)).to.equal(
+          "KEY_INADMISSIBLE",
+        );
       }
       for (const digits of INADMISSIBLE_SIGNING) {
         const event = new History().register(ALICE, { signingKey: fromHex(`0x${digits}`), hasCode });

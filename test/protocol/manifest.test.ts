@@ -13,7 +13,9 @@ history.register(BOB);
 const ROOM = history.room(ALICE, BOB);
 const FIRST = history.draft(deltaOf([ROOM, [history.message(ALICE, BOB)]]));
 history.anchorText(FIRST.cid);
-const SECOND = history.draft(deltaOf([ROOM, [history.message(BOB, ALICE)]], [history.room(ALICE, CAROL), [history.message(ALICE, CAROL)]]));
+const SECOND = history.draft(
+  deltaOf([ROOM, [history.message(BOB, ALICE)]], [history.room(ALICE, CAROL), [history.message(ALICE, CAROL)]]),
+);
 
 function refusal(change: Record<string, CborValue | undefined>, of = SECOND): string | null {
   const map = new Map(decode(encodeManifest(of.manifest)) as ReadonlyMap<string, CborValue>);
@@ -26,7 +28,8 @@ function refusal(change: Record<string, CborValue | undefined>, of = SECOND): st
 
 describe("A manifest", () => {
   it("comes back as it was", () => {
-    for (const { manifest } of [FIRST, SECOND]) expect(decodeManifest(encodeManifest(manifest))).to.deep.equal(manifest);
+    for (const { manifest } of [FIRST, SECOND])
+      expect(decodeManifest(encodeManifest(manifest))).to.deep.equal(manifest);
   });
 
   it("is the same bytes for the same input", () => {
@@ -45,7 +48,11 @@ describe("A manifest", () => {
   });
 
   it("comes with all blocks that it links to, before itself", () => {
-    expect(SECOND.blocks.map(({ cid }) => cid)).to.deep.equal([...SECOND.manifest.rooms, ...SECOND.manifest.heads, SECOND.cid]);
+    expect(SECOND.blocks.map(({ cid }) => cid)).to.deep.equal([
+      ...SECOND.manifest.rooms,
+      ...SECOND.manifest.heads,
+      SECOND.cid,
+    ]);
     for (const { cid, bytes } of SECOND.blocks) verifyBlock(cid, bytes);
   });
 
@@ -64,7 +71,18 @@ describe("A manifest", () => {
 
   it("with a member too many, too few or of another type is malformed", () => {
     for (const name of ["seq", "rooms", "heads", "count", "state"]) {
-      for (const value of [undefined, null, "x", -1, 2n ** 53n, new Uint8Array(31), [], [7], [FIRST.cid], linkTo(FIRST.cid)]) {
+      for (const value of [
+        undefined,
+        null,
+        "x",
+        -1,
+        2n ** 53n,
+        new Uint8Array(31),
+        [],
+        [7],
+        [FIRST.cid],
+        linkTo(FIRST.cid),
+      ]) {
         expect(refusal({ [name]: value }), name).to.equal("MANIFEST_MALFORMED");
       }
     }

@@ -6,7 +6,15 @@ import { contentOfText, textOfContent } from "../../protocol/content.ts";
 import { portable } from "../../protocol/crypto/portable.ts";
 import { decodeEnvelope, encodeEnvelope, headerHashOf, signedBytesOf, type Envelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import { messageSecretOf, openMessage, openWithSecret, roomKeyOf, sealMessage, type Party, type RoomKey } from "../../protocol/message.ts";
+import {
+  messageSecretOf,
+  openMessage,
+  openWithSecret,
+  roomKeyOf,
+  sealMessage,
+  type Party,
+  type RoomKey,
+} from "../../protocol/message.ts";
 import { roomIdOf, type Deployment } from "../../protocol/room.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, History, type Person } from "../fixtures/history.ts";
 import { codeOf } from "../fixtures/refusal.ts";
@@ -17,7 +25,13 @@ function partyOf(person: Person, version = 1): Party {
   return { wallet: person.address, version, encryptionKey: person.identity(version).encryptionKey };
 }
 
-function keyOf(own: Person, peer: Person, deployment: Deployment = DEPLOYMENT, ownVersion = 1, peerVersion = 1): RoomKey {
+function keyOf(
+  own: Person,
+  peer: Person,
+  deployment: Deployment = DEPLOYMENT,
+  ownVersion = 1,
+  peerVersion = 1,
+): RoomKey {
   const room = roomIdOf(deployment, own.address, peer.address);
   return roomKeyOf(deployment, room, own.identity(ownVersion), partyOf(own, ownVersion), partyOf(peer, peerVersion));
 }
@@ -46,7 +60,13 @@ describe("A room key", () => {
       roomKeyOf(DEPLOYMENT, room, ALICE.identity(), { ...partyOf(ALICE), version: 2 }, partyOf(BOB)),
       roomKeyOf(DEPLOYMENT, room, ALICE.identity(), partyOf(ALICE), { ...partyOf(BOB), version: 2 }),
       roomKeyOf(DEPLOYMENT, room, ALICE.identity(), partyOf(ALICE), { ...partyOf(CAROL), encryptionKey }),
-      roomKeyOf(DEPLOYMENT, roomIdOf(DEPLOYMENT, ALICE.address, CAROL.address), ALICE.identity(), partyOf(ALICE), partyOf(BOB)),
+      roomKeyOf(
+        DEPLOYMENT,
+        roomIdOf(DEPLOYMENT, ALICE.address, CAROL.address),
+        ALICE.identity(),
+        partyOf(ALICE),
+        partyOf(BOB),
+      ),
     ];
     expect(new Set(keys.map(toHex)).size).to.equal(keys.length);
   });
@@ -54,7 +74,9 @@ describe("A room key", () => {
   it("is refused for a peer's key of low order", () => {
     const peer = { ...partyOf(BOB), encryptionKey: new Uint8Array(32) };
     const room = roomIdOf(DEPLOYMENT, ALICE.address, BOB.address);
-    expect(codeOf(() => roomKeyOf(DEPLOYMENT, room, ALICE.identity(), partyOf(ALICE), peer))).to.equal("KEY_INADMISSIBLE");
+    expect(codeOf(() => roomKeyOf(DEPLOYMENT, room, ALICE.identity(), partyOf(ALICE), peer))).to.equal(
+      "KEY_INADMISSIBLE",
+    );
   });
 });
 
@@ -111,10 +133,14 @@ describe("A message", () => {
   it("does not open when any bit of ciphertext or commitment is changed", () => {
     const key = keyOf(ALICE, BOB);
     for (let bit = 0; bit < envelope.messages.length * 8; bit += 3) {
-      expect(codeOf(() => openMessage(key, { ...envelope, messages: flipBit(envelope.messages, bit) }))).to.equal("MESSAGE_UNOPENED");
+      expect(codeOf(() => openMessage(key, { ...envelope, messages: flipBit(envelope.messages, bit) }))).to.equal(
+        "MESSAGE_UNOPENED",
+      );
     }
     for (let bit = 0; bit < 256; bit += 3) {
-      expect(codeOf(() => openMessage(key, { ...envelope, commitment: flipBit(envelope.commitment, bit) }))).to.equal("MESSAGE_UNOPENED");
+      expect(codeOf(() => openMessage(key, { ...envelope, commitment: flipBit(envelope.commitment, bit) }))).to.equal(
+        "MESSAGE_UNOPENED",
+      );
     }
   });
 
@@ -133,7 +159,11 @@ describe("A message", () => {
   });
 
   it("shows nothing of its length but the Padmé size", () => {
-    const sizes = new Set(["a", "b".repeat(50), "c".repeat(90)].map((short) => history.envelope(ALICE, BOB, { text: short }).messages.length));
+    const sizes = new Set(
+      ["a", "b".repeat(50), "c".repeat(90)].map(
+        (short) => history.envelope(ALICE, BOB, { text: short }).messages.length,
+      ),
+    );
     expect([...sizes]).to.deep.equal([144]);
   });
 

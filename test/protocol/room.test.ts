@@ -38,7 +38,10 @@ describe("Room ids", () => {
   it("are read as 64 lower-case digits, and nothing else", () => {
     expect(parseRoomId(room)).to.equal(room);
     for (const wrong of [room.toUpperCase(), room.slice(0, -1), `${room}0`, `${room}\n`, room.slice(2), "", 7, null]) {
-      expect(codeOf(() => parseRoomId(wrong)), String(wrong)).to.equal("ROOM_ID_INVALID");
+      expect(
+        codeOf(() => parseRoomId(wrong)),
+        String(wrong),
+      ).to.equal("ROOM_ID_INVALID");
       expect(isRoomId(wrong)).to.equal(false);
     }
   });

@@ -4,7 +4,13 @@ import { expect } from "chai";
 import { digestOf, type TypedData, type Wallet } from "../../protocol/binding.ts";
 import { equal, fromHex, toHex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import { openSealedSeed, sealWithPassphrase, sealWithWallet, SEALED_BYTES, type SealOwner } from "../../protocol/sealing.ts";
+import {
+  openSealedSeed,
+  sealWithPassphrase,
+  sealWithWallet,
+  SEALED_BYTES,
+  type SealOwner,
+} from "../../protocol/sealing.ts";
 import { ALICE, BOB, DEPLOYMENT } from "../fixtures/history.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
@@ -99,14 +105,20 @@ describe("A seed sealed by its wallet", () => {
   it("opens for no other wallet, version, registry or chain, and not when a bit is changed", async () => {
     const sealed = await sealWithWallet(OWNER, ALICE.wallet, SEED, SALT);
     for (const owner of OTHER_OWNERS) {
-      expect(await codeOfAsync(() => openSealedSeed(owner, sealed, { wallet: ALICE.wallet }))).to.equal("SEALED_KEY_UNOPENED");
+      expect(await codeOfAsync(() => openSealedSeed(owner, sealed, { wallet: ALICE.wallet }))).to.equal(
+        "SEALED_KEY_UNOPENED",
+      );
     }
     for (let bit = 0; bit < SEALED_BYTES * 8; bit += 13) {
       const changed = { ...sealed, ciphertext: flipBit(sealed.ciphertext, bit) };
-      expect(await codeOfAsync(() => openSealedSeed(OWNER, changed, { wallet: ALICE.wallet }))).to.equal("SEALED_KEY_UNOPENED");
+      expect(await codeOfAsync(() => openSealedSeed(OWNER, changed, { wallet: ALICE.wallet }))).to.equal(
+        "SEALED_KEY_UNOPENED",
+      );
     }
     const salted = { ...sealed, salt: flipBit(sealed.salt, 0) };
-    expect(await codeOfAsync(() => openSealedSeed(OWNER, salted, { wallet: ALICE.wallet }))).to.equal("SEALED_KEY_UNOPENED");
+    expect(await codeOfAsync(() => openSealedSeed(OWNER, salted, { wallet: ALICE.wallet }))).to.equal(
+      "SEALED_KEY_UNOPENED",
+    );
     expect(await codeOfAsync(() => openSealedSeed(OWNER, sealed, { passphrase: "x" }))).to.equal("SEALED_KEY_UNOPENED");
   });
 });
@@ -115,7 +127,9 @@ describe("A seed sealed by a passphrase", () => {
   const sealed = sealWithPassphrase(OWNER, "Großmutters Käse", SEED, SALT);
 
   it("opens with that passphrase, composed or not", async () => {
-    expect(await openSealedSeed(OWNER, sealed, { passphrase: "Großmutters Käse".normalize("NFD") })).to.deep.equal(SEED);
+    expect(await openSealedSeed(OWNER, sealed, { passphrase: "Großmutters Käse".normalize("NFD") })).to.deep.equal(
+      SEED,
+    );
   }).timeout(20_000);
 
   it("opens with no other, for no other owner, and not with a wallet", async () => {
@@ -137,7 +151,12 @@ describe("What a refusal shows", () => {
       signatures.push(signature, wrong);
       return wrong;
     });
-    const cheap = { method: "passphrase", salt: SALT, scrypt: { N: 2, r: 1, p: 1 }, ciphertext: sealed.ciphertext } as const;
+    const cheap = {
+      method: "passphrase",
+      salt: SALT,
+      scrypt: { N: 2, r: 1, p: 1 },
+      ciphertext: sealed.ciphertext,
+    } as const;
     const shown = [
       await shownBy(() => openSealedSeed(OWNER, sealed, { wallet: flipped })),
       await shownBy(() => openSealedSeed(OTHER_OWNERS[0]!, sealed, { wallet: ALICE.wallet })),

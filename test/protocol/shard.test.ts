@@ -19,7 +19,11 @@ function cidsOf(count: number, name = "message"): Cid[] {
 }
 
 const anyDelta: fc.Arbitrary<Delta> = fc
-  .uniqueArray(fc.tuple(fc.nat(255), fc.integer({ min: 1, max: 40 })), { minLength: 1, maxLength: 12, selector: ([byte]) => byte })
+  .uniqueArray(fc.tuple(fc.nat(255), fc.integer({ min: 1, max: 40 })), {
+    minLength: 1,
+    maxLength: 12,
+    selector: ([byte]) => byte,
+  })
   .map((rooms) => new Map(rooms.map(([byte, count]) => [idOf(byte), cidsOf(count, `room ${byte}`)])));
 
 describe("Shards", () => {
@@ -35,7 +39,14 @@ describe("Shards", () => {
   });
 
   it("are as few as one where everything fits", () => {
-    expect(encodeShards(new Map([[idOf(1), cidsOf(3)], [idOf(0), cidsOf(2)]]))).to.have.length(1);
+    expect(
+      encodeShards(
+        new Map([
+          [idOf(1), cidsOf(3)],
+          [idOf(0), cidsOf(2)],
+        ]),
+      ),
+    ).to.have.length(1);
     expect(encodeShards(new Map())).to.have.length(0);
   });
 
@@ -72,7 +83,10 @@ describe("Shards", () => {
       new Map([[room, [new Link(link.bytes.subarray(0, 35))]]]),
       new Map([[room.toUpperCase(), [link]]]),
       new Map([[room.slice(2), [link]]]),
-      new Map<string, CborValue>([[room, [link]], ["v", 1]]),
+      new Map<string, CborValue>([
+        [room, [link]],
+        ["v", 1],
+      ]),
     ];
     for (const value of refused) expect(codeOf(() => decodeShard(encode(value)))).to.equal("SHARD_MALFORMED");
   });

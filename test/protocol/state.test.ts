@@ -41,7 +41,13 @@ const anyId = fc.oneof(
   }),
 );
 const anyDelta: fc.Arbitrary<Rooms> = fc
-  .uniqueArray(fc.tuple(anyId.map((id) => toHex(id) as RoomId), fc.integer({ min: 1, max: 5 })), { maxLength: 12, selector: ([id]) => id })
+  .uniqueArray(
+    fc.tuple(
+      anyId.map((id) => toHex(id) as RoomId),
+      fc.integer({ min: 1, max: 5 }),
+    ),
+    { maxLength: 12, selector: ([id]) => id },
+  )
   .map((rooms) => new Map(rooms.map(([id, count]) => [id, cidsOf(id, count)])));
 
 function sum(deltas: readonly Rooms[]): Rooms {
@@ -75,7 +81,12 @@ describe("The state", () => {
   });
 
   it("takes two rooms that differ in the last bit only, and rooms beside them", () => {
-    const ids = [`0x${"00".repeat(32)}`, `0x${"00".repeat(31)}01`, `0x${"00".repeat(31)}02`, `0x80${"00".repeat(31)}`] as RoomId[];
+    const ids = [
+      `0x${"00".repeat(32)}`,
+      `0x${"00".repeat(31)}01`,
+      `0x${"00".repeat(31)}02`,
+      `0x80${"00".repeat(31)}`,
+    ] as RoomId[];
     let state = State.EMPTY;
     const rooms = new Map<RoomId, Cid[]>();
     for (const id of ids) {

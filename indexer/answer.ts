@@ -1,0 +1,169 @@
+/** What the service answers, as zod schemas: the OpenAPI document is derived from them, and the tests hold answers against them. */
+import { z } from "zod";
+
+const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^0x[0-9a-f]{${2 * bytes}}$`));
+const count = z.int().nonnegative();
+
+export const hashSchema = hex(32).meta({ id: "Hash", description: "32 bytes, 0x-prefixed lower-case hexadecimal" });
+export const addressSchema = hex(20).meta({ id: "Address", description: "A wallet or contract, lower-case" });
+export const roomIdSchema = hex(32).meta({ id: "RoomId", description: "SPEC 5.1: a hash over deployment and wallets" });
+export const cidSchema = z
+  .string()
+  .regex(/^bafyrei[a-z2-7]{52}$/)
+  .meta({ id: "Cid", description: "CIDv1, dag-cbor, sha2-256, base32 lower-case" });
+const codeSchema = z.string().regex(/^[A-Z][A-Z_]+$/).describe("One of the codes of SPEC 9; codes never change");
+
+export const verdictSchema = z
+  .discriminatedUnion("status", [
+    z.strictObject({ status: z.literal("verified") }),
+    z.strictObject({ status: z.literal("rejected"), code: codeSchema, reason: z.string() }),
+    z.strictObject({ status: z.literal("missing") }),
+  ])
+  .meta({ id: "Verdict", description: "`verified` and `rejected` are final; `missing` says that a block is not reachable yet" });
+
+/** Where on the chain something was said. */
+const provenance = {
+  blockNumber: count,
+  blockHash: hashSchema,
+  transactionHash: hashSchema,
+  final: z.boolean().describe("Whether the chain calls the block final: until then, a reorg may take it back"),
+};
+
+export const heightSchema = z
+  .strictObject({ block: count, hash: hashSchema })
+  .nullable()
+  .meta({ id: "Height", description: "The block up to which an answer is true; null before the first block was read" });
+
+export const countsSchema = z
+  .strictObject({ verified: count, rejected: count, missing: count })
+  .meta({ id: "Counts", description: "How many, by verdict" });
+
+export const messageSchema = z
+  .strictObject({
+    cid: cidSchema,
+    room: roomIdSchema,
+    sender: addressSchema.nullable(),
+    receiver: addressSchema.nullable(),
+    seq: count.nullable().describe("The sender's own count in the room"),
+    timestamp: count.nullable().describe("Milliseconds since 1970, by the sender's clock: a claim"),
+    sizeBytes: count.nullable(),
+    verdict: verdictSchema,
+    anchorIndex: count,
+    ordinal: count.describe("Its place among all messages of its anchor"),
+    ...provenance,
+    block: z.base64().nullable().optional().describe("The envelope, with `include=block`; null while missing"),
+  })
+  .meta({
+    id: "Message",
+    description: "One place in a room's history. Members that only the envelope says are null while it is missing, or none.",
+  });
+
+export const roomSchema = z
+  .strictObject({
+    id: roomIdSchema,
+    members: z.array(addressSchema).max(2).describe("Its two wallets, ascending; empty until a message names them"),
+    counts: countsSchema,
+    n: count.nullable().describe("Its messages at the tip; null when the tip does not have the room"),
+    root: hashSchema.nullable().describe("RFC 9162 root over them"),
+    lastAnchor: count.nullable().describe("The anchor that touched it last, at the tip"),
+  })
+  .meta({ id: "Room" });
+
+const named = z.strictObject({ sender: addressSchema, seq: count });
+export const roomDetailSchema = z
+  .strictObject({
+    ...roomSchema.shape,
+    omissions: z.strictObject({
+      gaps: z.array(named).describe("Sequence numbers that a sender left out; at most 100"),
+      forks: z.array(named).describe("Sequence numbers that a sender used more than once; at most 100"),
+      unseen: z.array(cidSchema).describe("Messages that a sender had seen and the room does not hold; at most 100"),
+    }),
+    lacks: z.strictObject({
+      messages: z.array(cidSchema).describe("Its messages that no source has now; at most 100 are named"),
+      anchors: z.array(count).describe("Undecided anchors, which may list more messages of it; at most 100 are named"),
+    }),
+  })
+  .meta({ id: "RoomDetail" });
+
+const anchor = {
+  index: count,
+  cid: cidSchema.nullable().describe("Null for a text that is not a DMTP CID"),
+  text: z.string().describe("As it was stored"),
+  verdict: verdictSchema,
+  counts: countsSchema.describe("Its messages, by verdict"),
+  ...provenance,
+};
+const manifest = {
+  seq: count,
+  base: count.nullable().describe("The anchor it builds on"),
+  prev: cidSchema.nullable().describe("That anchor's CID"),
+  count: count.describe("Messages in its shards, as it says"),
+  state: hashSchema.describe("The state root after it, as it says"),
+};
+export const anchorSchema = z.strictObject({ ...anchor, manifest: z.strictObject(manifest).nullable() }).meta({ id: "Anchor" });
+export const anchorDetailSchema = z
+  .strictObject({
+    ...anchor,
+    manifest: z.strictObject({ ...manifest, rooms: z.array(cidSchema), heads: z.array(cidSchema) }).nullable(),
+    lacks: z.array(cidSchema).describe("Its own blocks that no source has now"),
+  })
+  .meta({ id: "AnchorDetail" });
+
+export const keySchema = z
+  .discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("key"),
+      index: count.describe("Counts all events of the registry"),
+      version: count,
+      encryptionKey: hashSchema.describe("X25519"),
+      signingKey: hashSchema.describe("Ed25519"),
+      document: cidSchema.describe("The key document"),
+      deadline: z.string().regex(/^[0-9]+$/).describe("Unix seconds, as text: the contract allows any uint256"),
+      binding: z.enum(["signature", "chain"]).describe("Signed by the wallet, or known by the registry's word alone"),
+      verdict: verdictSchema.describe("Of the key"),
+      documentVerdict: verdictSchema.describe("Of its key document"),
+      ...provenance,
+    }),
+    z.strictObject({ kind: z.literal("revocation"), index: count, version: count, ...provenance }),
+  ])
+  .meta({ id: "Key", description: "A key version, or a tombstone that revokes every version before it" });
+
+export const statusSchema = z
+  .strictObject({
+    deployment: z.strictObject({ chainId: count, cidStore: addressSchema, keyRegistry: addressSchema }),
+    ready: z.boolean(),
+    problem: z.strictObject({ code: codeSchema, detail: z.string() }).nullable().describe("What keeps it from being ready"),
+    alarm: z.string().nullable().describe("Set for good when a final block changed: no later block is called final"),
+    head: heightSchema.describe("The chain as last seen"),
+    indexed: heightSchema,
+    finalized: count.nullable(),
+    lag: z.strictObject({ blocks: count, seconds: count.nullable() }).nullable().describe("From the index to the head"),
+    tip: z
+      .strictObject({ anchorIndex: count, cid: cidSchema, seq: count })
+      .nullable()
+      .describe("The verified manifest with the highest index"),
+    stateRoot: hashSchema,
+    counts: z.strictObject({ rooms: count, keys: count, anchors: countsSchema, messages: countsSchema }),
+    content: z.strictObject({
+      reachable: z.boolean().describe("Whether the content store answered the last time"),
+      missing: count.describe("Blocks that are lacking"),
+      retrying: count.describe("Those among them that were asked for in vain"),
+    }),
+  })
+  .meta({ id: "Status" });
+
+export const problemSchema = z
+  .strictObject({
+    type: z.string().regex(/^urn:dmtp:error:[A-Z_]+$/),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    detail: z.string(),
+    code: codeSchema,
+    hint: z.string(),
+  })
+  .meta({ id: "Problem", description: "RFC 9457" });
+
+/** A page, and the cursor that asks for what comes behind it. */
+export function pageOf<Item extends z.ZodType>(item: Item) {
+  return z.strictObject({ at: heightSchema, items: z.array(item), next: z.string().nullable() });
+}

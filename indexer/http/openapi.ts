@@ -1,0 +1,83 @@
+/** The OpenAPI 3.1 document, derived from the routes and from the schemas that the tests hold the answers against. */
+import { z } from "zod";
+
+import { problemSchema } from "../answer.ts";
+import type { Route } from "./route.ts";
+
+type Json = Record<string, unknown>;
+
+const PROBLEMS: Readonly<Record<number, string>> = {
+  400: "A parameter is invalid",
+  404: "There is nothing by that name",
+  500: "A defect of the service",
+  503: "Not now; asking again can help",
+};
+
+export function openApiOf(routes: readonly Route[]): Json {
+  const components: Json = {};
+  const paths: Json = {};
+  for (const route of routes) paths[route.path] = { get: operationOf(route, components) };
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "DMTP indexer",
+      version: "1",
+      description:
+        "Verified histories of DMTP rooms. Everything served can be rebuilt and checked from one RPC endpoint and IPFS; this " +
+        "service is a convenience that nobody has to trust. Errors are RFC 9457 problem documents.",
+    },
+    paths: {
+      ...paths,
+      "/openapi.json": {
+        get: {
+          operationId: "getOpenapiJson",
+          summary: "This document",
+          responses: { 200: { description: "OK", content: { "application/json": { schema: { type: "object" } } } } },
+        },
+      },
+    },
+    components: { schemas: components },
+  };
+}
+
+function operationOf(route: Route, components: Json): Json {
+  const parameters = [...parametersOf(route.params, "path"), ...parametersOf(route.query, "query")];
+  const answer =
+    route.body === "block"
+      ? { "application/vnd.ipld.raw": { schema: { type: "string", contentMediaType: "application/vnd.ipld.raw" } } }
+      : { "application/json": { schema: schemaOf(route.body, components) } };
+  const problem = { "application/problem+json": { schema: schemaOf(problemSchema, components) } };
+  const statuses = [400, ...route.problems, 500];
+  return {
+    operationId: operationIdOf(route.path),
+    summary: route.summary,
+    ...(route.description !== undefined && { description: route.description }),
+    ...(parameters.length > 0 && { parameters }),
+    responses: {
+      200: { description: "OK", content: answer },
+      ...Object.fromEntries(statuses.map((status) => [status, { description: PROBLEMS[status], content: problem }])),
+    },
+  };
+}
+
+function parametersOf(schema: z.ZodObject, place: "path" | "query"): Json[] {
+  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input" });
+  return Object.entries(properties).map(([name, property]) => {
+    const { description, ...rest } = property as Json;
+    return { name, in: place, required: required.includes(name), ...(description !== undefined && { description }), schema: rest };
+  });
+}
+
+/** Schemas with an id become components, and are referred to. */
+function schemaOf(schema: z.ZodType, components: Json): Json {
+  const text = JSON.stringify(z.toJSONSchema(schema)).replaceAll("#/$defs/", "#/components/schemas/");
+  const { $schema: _, $defs = {}, ...root } = JSON.parse(text) as Json;
+  Object.assign(components, $defs);
+  return root;
+}
+
+/** /v1/rooms/{room}/messages → getV1RoomsRoomMessages */
+function operationIdOf(path: string): string {
+  const words = path.match(/[a-z0-9]+/gi) ?? [];
+  return ["get", ...words.map((word) => word.charAt(0).toUpperCase() + word.slice(1))].join("");
+}

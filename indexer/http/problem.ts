@@ -1,0 +1,31 @@
+/** Errors as RFC 9457 problem documents: the one place where kinds become HTTP statuses. */
+import { DmtpError, type ErrorCode, type ErrorKind } from "../../protocol/error.ts";
+import type { z } from "zod";
+
+import type { problemSchema } from "../answer.ts";
+
+export type Problem = z.infer<typeof problemSchema>;
+
+const STATUS_BY_KIND: Readonly<Record<ErrorKind, number>> = { input: 400, integrity: 502, unavailable: 503, bug: 500 };
+const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = { NOT_FOUND: 404, METHOD_NOT_ALLOWED: 405 };
+
+export function problemOf(error: DmtpError): Problem {
+  const { code, kind, message, hint } = error;
+  return {
+    type: `urn:dmtp:error:${code}`,
+    title: code.charAt(0) + code.slice(1).toLowerCase().replaceAll("_", " "),
+    status: STATUS_BY_CODE[code] ?? STATUS_BY_KIND[kind],
+    // What went wrong inside is for the log.
+    detail: kind === "bug" ? "something went wrong in the indexer" : message,
+    code,
+    hint,
+  };
+}
+
+/** What Express and its router throw for a request that is no valid URL, and everything else. */
+export function errorOf(thrown: unknown): DmtpError {
+  if (thrown instanceof DmtpError) return thrown;
+  const { status } = (thrown ?? {}) as { readonly status?: unknown };
+  if (status === 400) return new DmtpError("PARAMETER_INVALID", "the URL is not valid", { cause: thrown });
+  return new DmtpError("INTERNAL", "an unexpected error", { cause: thrown });
+}

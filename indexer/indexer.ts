@@ -1,0 +1,97 @@
+/** The service put together: chain → history ← content, and HTTP in front. */
+import { ChainReader } from "../io/chain/reader.ts";
+import type { Rpc } from "../io/chain/rpc.ts";
+import type { ContentStore } from "../io/content/store.ts";
+import type { Address } from "../protocol/address.ts";
+import { Fetcher, type FetcherOptions } from "./fetcher.ts";
+import { Follower, type Chain } from "./follower.ts";
+import { History } from "./history.ts";
+import { ROUTES } from "./http/routes.ts";
+import { appOf, listen } from "./http/server.ts";
+import type { Log } from "./log.ts";
+import { Snapshots } from "./read/snapshot.ts";
+import { StatusReader } from "./read/status.ts";
+import { openIndex } from "./store/database.ts";
+
+export interface IndexerOptions {
+  /** Stays open when the indexer is closed. */
+  readonly content: ContentStore;
+  /** The index's file; it is made when missing, and can be deleted whenever no indexer runs. */
+  readonly indexPath: string;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly pollIntervalMs: number;
+  readonly log?: Log;
+  readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs" | "random">;
+}
+
+export interface ChainOptions {
+  readonly rpcs: readonly Rpc[];
+  readonly addresses: { readonly cidStore: Address; readonly keyRegistry: Address };
+  readonly chainId?: number;
+  readonly finalityDepth?: number;
+}
+
+export interface Indexer {
+  readonly url: string;
+  /** Stops following and serving, within two seconds. */
+  close(): Promise<void>;
+}
+
+/** What is still asked of a node or a content store is not waited for longer than this. */
+const STOP_MS = 1_000;
+
+/**
+ * Opens the chain and the index, and starts following and serving; resolves when the service listens.
+ * @throws what ChainReader.open throws; MAILBOX_BUSY, MAILBOX_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
+ */
+export async function startIndexer(options: IndexerOptions & ChainOptions): Promise<Indexer> {
+  const { rpcs, addresses, chainId, finalityDepth } = options;
+  const chain = await ChainReader.open(rpcs, addresses, chainId, finalityDepth === undefined ? {} : { finalityDepth });
+  return startIndexerOn(chain, options);
+}
+
+/** As {@link startIndexer}, on a chain that is open already. */
+export async function startIndexerOn(chain: Chain, options: IndexerOptions): Promise<Indexer> {
+  const { content, indexPath, host, port, pollIntervalMs, log = () => undefined } = options;
+  const index = openIndex(indexPath, chain.deployment, log);
+  let follower: Follower | undefined;
+  let fetcher: Fetcher | undefined;
+  try {
+    const history = new History(index.database, chain.deployment);
+    const onChange = (): void => fetcher?.want(history.missing);
+    const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
+      history.receive(blocks);
+      onChange();
+    };
+    fetcher = new Fetcher({ ...options.fetching, content, log, deliver });
+    follower = new Follower({ chain, history, pollIntervalMs, log, onChange });
+
+    const snapshots = new Snapshots(index.database, history);
+    const service = { snapshots, follower, fetcher, status: new StatusReader(follower, fetcher) };
+    const server = await listen(appOf(ROUTES, service, log), host, port);
+
+    const running = follower.run();
+    onChange();
+    const parts = { follower, fetcher };
+    let closing: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      parts.follower.stop();
+      parts.fetcher.stop();
+      await Promise.all([server.close(), Promise.race([running, delay(STOP_MS)])]);
+      // Neither touches the index after it was stopped, even if an answer of the node comes now.
+      index.close();
+    };
+    return { url: server.url, close: () => (closing ??= close()) };
+  } catch (error) {
+    follower?.stop();
+    fetcher?.stop();
+    index.close();
+    throw error;
+  }
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}

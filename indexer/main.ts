@@ -1,0 +1,55 @@
+/** `npm run indexer`: the service as a process of its own, configured by environment variables (io/environment.ts). */
+import { join } from "node:path";
+
+import { ChainReader } from "../io/chain/reader.ts";
+import { httpRpc } from "../io/chain/rpc.ts";
+import { openContent } from "../io/content/open.ts";
+import { dataFolder } from "../io/data-folder.ts";
+import { parseEnvironment, type Environment } from "../io/environment.ts";
+import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { startIndexerOn } from "./indexer.ts";
+
+/** sysexits.h; 75 says that starting again can help. */
+const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
+
+const log = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** What is open, in the order of opening. */
+const closers: (() => Promise<void>)[] = [];
+
+async function serve(): Promise<void> {
+  const environment = parseEnvironment(process.env);
+  const { cidStore, keyRegistry, rpcUrls, chainId, finalityDepth, host, port, pollIntervalMs } = environment;
+  if (cidStore === undefined || keyRegistry === undefined || rpcUrls.length === 0) throw incomplete(environment);
+  const rpcs = rpcUrls.map((url) => httpRpc(url));
+  const chain = await ChainReader.open(rpcs, { cidStore, keyRegistry }, chainId, { finalityDepth });
+  const folder = dataFolder(chain.deployment, environment);
+  const content = openContent(environment, folder);
+  closers.push(() => content.close());
+  const indexPath = join(folder, "index.sqlite");
+  const indexer = await startIndexerOn(chain, { content, indexPath, host, port, pollIntervalMs, log });
+  closers.push(() => indexer.close());
+  process.stdout.write(`DMTP indexer for chain ${chain.deployment.chainId}: ${indexer.url}\n`);
+}
+
+async function stop(): Promise<never> {
+  for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
+  // Not by itself: what is still asked of a node would keep the process for as long as the node takes.
+  process.exit();
+}
+
+async function fail(error: unknown): Promise<never> {
+  const known = error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
+  log(`error[${known.code}]: ${known.message}\nhint: ${known.hint}`);
+  if (known.kind === "bug") log(error instanceof Error ? (error.stack ?? error.message) : "");
+  process.exitCode = EXIT_CODES[known.kind];
+  return stop();
+}
+
+function incomplete({ cidStore, keyRegistry }: Environment): DmtpError {
+  const name = cidStore === undefined ? "CID_STORE_ADDRESS" : keyRegistry === undefined ? "KEY_REGISTRY_ADDRESS" : "RPC_URL";
+  return new DmtpError("CONFIGURATION_INVALID", `${name} is not set`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void stop().catch(fail));
+await serve().catch(fail);

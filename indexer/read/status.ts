@@ -1,0 +1,91 @@
+import type { z } from "zod";
+
+import { DmtpError } from "../../protocol/error.ts";
+import type { statusSchema } from "../answer.ts";
+import type { Fetcher } from "../fetcher.ts";
+import type { Follower } from "../follower.ts";
+import { countsOf, type Snapshot } from "./snapshot.ts";
+
+export type StatusAnswer = z.infer<typeof statusSchema>;
+
+/** The index is not current any more when the chain could not be looked at for as long. */
+const STALE_MS = 15_000;
+/** The loop is stuck when it did not finish a look for as long; the longest wait after failures is 45 s. */
+const STUCK_MS = 180_000;
+
+/** Why the answers are not current and complete, or null when they are. */
+export function unreadiness(follower: Follower, now = performance.now()): DmtpError | null {
+  const { isCurrent, problem, succeededAtMs } = follower;
+  if (problem !== null && (!isCurrent || now - (succeededAtMs ?? 0) > STALE_MS)) return withoutInternals(problem);
+  if (!isCurrent) return new DmtpError("INDEX_BEHIND", "the index is still reading the chain");
+  return null;
+}
+
+/** What the chain reader says may name hosts that only the operator is to know; the log has it. */
+function withoutInternals(problem: DmtpError): DmtpError {
+  const isOwn = problem.code === "CHAIN_INCOMPLETE" || problem.kind === "bug";
+  return isOwn ? problem : new DmtpError(problem.code, "the chain cannot be read now; the indexer's log says why");
+}
+
+/** Why the service should be started again, or null. */
+export function illness(follower: Follower, now = performance.now()): DmtpError | null {
+  if (now - follower.turnedAtMs < STUCK_MS) return null;
+  return new DmtpError("INDEX_BEHIND", "the chain has not been looked at for minutes");
+}
+
+/** Totals take a look at every row, so they are kept until the history changes. */
+export class StatusReader {
+  private revision = -1;
+  private counts: StatusAnswer["counts"] | null = null;
+  private readonly follower: Follower;
+  private readonly fetcher: Fetcher;
+
+  constructor(follower: Follower, fetcher: Fetcher) {
+    this.follower = follower;
+    this.fetcher = fetcher;
+  }
+
+  read(snapshot: Snapshot): StatusAnswer {
+    const { history, at } = snapshot;
+    const { head } = this.follower;
+    const { cursor, finalized, alarm } = history.log;
+    const problem = unreadiness(this.follower);
+    const tip = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'tip'")?.value;
+    const root = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'stateRoot'")?.value;
+    return {
+      deployment: history.deployment,
+      ready: problem === null,
+      problem: problem === null ? null : { code: problem.code, detail: problem.message },
+      alarm,
+      head: head === null ? null : { block: head.block.number, hash: head.block.hash },
+      indexed: at,
+      finalized: finalized < 0 ? null : finalized,
+      lag:
+        head === null || cursor === null
+          ? null
+          : {
+              blocks: Math.max(0, head.block.number - cursor.number),
+              seconds: cursor.timestamp === null ? null : Math.max(0, head.block.timestamp - cursor.timestamp),
+            },
+      tip: tip === undefined ? null : (JSON.parse(tip) as StatusAnswer["tip"]),
+      stateRoot: root ?? "",
+      counts: this.totals(snapshot),
+      content: {
+        reachable: this.fetcher.isReachable,
+        missing: history.missing.size,
+        retrying: this.fetcher.retryCount,
+      },
+    };
+  }
+
+  private totals(snapshot: Snapshot): StatusAnswer["counts"] {
+    const { revision } = snapshot.history;
+    if (this.counts !== null && this.revision === revision) return this.counts;
+    const count = (table: string): number => snapshot.get<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)?.n ?? 0;
+    const byStatus = (table: string) =>
+      countsOf(snapshot.all<{ status: string; n: number }>(`SELECT status, count(*) AS n FROM ${table} GROUP BY status`));
+    this.counts = { rooms: count("rooms"), keys: count("keys"), anchors: byStatus("anchors"), messages: byStatus("entries") };
+    this.revision = revision;
+    return this.counts;
+  }
+}

@@ -1,0 +1,156 @@
+/** The index: one SQLite file that can be deleted at any time, since chain and content rebuild it (schema below). */
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+
+import Database from "better-sqlite3";
+
+import { DmtpError } from "../../protocol/error.ts";
+import type { Deployment } from "../../protocol/room.ts";
+import type { Log } from "../log.ts";
+import { readMeta, writeMeta } from "./meta.ts";
+
+/** Any other version is rebuilt, so a change here needs no migration. */
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+  -- What was read: blocks whose hash was seen (those with events, and where the cursor stood), and the events themselves.
+  CREATE TABLE seen_blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, has_events INTEGER NOT NULL) STRICT;
+  CREATE INDEX seen_blocks_without_events ON seen_blocks (number) WHERE has_events = 0;
+  CREATE TABLE events (
+    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, contract TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (block_number, log_index)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX events_by_contract ON events (contract, block_number);
+
+  -- What stays true whatever the chain does: bytes by CID, and whether a signature is valid.
+  CREATE TABLE content (cid TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+  CREATE TABLE signatures (hash BLOB PRIMARY KEY, valid INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+  -- What the replay makes of them.
+  CREATE TABLE anchors (
+    anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT NOT NULL,
+    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, lacks TEXT NOT NULL,
+    block_number INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX anchors_by_status ON anchors (status);
+  CREATE TABLE entries (
+    anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL, room TEXT NOT NULL, cid TEXT NOT NULL,
+    status TEXT NOT NULL, code TEXT, reason TEXT,
+    sender TEXT, receiver TEXT, seq INTEGER, timestamp INTEGER, size_bytes INTEGER,
+    PRIMARY KEY (anchor_index, ordinal)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX entries_by_room ON entries (room, anchor_index, ordinal);
+  CREATE INDEX entries_by_room_status ON entries (room, status);
+  CREATE INDEX entries_by_cid ON entries (cid);
+  CREATE TABLE rooms (id TEXT PRIMARY KEY, n INTEGER, root TEXT, last_index INTEGER) STRICT, WITHOUT ROWID;
+  CREATE TABLE room_members (
+    wallet TEXT NOT NULL, room TEXT NOT NULL, PRIMARY KEY (wallet, room)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX room_members_by_room ON room_members (room);
+  CREATE TABLE keys (
+    key_index INTEGER PRIMARY KEY, kind TEXT NOT NULL, wallet TEXT NOT NULL, version INTEGER NOT NULL,
+    encryption_key TEXT, signing_key TEXT, deadline TEXT, binding TEXT, status TEXT, code TEXT, reason TEXT,
+    document TEXT, document_status TEXT, document_code TEXT, document_reason TEXT,
+    block_number INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX keys_by_wallet ON keys (wallet, key_index);
+`;
+
+/** An open index. Nobody else has it open. */
+export interface IndexDatabase {
+  readonly database: Database.Database;
+  close(): void;
+}
+
+/**
+ * Opens the index at `path`, or makes it. One of another schema version, or a damaged one, is deleted and made anew.
+ * @throws MAILBOX_BUSY when another process has it; MAILBOX_FOREIGN when it is another deployment's
+ */
+export function openIndex(path: string, deployment: Deployment, log: Log): IndexDatabase {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const lock = takeLock(`${path}.lock`);
+  try {
+    let database = tryOpen(path, log);
+    if (database === null) {
+      for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix, { force: true });
+      database = configure(new Database(path));
+    }
+    initialize(database, deployment);
+    const opened = database;
+    return {
+      database: opened,
+      close() {
+        opened.close();
+        lock.close();
+      },
+    };
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+}
+
+/**
+ * Holds an exclusive transaction on a file of its own for as long as it is open. The operating system ends it with the
+ * process, however that ends, so no stale lock is ever left.
+ */
+function takeLock(path: string): Database.Database {
+  const lock = new Database(path, { timeout: 0 });
+  try {
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (cause) {
+    lock.close();
+    throw new DmtpError("MAILBOX_BUSY", "another indexer has this index open", {
+      cause,
+      hint: "Stop the other indexer, or give this one another DMTP_DATA_DIR.",
+    });
+  }
+}
+
+/** Null for a file that has to be made anew. */
+function tryOpen(path: string, log: Log): Database.Database | null {
+  if (!existsSync(path)) return null;
+  let database: Database.Database | undefined;
+  try {
+    database = configure(new Database(path));
+    const version = database.pragma("user_version", { simple: true });
+    // 0: a crash came between making the file and its schema.
+    if (version === SCHEMA_VERSION || version === 0) return database;
+    log(`the index has schema version ${String(version)}, this is ${SCHEMA_VERSION}: it is rebuilt from chain and content`);
+  } catch (error) {
+    database?.close();
+    // Anything else (no permission, a full disk) would not be better for a new file.
+    if (!(error instanceof Database.SqliteError) || !/NOTADB|CORRUPT/.test(error.code)) throw error;
+    log("the index is damaged: it is rebuilt from chain and content");
+    return null;
+  }
+  database.close();
+  return null;
+}
+
+function configure(database: Database.Database): Database.Database {
+  database.pragma("journal_mode = WAL");
+  // Not kept in the file: a WAL database opens with what the library was compiled for.
+  database.pragma("synchronous = FULL");
+  return database;
+}
+
+function initialize(database: Database.Database, deployment: Deployment): void {
+  const identity = [deployment.chainId, deployment.cidStore, deployment.keyRegistry].join("/");
+  // A crash before the commit leaves version 0 and no table, which is made again.
+  database
+    .transaction(() => {
+      if (database.pragma("user_version", { simple: true }) === SCHEMA_VERSION) return;
+      database.exec(SCHEMA);
+      database.pragma(`user_version = ${SCHEMA_VERSION}`);
+      writeMeta(database, "deployment", identity);
+    })
+    .immediate();
+  if (readMeta(database, "deployment") !== identity) {
+    database.close();
+    throw new DmtpError("MAILBOX_FOREIGN", "the index belongs to another deployment");
+  }
+}

@@ -1,0 +1,164 @@
+/** The chain as it was read: events in chain order, hashes of blocks that were seen, and the cursor. */
+import type Database from "better-sqlite3";
+
+import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
+import type { ChainEvent } from "../../protocol/event.ts";
+import { readMeta, writeMeta } from "./meta.ts";
+
+/** A block by number and hash. */
+export interface BlockId {
+  readonly number: number;
+  readonly hash: Hex;
+}
+
+/** How far the chain has been read. The block's time is in Unix seconds, and null after a step back. */
+export interface Cursor extends BlockId {
+  readonly timestamp: number | null;
+}
+
+/** How many events of each contract there are; also the index that its next one has. */
+export interface EventCounts {
+  readonly anchors: number;
+  readonly keys: number;
+}
+
+type Contract = keyof EventCounts;
+
+const PAGE = 10_000;
+
+export class EventLog {
+  private readonly database: Database.Database;
+
+  constructor(database: Database.Database) {
+    this.database = database;
+  }
+
+  get cursor(): Cursor | null {
+    const text = readMeta(this.database, "cursor");
+    return text === null ? null : (JSON.parse(text) as Cursor);
+  }
+
+  set cursor(cursor: Cursor | null) {
+    writeMeta(this.database, "cursor", cursor === null ? null : JSON.stringify(cursor));
+    if (cursor !== null) this.see(cursor, 0);
+  }
+
+  /** The highest block that is final; −1 while none is known to be. */
+  get finalized(): number {
+    return Number(readMeta(this.database, "finalized") ?? -1);
+  }
+
+  set finalized(number: number) {
+    writeMeta(this.database, "finalized", String(number));
+  }
+
+  /** What made finality doubtful: a final block changed its hash. Null while nothing did. */
+  get alarm(): string | null {
+    return readMeta(this.database, "alarm");
+  }
+
+  set alarm(reason: string | null) {
+    writeMeta(this.database, "alarm", reason);
+  }
+
+  append(events: readonly ChainEvent[]): void {
+    const insert = this.database.prepare("INSERT INTO events VALUES (?, ?, ?, ?)");
+    for (const event of events) {
+      insert.run(event.blockNumber, event.logIndex, contractOf(event), encodeEvent(event));
+      this.see({ number: event.blockNumber, hash: event.blockHash }, 1);
+    }
+  }
+
+  /** Every event, in chain order. */
+  *all(): Generator<ChainEvent> {
+    // In pages: a statement that is being iterated keeps the connection from doing anything else.
+    const page = this.database.prepare<[number, number], { block_number: number; log_index: number; body: string }>(
+      `SELECT block_number, log_index, body FROM events WHERE (block_number, log_index) > (?, ?)
+       ORDER BY block_number, log_index LIMIT ${PAGE}`,
+    );
+    let after: [number, number] = [-1, -1];
+    for (;;) {
+      const rows = page.all(...after);
+      for (const { body } of rows) yield decodeEvent(body);
+      const last = rows.at(-1);
+      if (last === undefined) return;
+      after = [last.block_number, last.log_index];
+    }
+  }
+
+  /** The block of a contract's last event, or null without one. */
+  lastBlockOf(contract: Contract): number | null {
+    const row = this.database
+      .prepare<[Contract], { number: number | null }>("SELECT max(block_number) AS number FROM events WHERE contract = ?")
+      .get(contract);
+    return row?.number ?? null;
+  }
+
+  /** The highest seen block up to this number. */
+  seenAt(number: number): BlockId | null {
+    const statement = this.database.prepare<[number], BlockId>(
+      "SELECT number, hash FROM seen_blocks WHERE number <= ? ORDER BY number DESC LIMIT 1",
+    );
+    return statement.get(number) ?? null;
+  }
+
+  /** Seen blocks up to this number, highest first. */
+  seenUpTo(number: number): BlockId[] {
+    return this.database
+      .prepare<[number], BlockId>("SELECT number, hash FROM seen_blocks WHERE number <= ? ORDER BY number DESC")
+      .all(number);
+  }
+
+  /** Forgets what lies above a seen block (null: everything) and says how many events that were. */
+  truncate(ancestor: BlockId | null): number {
+    const number = ancestor?.number ?? -1;
+    this.database.prepare("DELETE FROM seen_blocks WHERE number > ?").run(number);
+    return this.database.prepare("DELETE FROM events WHERE block_number > ?").run(number).changes;
+  }
+
+  /** Forgets the blocks below what is final that no event needs; the highest final one stays, to come back to. */
+  prune(): void {
+    this.database
+      .prepare(
+        `DELETE FROM seen_blocks
+         WHERE has_events = 0 AND number < (SELECT max(number) FROM seen_blocks WHERE number <= ?)`,
+      )
+      .run(this.finalized);
+  }
+
+  private see({ number, hash }: BlockId, hasEvents: 0 | 1): void {
+    this.database
+      .prepare(
+        `INSERT INTO seen_blocks VALUES (?, ?, ?) ON CONFLICT (number)
+         DO UPDATE SET hash = excluded.hash, has_events = max(has_events, excluded.has_events)`,
+      )
+      .run(number, hash, hasEvents);
+  }
+}
+
+export function contractOf(event: ChainEvent): Contract {
+  return event.kind === "anchor" ? "anchors" : "keys";
+}
+
+/** Bytes become hexadecimal text and the deadline decimal text; everything else is JSON already. */
+function encodeEvent(event: ChainEvent): string {
+  return JSON.stringify(event, (_, value: unknown) => {
+    if (value instanceof Uint8Array) return toHex(value);
+    return typeof value === "bigint" ? value.toString() : value;
+  });
+}
+
+/** Only reads what {@link encodeEvent} wrote into this process's own file, so it is not parsed again. */
+function decodeEvent(body: string): ChainEvent {
+  const row = JSON.parse(body) as ChainEvent;
+  if (row.kind !== "key") return row;
+  const bytes = (value: unknown): Uint8Array => fromHex(value as string);
+  return {
+    ...row,
+    encryptionKey: bytes(row.encryptionKey),
+    signingKey: bytes(row.signingKey),
+    document: bytes(row.document),
+    signature: bytes(row.signature),
+    deadline: BigInt(row.deadline),
+  };
+}

@@ -1,0 +1,82 @@
+/** Logs of the two contracts as the events that the replay takes (protocol/event.ts). */
+import { AbiCoder, type Interface } from "ethers/abi";
+
+import { parseAddress } from "../../protocol/address.ts";
+import { fromHex } from "../../protocol/bytes.ts";
+import { cidOfDigest } from "../../protocol/cid.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import type { ChainEvent, Position, Provenance } from "../../protocol/event.ts";
+import type { Deployment } from "../../protocol/room.ts";
+import { malformed, parseCount, type Log } from "./answer.ts";
+import { cidStoreInterface, keyRegistryInterface, topicOf } from "./contracts.ts";
+
+export const TOPICS = {
+  anchored: topicOf(cidStoreInterface, "CIDAnchored"),
+  storedVerbatim: topicOf(cidStoreInterface, "CIDStoredVerbatim"),
+  registered: topicOf(keyRegistryInterface, "KeyRegistered"),
+  revoked: topicOf(keyRegistryInterface, "KeyRevoked"),
+} as const;
+
+/** The contracts allow any bytes in a verbatim text; what is not UTF-8 is shown with U+FFFD, and is no CID in any case. */
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** @throws CHAIN_DISAGREES for a log that the contracts can't have written */
+export function decodeLog(deployment: Pick<Deployment, "cidStore" | "keyRegistry">, log: Log): ChainEvent {
+  const { blockNumber, logIndex, blockHash, transactionHash } = log;
+  const place: Position & Provenance = { blockNumber, logIndex, blockHash, transactionHash };
+  const [topic] = log.topics;
+  try {
+    if (log.address === deployment.cidStore && topic === TOPICS.anchored) return decodeAnchored(place, log);
+    if (log.address === deployment.cidStore && topic === TOPICS.storedVerbatim) return decodeVerbatim(place, log);
+    if (log.address === deployment.keyRegistry && topic === TOPICS.registered) return decodeRegistered(place, log);
+    if (log.address === deployment.keyRegistry && topic === TOPICS.revoked) return decodeRevoked(place, log);
+  } catch (cause) {
+    throw new DmtpError("CHAIN_DISAGREES", `log ${logIndex} of block ${blockNumber} does not decode`, { cause });
+  }
+  throw malformed("a log that was asked for");
+}
+
+function decodeAnchored(place: Position & Provenance, log: Log): ChainEvent {
+  const { index, digest } = decode(cidStoreInterface, "CIDAnchored", log);
+  const cid = cidOfDigest(fromHex(String(digest), 32));
+  return { kind: "anchor", ...place, index: parseCount(index), cid, text: cid };
+}
+
+function decodeVerbatim(place: Position & Provenance, log: Log): ChainEvent {
+  // Decoded as bytes, which a string is in the ABI: ethers refuses a string that is not UTF-8, and this one must not stop a replay.
+  const [bytes] = AbiCoder.defaultAbiCoder().decode(["bytes"], log.data) as unknown[];
+  const text = utf8.decode(fromHex(String(bytes)));
+  return { kind: "anchor", ...place, index: parseCount(BigInt(log.topics[1] ?? "")), cid: null, text };
+}
+
+function decodeRegistered(place: Position & Provenance, log: Log): ChainEvent {
+  const event = decode(keyRegistryInterface, "KeyRegistered", log);
+  return {
+    kind: "key",
+    ...place,
+    index: parseCount(event.index),
+    wallet: parseAddress(event.wallet),
+    version: parseCount(event.version),
+    encryptionKey: fromHex(String(event.encryptionKey), 32),
+    signingKey: fromHex(String(event.signingKey), 32),
+    document: fromHex(String(event.document), 32),
+    deadline: BigInt(String(event.deadline)),
+    signature: fromHex(String(event.signature)),
+    hasCode: event.hasCode === true,
+  };
+}
+
+function decodeRevoked(place: Position & Provenance, log: Log): ChainEvent {
+  const { index, wallet, version } = decode(keyRegistryInterface, "KeyRevoked", log);
+  return {
+    kind: "revocation",
+    ...place,
+    index: parseCount(index),
+    wallet: parseAddress(wallet),
+    version: parseCount(version),
+  };
+}
+
+function decode(contract: Interface, event: string, log: Log): Record<string, unknown> {
+  return contract.decodeEventLog(event, log.data, log.topics).toObject() as Record<string, unknown>;
+}

@@ -1,0 +1,73 @@
+/** Logs in ranges of blocks that adapt to what a provider grants; their limits differ, change, and are told in prose only. */
+import { DmtpError } from "../../protocol/error.ts";
+import { faultOf } from "./rpc-fault.ts";
+
+/** The size of range that one provider grants, learnt from its refusals. */
+export class LogRange {
+  private static readonly INITIAL = 10_000;
+  private static readonly MAX = 2 ** 24;
+  private size = LogRange.INITIAL;
+  /** Ranges read since the last refusal, and how many it takes to try a larger one again. */
+  private granted = 0;
+  private patience = 1;
+
+  /** How many blocks to ask for. */
+  get sizeBlocks(): number {
+    return this.size;
+  }
+
+  /** A whole range was read. */
+  grow(): void {
+    this.granted += 1;
+    if (this.granted < this.patience) return;
+    this.granted = 0;
+    this.size = Math.min(LogRange.MAX, this.size * 2);
+  }
+
+  /** A range of `sizeBlocks` was refused, or was answered with gaps. */
+  shrink(sizeBlocks: number, factor = 2): void {
+    this.size = Math.max(1, Math.floor(sizeBlocks / factor));
+    this.granted = 0;
+    // A limit once found is tested ever more rarely.
+    this.patience = Math.min(4_096, Math.max(16, this.patience * 2));
+  }
+}
+
+/**
+ * Reads `from` to `to`, both inclusive, in ascending ranges; `isDone` may end it early.
+ * @throws what `read` throws for a range of one block, or for a failure that no smaller range can mend
+ */
+export async function readRanges<T>(
+  range: LogRange,
+  from: number,
+  to: number,
+  read: (from: number, to: number) => Promise<readonly T[]>,
+  isDone: (items: readonly T[]) => boolean = () => false,
+): Promise<T[]> {
+  const items: T[] = [];
+  for (let start = from; start <= to && !isDone(items);) {
+    const sizeBlocks = Math.min(range.sizeBlocks, to - start + 1);
+    try {
+      const part = await read(start, start + sizeBlocks - 1);
+      // One by one: a spread of a hundred thousand arguments overflows the stack.
+      for (const item of part) items.push(item);
+      start += sizeBlocks;
+      if (sizeBlocks === range.sizeBlocks) range.grow();
+    } catch (error) {
+      const factor = shrinkFactor(error);
+      if (factor === null || sizeBlocks === 1) throw error;
+      range.shrink(sizeBlocks, factor);
+    }
+  }
+  return items;
+}
+
+/** How much smaller a range may mend it; null when none will. */
+function shrinkFactor(error: unknown): number | null {
+  if (error instanceof DmtpError && error.code === "CHAIN_INCOMPLETE") return 4;
+  const fault = faultOf(error);
+  if (fault === null || fault.fault === "network") return null;
+  // Each timeout costs its time, so fewer of them.
+  if (fault.fault === "timeout") return 16;
+  return fault.fault === "status" && [401, 403, 404].includes(fault.code) ? null : 2;
+}

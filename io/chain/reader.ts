@@ -1,0 +1,231 @@
+/** What the chain says: heads, counts and events of one deployment, as far as all given nodes agree, and proved complete. */
+import type { Address } from "../../protocol/address.ts";
+import { fromHex, type Hex } from "../../protocol/bytes.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
+import type { Deployment } from "../../protocol/room.ts";
+import { agree, askAll } from "./agreement.ts";
+import { parseBigQuantity, parseCount, parseLogs } from "./answer.ts";
+import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./call.ts";
+import { checkContracts, readChainId, type Contracts } from "./contract-check.ts";
+import { cidStoreInterface, keyRegistryInterface } from "./contracts.ts";
+import { decodeLog, TOPICS } from "./event-log.ts";
+import { ChainHeads } from "./head.ts";
+import { LogRange, readRanges } from "./log-range.ts";
+import type { Rpc } from "./rpc.ts";
+import { checkComplete, orderEvents, type EventCounts } from "./sequence.ts";
+import { readWalletHistory } from "./wallet-history.ts";
+
+export interface Block {
+  readonly number: number;
+  readonly hash: Hex;
+  readonly parentHash: Hex;
+  /** Unix seconds. */
+  readonly timestamp: number;
+}
+
+export interface ChainHead {
+  readonly block: Block;
+  /** The highest final block number: by the `finalized` tag, or else the head's minus a depth. */
+  readonly finalized: number;
+}
+
+export interface ReaderOptions {
+  /** How deep a block lies when it counts as final, on a chain without a `finalized` tag. */
+  readonly finalityDepth?: number;
+  readonly pause?: (ms: number) => Promise<void>;
+}
+
+const ATTEMPTS = 4;
+const PAUSE_MS = 500;
+
+export class ChainReader {
+  readonly deployment: Deployment;
+  /** No event of either contract lies before this block. */
+  readonly startBlock: number;
+  private readonly rpcs: readonly Rpc[];
+  private readonly ranges: ReadonlyMap<Rpc, LogRange>;
+  private readonly heads: ChainHeads;
+  private readonly pause: (ms: number) => Promise<void>;
+
+  private constructor(rpcs: readonly Rpc[], deployment: Deployment, startBlock: number, options: ReaderOptions) {
+    this.rpcs = rpcs;
+    this.deployment = deployment;
+    this.startBlock = startBlock;
+    this.ranges = new Map(rpcs.map((rpc) => [rpc, new LogRange()]));
+    this.heads = new ChainHeads(rpcs, options.finalityDepth);
+    this.pause = options.pause ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)));
+  }
+
+  /**
+   * Checks chain id and contracts at every node.
+   * @throws CHAIN_UNREACHABLE, CHAIN_ID_WRONG, CHAIN_DISAGREES, CONTRACT_MISSING, CONTRACT_WRONG
+   */
+  static async open(
+    rpcs: readonly Rpc[],
+    { cidStore, keyRegistry }: Contracts,
+    expectedChainId?: number,
+    options: ReaderOptions = {},
+  ): Promise<ChainReader> {
+    if (rpcs.length === 0) throw new DmtpError("CONFIGURATION_INVALID", "no RPC URL is given");
+    const chainId = await agree(rpcs, "the chain id", (rpc) => readChainId(rpc, expectedChainId));
+    const deployment: Deployment = { chainId, cidStore, keyRegistry };
+    const startBlock = await agree(rpcs, "the contracts", (rpc) => checkContracts(rpc, deployment));
+    return new ChainReader(rpcs, deployment, startBlock, options);
+  }
+
+  /** The newest block that all nodes have. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
+  head(): Promise<ChainHead> {
+    return this.retried(() => this.heads.read());
+  }
+
+  /** Null when the chain is not that long. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
+  block(number: number): Promise<Block | null> {
+    return this.heads.block(number);
+  }
+
+  /** How many events there are at the end of a block; the nodes must still have its state. */
+  async counts(blockNumber: number): Promise<EventCounts> {
+    const { cidStore, keyRegistry } = this.deployment;
+    const [anchors, keys] = await this.views(
+      [
+        { to: cidStore, contract: cidStoreInterface, name: "count" },
+        { to: keyRegistry, contract: keyRegistryInterface, name: "count" },
+      ],
+      blockNumber,
+    );
+    return { anchors: parseCount(anchors), keys: parseCount(keys) };
+  }
+
+  /** CIDStore's count and head, 32 bytes, zero when it is empty; at the newest block unless another is given. */
+  async entryHead(blockNumber?: number): Promise<{ readonly count: number; readonly head: Uint8Array }> {
+    const number = blockNumber ?? (await this.head()).block.number;
+    const view = { to: this.deployment.cidStore, contract: cidStoreInterface };
+    const [count, head] = await this.views(
+      [
+        { ...view, name: "count" },
+        { ...view, name: "head" },
+      ],
+      number,
+    );
+    return { count: parseCount(count), head: fromHex(String(head), 32) };
+  }
+
+  /**
+   * Both contracts' events in a range of blocks, both ends inclusive, in chain order and without gaps between them.
+   * @throws CHAIN_UNREACHABLE, CHAIN_INCOMPLETE, CHAIN_DISAGREES
+   */
+  events(fromBlock: number, toBlock: number): Promise<ChainEvent[]> {
+    return this.retried(() => agree(this.rpcs, "the events", (rpc) => this.readEvents(rpc, fromBlock, toBlock)));
+  }
+
+  /**
+   * The whole history up to a block, by default the newest: every event from the first to what both contracts count, and the
+   * block's hash unchanged from beginning to end of reading.
+   * @throws CHAIN_UNREACHABLE, CHAIN_INCOMPLETE, CHAIN_DISAGREES
+   */
+  allEvents(toBlock?: number): Promise<{ readonly events: ChainEvent[]; readonly head: ChainHead }> {
+    return this.retried(async () => {
+      const head = await this.headAt(toBlock);
+      const { number, hash } = head.block;
+      const counts = await this.counts(number);
+      const events = await agree(this.rpcs, "the events", (rpc) =>
+        this.readEvents(rpc, this.startBlock, number, counts),
+      );
+      const after = await this.block(number);
+      if (after?.hash !== hash)
+        throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
+      return { events, head };
+    });
+  }
+
+  /**
+   * One wallet's key history, by version, without reading the rest of the chain.
+   * @throws CHAIN_UNREACHABLE, CHAIN_INCOMPLETE, CHAIN_DISAGREES
+   */
+  walletEvents(wallet: Address): Promise<RegistryEvent[]> {
+    return this.retried(async () => {
+      const { block } = await this.heads.read();
+      return readWalletHistory(this.rpcs, this.deployment, wallet, block.number);
+    });
+  }
+
+  /** One CIDStore entry, looked for from a block backwards: the last one is near the end. Null when there is none. */
+  async findEntry(index: number, blockNumber: number): Promise<AnchorEvent | null> {
+    const { cidStore } = this.deployment;
+    const topics = [[TOPICS.anchored, TOPICS.storedVerbatim], topicOfArgument(index)];
+    // Ranges run upwards, so block b is looked at as number −b.
+    const found = await readRanges(
+      new LogRange(),
+      -blockNumber,
+      -this.startBlock,
+      (from, to) =>
+        askAll(this.rpcs, [logsCall({ address: cidStore, topics }, -to, -from)], ([logs]) =>
+          parseLogs(logs).map((log) => decodeLog(this.deployment, log)),
+        ),
+      (events) => events.length > 0,
+    );
+    return (found.find((event) => event.kind === "anchor" && event.index === index) as AnchorEvent | undefined) ?? null;
+  }
+
+  /** The first value that each view returns at the end of a block. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
+  views(views: readonly View[], blockNumber: number): Promise<unknown[]> {
+    return callViews(this.rpcs, views, blockNumber);
+  }
+
+  /** In wei, at the end of a block. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
+  balances(accounts: readonly Address[], blockNumber: number): Promise<bigint[]> {
+    const calls = accounts.map((account) => ({ method: "eth_getBalance", params: [account, quantityOf(blockNumber)] }));
+    return askAll(this.rpcs, calls, (results) => results.map(parseBigQuantity));
+  }
+
+  private async headAt(toBlock: number | undefined): Promise<ChainHead> {
+    const head = await this.heads.read();
+    if (toBlock === undefined || toBlock === head.block.number) return head;
+    const block = await this.block(toBlock);
+    if (block === null) throw new DmtpError("CHAIN_INCOMPLETE", `the chain has no block ${toBlock} yet`);
+    return { block, finalized: Math.min(head.finalized, toBlock) };
+  }
+
+  /** By one node's word. With `expected`, from the first event on: reading ends when as many are there, and no other number will do. */
+  private async readEvents(rpc: Rpc, from: number, to: number, expected?: EventCounts): Promise<ChainEvent[]> {
+    const { cidStore, keyRegistry } = this.deployment;
+    const filter: LogFilter = { address: [cidStore, keyRegistry], topics: [Object.values(TOPICS)] };
+    const enough = expected === undefined ? Infinity : expected.anchors + expected.keys;
+    const range = this.ranges.get(rpc) ?? new LogRange();
+    const read = async (first: number, last: number): Promise<ChainEvent[]> => {
+      const logs = parseLogs(await rpc.request(logsCall(filter, first, last)));
+      const stray = logs.find(({ blockNumber }) => blockNumber < first || blockNumber > last);
+      if (stray !== undefined) {
+        throw new DmtpError(
+          "CHAIN_DISAGREES",
+          `${rpc.name} gave a log of block ${stray.blockNumber} that was not asked for`,
+        );
+      }
+      return orderEvents(logs.map((log) => decodeLog(this.deployment, log)));
+    };
+    try {
+      const events = orderEvents(await readRanges(range, from, to, read, (items) => items.length >= enough));
+      if (expected !== undefined) checkComplete(events, expected);
+      return events;
+    } catch (error) {
+      // Some nodes cut a long answer off and say nothing: the next attempt asks for less at a time.
+      if (error instanceof DmtpError && error.code === "CHAIN_INCOMPLETE")
+        range.shrink(Math.min(range.sizeBlocks, to - from + 1), 8);
+      throw error;
+    }
+  }
+
+  /** A reorg or a lagging node behind a load balancer passes; what is still wrong after a few attempts is an error. */
+  private async retried<T>(read: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await read();
+      } catch (error) {
+        const mayPass = error instanceof DmtpError && ["CHAIN_DISAGREES", "CHAIN_INCOMPLETE"].includes(error.code);
+        if (attempt === ATTEMPTS || !mayPass) throw error;
+        await this.pause(PAUSE_MS * attempt);
+      }
+    }
+  }
+}

@@ -1,0 +1,58 @@
+/** What a list of events must look like if nothing was left out, put twice or moved: the contracts number every event. */
+import { DmtpError } from "../../protocol/error.ts";
+import { comparePositions, type ChainEvent } from "../../protocol/event.ts";
+
+/** How many events of each contract there are; also the next index of each. */
+export interface EventCounts {
+  readonly anchors: number;
+  readonly keys: number;
+}
+
+/**
+ * Orders events by their place on the chain and checks that each contract's indices follow each other.
+ * @throws CHAIN_DISAGREES for two events in one place, a repeated or falling index, or two hashes of one block;
+ *   CHAIN_INCOMPLETE for a gap
+ */
+export function orderEvents(events: readonly ChainEvent[]): ChainEvent[] {
+  const ordered = [...events].sort(comparePositions);
+  const next: Record<"anchors" | "keys", number | null> = { anchors: null, keys: null };
+  ordered.forEach((event, i) => {
+    const before = ordered[i - 1];
+    if (before?.blockNumber === event.blockNumber) {
+      if (before.blockHash !== event.blockHash) throw disagrees(`block ${event.blockNumber} has two hashes`);
+      if (before.logIndex === event.logIndex)
+        throw disagrees(`log ${event.logIndex} of block ${event.blockNumber} came twice`);
+    }
+    const contract = event.kind === "anchor" ? "anchors" : "keys";
+    const due = next[contract];
+    if (due !== null && event.index < due)
+      throw disagrees(`${contract}: event ${event.index} came where ${due} was due`);
+    if (due !== null && event.index > due) throw incomplete(`${contract}: event ${due} was left out`);
+    next[contract] = event.index + 1;
+  });
+  return ordered;
+}
+
+/**
+ * Proves that ordered events are all there are: from 0 to the counts that the contracts themselves give.
+ * @throws CHAIN_INCOMPLETE, CHAIN_DISAGREES when there are more
+ */
+export function checkComplete(events: readonly ChainEvent[], counts: EventCounts): void {
+  for (const contract of ["anchors", "keys"] as const) {
+    const indices = events
+      .filter(({ kind }) => (kind === "anchor") === (contract === "anchors"))
+      .map(({ index }) => index);
+    const count = counts[contract];
+    if (indices.length > 0 && indices[0] !== 0) throw incomplete(`${contract}: event 0 was left out`);
+    if (indices.length < count) throw incomplete(`${contract}: ${indices.length} events of ${count}`);
+    if (indices.length > count) throw disagrees(`${contract}: ${indices.length} events, the contract counts ${count}`);
+  }
+}
+
+function disagrees(what: string): DmtpError {
+  return new DmtpError("CHAIN_DISAGREES", what);
+}
+
+function incomplete(what: string): DmtpError {
+  return new DmtpError("CHAIN_INCOMPLETE", what);
+}

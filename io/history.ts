@@ -1,0 +1,143 @@
+/** A history from chain and content alone, and the mailbox brought up to it. */
+import type { BlockSource } from "../protocol/anchor.ts";
+import { equal } from "../protocol/bytes.ts";
+import type { Cid } from "../protocol/cid.ts";
+import type { ChainEvent } from "../protocol/event.ts";
+import { Replay } from "../protocol/replay.ts";
+import type { Deployment } from "../protocol/room.ts";
+import type { ChainReader } from "./chain/reader.ts";
+import { forEachConcurrent } from "./concurrent.ts";
+import type { ContentStore } from "./content/store.ts";
+import type { Mailbox } from "./mailbox/mailbox.ts";
+
+export interface RebuildOptions {
+  readonly onProgress?: (progress: { readonly fetched: number; readonly missing: number }) => void;
+  /** Sees every block that was fetched, once; none is kept otherwise. */
+  readonly keep?: (cid: Cid, bytes: Uint8Array, kind: "manifest" | "message") => void;
+  readonly concurrency?: number;
+}
+
+/** What is fetched before it is settled: bounds memory, and is enough that settling often costs little. */
+const BATCH_BLOCKS = 16_384;
+const BATCH_BYTES = 32 * 1024 * 1024;
+/** What is held at most of anchors whose turn has not come: an anchor that stays missing must not fill the memory. */
+const AHEAD_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Replays a history to the point where no block that can be had is left to fetch; what no source has stays missing.
+ * @param events in chain order
+ * @throws CONTENT_UNREACHABLE, CHAIN_INCOMPLETE
+ */
+export async function rebuild(
+  deployment: Deployment,
+  events: Iterable<ChainEvent>,
+  content: Pick<ContentStore, "get">,
+  options: RebuildOptions = {},
+): Promise<Replay> {
+  const replay = new Replay(deployment);
+  for (const event of events) replay.add(event);
+  const fetcher = new Fetcher(content, options);
+  replay.settle(fetcher.source);
+  for (;;) {
+    const manifests = manifestBlocks(replay, fetcher.sizeBytes < AHEAD_BYTES).filter(fetcher.canFetch);
+    if (manifests.length > 0) {
+      await fetcher.fetch(manifests, "manifest");
+    } else {
+      const messages = [...replay.missing()].filter(fetcher.canFetch);
+      if (messages.length === 0) return replay;
+      await fetcher.fetch(messages, "message");
+    }
+    replay.settle(fetcher.source);
+    fetcher.forget(new Set(manifestBlocks(replay, true)));
+    options.onProgress?.({ fetched: fetcher.fetched, missing: replay.missing().size });
+  }
+}
+
+/**
+ * Brings the mailbox up to the newest block, if the chain has gone on without it, or another way.
+ * @returns `head`: CIDStore's head at the moment that the mailbox is true of, 32 bytes; what the next anchor gives as `prev`
+ * @throws what ChainReader, ContentStore and Mailbox throw
+ */
+export async function catchUp(
+  mailbox: Mailbox,
+  reader: ChainReader,
+  content: ContentStore,
+): Promise<{ readonly status: "current" | "adopted"; readonly head: Uint8Array }> {
+  const { count, head } = await reader.entryHead();
+  const accounted = mailbox.accounted();
+  if (accounted.isSettled && accounted.count === count && equal(accounted.head, head))
+    return { status: "current", head };
+
+  const { events, head: at } = await reader.allEvents();
+  const adopted = await reader.entryHead(at.block.number);
+  const unknown = new Map<Cid, Uint8Array>();
+  const source = { get: async (cid: Cid) => mailbox.block(cid) ?? (await content.get(cid)) };
+  const replay = await rebuild(reader.deployment, events, source, {
+    keep: (cid, bytes, kind) => {
+      if (kind === "message" && mailbox.block(cid) === null) unknown.set(cid, bytes);
+    },
+  });
+  // A crash before this leaves the mailbox as it was; the next command reads the chain again.
+  mailbox.adopt(replay, (cid) => unknown.get(cid));
+  return { status: "adopted", head: adopted.head };
+}
+
+/**
+ * The blocks that undecided anchors are made of, in the order of the chain, without duplicates.
+ * @param ahead also those of anchors whose base is not decided, so that a line of a thousand anchors is not a thousand rounds
+ */
+function manifestBlocks(replay: Replay, ahead: boolean): Cid[] {
+  const cids = new Set<Cid>();
+  for (const { event, manifest, verdict, wants } of replay.anchors) {
+    if (verdict.status !== "missing" || event.cid === null) continue;
+    if (!ahead) for (const cid of wants) cids.add(cid);
+    else for (const cid of [event.cid, ...(manifest?.rooms ?? []), ...(manifest?.heads ?? [])]) cids.add(cid);
+  }
+  return [...cids];
+}
+
+/** Fetches blocks and holds them until they are settled. */
+class Fetcher {
+  fetched = 0;
+  /** Of what is held. */
+  sizeBytes = 0;
+  private readonly content: Pick<ContentStore, "get">;
+  private readonly options: RebuildOptions;
+  private readonly held = new Map<Cid, Uint8Array>();
+  private readonly absent = new Set<Cid>();
+
+  constructor(content: Pick<ContentStore, "get">, options: RebuildOptions) {
+    this.content = content;
+    this.options = options;
+  }
+
+  readonly source: BlockSource = (cid) => this.held.get(cid);
+
+  readonly canFetch = (cid: Cid): boolean => !this.held.has(cid) && !this.absent.has(cid);
+
+  /** As many of these as a batch takes. */
+  async fetch(cids: readonly Cid[], kind: "manifest" | "message"): Promise<void> {
+    const limit = this.sizeBytes + BATCH_BYTES;
+    await forEachConcurrent(cids.slice(0, BATCH_BLOCKS), this.options.concurrency ?? 16, async (cid) => {
+      if (this.sizeBytes >= limit) return;
+      const bytes = await this.content.get(cid);
+      if (bytes === null) {
+        this.absent.add(cid);
+        return;
+      }
+      this.sizeBytes += bytes.length;
+      this.fetched += 1;
+      this.held.set(cid, bytes);
+      this.options.keep?.(cid, bytes, kind);
+    });
+  }
+
+  /** Lets go of all but what undecided anchors still need. */
+  forget(needed: ReadonlySet<Cid>): void {
+    for (const [cid, bytes] of this.held) {
+      if (needed.has(cid)) continue;
+      this.held.delete(cid);
+      this.sizeBytes -= bytes.length;
+    }
+  }
+}

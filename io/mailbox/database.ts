@@ -1,0 +1,60 @@
+/** A SQLite file that keeps what it acknowledged, and SQLite's errors in DMTP's codes. */
+import Database from "better-sqlite3";
+
+import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
+
+const BUSY_TIMEOUT_MS = 5_000;
+const RETRY_MS = 25;
+
+/**
+ * Opens a file, made when it is not there.
+ * @throws MAILBOX_BUSY, MAILBOX_DAMAGED, MAILBOX_WRITE_FAILED
+ */
+export function openDatabase(path: string): Database.Database {
+  return translated(() => {
+    const database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+    try {
+      // The change to WAL is the one statement that SQLite does not wait for a lock with; once made, it stays in the file.
+      retriedWhileBusy(() => database.pragma("journal_mode = WAL"));
+      // A commit returns after its WAL frames are on the disk. A WAL file reopens at NORMAL, which would lose the last ones.
+      database.pragma("synchronous = FULL");
+      database.pragma("foreign_keys = ON");
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
+}
+
+/** Runs `work` with SQLite's errors in DMTP's codes. */
+export function translated<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const code = codeOf(error);
+    throw code === null ? error : new DmtpError(code, `the mailbox: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function codeOf(error: unknown): ErrorCode | null {
+  if (!(error instanceof Database.SqliteError)) return null;
+  // Extended codes, such as SQLITE_BUSY_SNAPSHOT and SQLITE_IOERR_FSYNC, begin with their primary one.
+  if (/^SQLITE_(?:BUSY|LOCKED)/.test(error.code)) return "MAILBOX_BUSY";
+  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)) return "MAILBOX_DAMAGED";
+  if (/^SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN|PERM|NOLFS)/.test(error.code)) return "MAILBOX_WRITE_FAILED";
+  return null;
+}
+
+function retriedWhileBusy(work: () => void): void {
+  const end = Date.now() + BUSY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      work();
+      return;
+    } catch (error) {
+      if (codeOf(error) !== "MAILBOX_BUSY" || Date.now() > end) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
+    }
+  }
+}

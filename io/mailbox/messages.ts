@@ -1,0 +1,176 @@
+/** The mailbox's messages: what was sent from here, what the chain brought, and what has become of each. */
+import type { Database, Statement } from "better-sqlite3";
+
+import type { Address } from "../../protocol/address.ts";
+import { compare } from "../../protocol/bytes.ts";
+import { concat } from "../../protocol/bytes.ts";
+import { cidOfDigest, digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
+import { MAX_SEEN, type Envelope } from "../../protocol/envelope.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import type { RoomId } from "../../protocol/room.ts";
+
+export interface MailboxMessage {
+  readonly cid: Cid;
+  readonly room: RoomId;
+  readonly sender: Address;
+  readonly receiver: Address;
+  readonly seq: number;
+  /** Milliseconds since 1970, by the sender's clock. */
+  readonly timestamp: number;
+  /** Digests, 32 bytes each. */
+  readonly seen: readonly Uint8Array[];
+  /** The block's bytes. */
+  readonly envelope: Uint8Array;
+  /** The anchor that lists it; null while none does. */
+  readonly anchorIndex: number | null;
+  readonly pinned: boolean;
+}
+
+/** A message to be kept: its block, and what the block says. */
+export interface NewMessage {
+  readonly cid: Cid;
+  readonly block: Uint8Array;
+  readonly envelope: Envelope;
+}
+
+interface Row extends Omit<MailboxMessage, "seen" | "envelope" | "pinned"> {
+  readonly seen: Uint8Array;
+  readonly envelope: Uint8Array;
+  readonly pinned: number;
+}
+
+const COLUMNS = `m.cid, m.room, sender, receiver, seq, timestamp, seen, envelope, anchor_index AS anchorIndex, pinned`;
+const DIGEST_BYTES = 32;
+
+/** Prepared statements over the tables of schema.ts; transactions and errors are the mailbox's. */
+export class Messages {
+  private readonly statements;
+
+  constructor(database: Database) {
+    const prepare = <Parameters extends unknown[], Result = unknown>(sql: string): Statement<Parameters, Result> =>
+      database.prepare<Parameters, Result>(sql);
+    this.statements = {
+      insert: prepare<[Cid, RoomId, Address, Address, number, number, Uint8Array, Uint8Array]>(
+        `INSERT INTO messages (cid, room, sender, receiver, seq, timestamp, seen, envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (cid) DO NOTHING`,
+      ),
+      insertCid: prepare<[number | bigint, Cid, RoomId]>("INSERT INTO cids (id, cid, room) VALUES (?, ?, ?)"),
+      insertHead: prepare<[RoomId, Uint8Array, number | bigint]>("INSERT INTO heads VALUES (?, ?, ?)"),
+      deleteHead: prepare<[RoomId, Uint8Array]>("DELETE FROM heads WHERE room = ? AND digest = ?"),
+      insertUnknown: prepare<[RoomId, Uint8Array]>("INSERT OR IGNORE INTO unknown_seen VALUES (?, ?)"),
+      deleteUnknown: prepare<[RoomId, Uint8Array]>("DELETE FROM unknown_seen WHERE room = ? AND digest = ?"),
+      isKnown: prepare<[Cid, RoomId], number>("SELECT 1 FROM messages WHERE cid = ? AND room = ?").pluck(),
+      lastSeq: prepare<[RoomId, Address], number | null>(
+        "SELECT max(seq) FROM messages WHERE room = ? AND sender = ?",
+      ).pluck(),
+      heads: prepare<[RoomId, number], Uint8Array>(
+        "SELECT digest FROM heads WHERE room = ? ORDER BY id DESC LIMIT ?",
+      ).pluck(),
+      unanchored: prepare<[], { room: RoomId; cid: Cid }>(
+        "SELECT room, cid FROM cids WHERE anchor_index IS NULL ORDER BY id",
+      ),
+      unpinned: prepare<[], Cid>("SELECT cid FROM cids WHERE pinned = 0 ORDER BY id").pluck(),
+      markPinned: prepare<[Cid]>("UPDATE cids SET pinned = 1 WHERE cid = ? AND pinned = 0"),
+      markAnchored: prepare<[number, Cid, RoomId]>(
+        "UPDATE cids SET anchor_index = ? WHERE cid = ? AND room = ? AND anchor_index IS NULL",
+      ),
+      anchors: prepare<[], number>("SELECT DISTINCT anchor_index FROM cids WHERE anchor_index IS NOT NULL").pluck(),
+      unmarkAnchor: prepare<[number]>("UPDATE cids SET anchor_index = NULL WHERE anchor_index = ?"),
+      room: prepare<[RoomId], Row>(
+        `SELECT ${COLUMNS} FROM messages m JOIN cids USING (id) WHERE m.room = ? ORDER BY id`,
+      ),
+      message: prepare<[Cid], Row>(`SELECT ${COLUMNS} FROM messages m JOIN cids USING (id) WHERE m.cid = ?`),
+      block: prepare<[Cid], Uint8Array>("SELECT envelope FROM messages WHERE cid = ?").pluck(),
+      counts: prepare<[], { messages: number; unanchored: number; unpinned: number }>(
+        `SELECT (SELECT count(*) FROM messages) AS messages,
+                (SELECT count(*) FROM cids WHERE anchor_index IS NULL) AS unanchored,
+                (SELECT count(*) FROM cids WHERE pinned = 0) AS unpinned`,
+      ),
+    };
+  }
+
+  /** Whether it was not there yet. */
+  add({ cid, block, envelope }: NewMessage): boolean {
+    const { room, sender, receiver, seq, timestamp, seen } = envelope;
+    const { insert, insertCid, insertHead, deleteHead, insertUnknown, deleteUnknown, isKnown } = this.statements;
+    const inserted = insert.run(cid, room, sender, receiver, seq, timestamp, concat(...seen), block);
+    if (inserted.changes === 0) return false;
+    const id = inserted.lastInsertRowid;
+    insertCid.run(id, cid, room);
+    const digest = digestOfCid(cid);
+    if (deleteUnknown.run(room, digest).changes === 0) insertHead.run(room, digest, id);
+    for (const named of seen) {
+      if (deleteHead.run(room, named).changes > 0 || isKnown.get(cidOfDigest(named), room) !== undefined) continue;
+      insertUnknown.run(room, named);
+    }
+    return true;
+  }
+
+  nextSeq(room: RoomId, sender: Address): number {
+    return (this.statements.lastSeq.get(room, sender) ?? 0) + 1;
+  }
+
+  heads(room: RoomId): Uint8Array[] {
+    return this.statements.heads.all(room, MAX_SEEN).map(plain).sort(compare);
+  }
+
+  unanchored(): { readonly room: RoomId; readonly cid: Cid }[] {
+    return this.statements.unanchored.all();
+  }
+
+  unpinned(): Cid[] {
+    return this.statements.unpinned.all();
+  }
+
+  markPinned(cids: Iterable<Cid>): void {
+    for (const cid of cids) this.statements.markPinned.run(cid);
+  }
+
+  /** Of several anchors that list a message, the first one marked stays. */
+  markAnchored(anchorIndex: number, room: RoomId, cids: Iterable<Cid>): void {
+    for (const cid of cids) this.statements.markAnchored.run(anchorIndex, cid, room);
+  }
+
+  /** Takes back the marks of all anchors but those that `isKept`. */
+  unmarkAnchors(isKept: (anchorIndex: number) => boolean): void {
+    for (const index of this.statements.anchors.all()) if (!isKept(index)) this.statements.unmarkAnchor.run(index);
+  }
+
+  inRoom(room: RoomId): MailboxMessage[] {
+    return this.statements.room.all(room).map(messageOf);
+  }
+
+  get(cid: Cid): MailboxMessage | null {
+    const row = this.statements.message.get(cid);
+    return row === undefined ? null : messageOf(row);
+  }
+
+  /** @throws MAILBOX_DAMAGED when the disk gave other bytes back */
+  block(cid: Cid): Uint8Array | null {
+    const bytes = this.statements.block.get(cid);
+    return bytes === undefined ? null : verified(cid, bytes);
+  }
+
+  counts(): { readonly messages: number; readonly unanchored: number; readonly unpinned: number } {
+    return this.statements.counts.get() ?? { messages: 0, unanchored: 0, unpinned: 0 };
+  }
+}
+
+function messageOf(row: Row): MailboxMessage {
+  const seen: Uint8Array[] = [];
+  for (let at = 0; at < row.seen.length; at += DIGEST_BYTES) seen.push(row.seen.slice(at, at + DIGEST_BYTES));
+  return { ...row, seen: seen.map(plain), envelope: verified(row.cid, row.envelope), pinned: row.pinned === 1 };
+}
+
+function verified(cid: Cid, bytes: Uint8Array): Uint8Array {
+  try {
+    return verifyBlock(cid, plain(bytes));
+  } catch (cause) {
+    throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: ${cid} has other bytes`, { cause });
+  }
+}
+
+/** better-sqlite3 gives Buffers; protocol/ works with plain arrays. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}

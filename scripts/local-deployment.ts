@@ -1,0 +1,55 @@
+/** DMTP on a chain of this machine, deployed by Ignition from within this process. */
+import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+
+import { ChainReader } from "../io/chain/reader.ts";
+import { httpRpc, type Rpc } from "../io/chain/rpc.ts";
+import { parseEnvironment } from "../io/environment.ts";
+import { parseAddress, type Address } from "../protocol/address.ts";
+import { Session, type SessionParts } from "../tasks/session.ts";
+
+export interface LocalDeployment {
+  /** A new session each time; the caller closes it. */
+  readonly open: (parts?: Partial<SessionParts>) => Session;
+  /** The chain's funded accounts; the first is owner and anchorer. */
+  readonly accounts: readonly Address[];
+}
+
+type Connection = Awaited<ReturnType<HardhatRuntimeEnvironment["network"]["create"]>>;
+
+/** Deploys on the chain at `url`. @param note takes what a person should know on the way */
+export async function deployLocally(url: string, dataDir: string, note: (text: string) => void): Promise<LocalDeployment> {
+  // Read by hardhat.config.ts, so it has to be there before Hardhat is.
+  process.env["LOCALHOST_RPC_URL"] = url;
+  const { default: hre } = await import("hardhat");
+  await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
+  return deployOver(await hre.network.create("localhost"), httpRpc(url), dataDir, note);
+}
+
+/** Deploys over a connection of Hardhat's; `rpc` goes to the same chain. */
+export async function deployOver(
+  connection: Connection,
+  rpc: Rpc,
+  dataDir: string,
+  note: (text: string) => void,
+): Promise<LocalDeployment> {
+  const { default: DMTP } = await import("../ignition/modules/DMTP.ts");
+  const deployed = await connection.ignition.deploy(DMTP);
+  const cidStore = parseAddress(await deployed.cidStore.getAddress());
+  const keyRegistry = parseAddress(await deployed.keyRegistry.getAddress());
+  const environment = parseEnvironment({
+    DMTP_DATA_DIR: dataDir,
+    CID_STORE_ADDRESS: cidStore,
+    KEY_REGISTRY_ADDRESS: keyRegistry,
+  });
+  const reader = await ChainReader.open([rpc], { cidStore, keyRegistry });
+  const signers = await connection.ethers.getSigners();
+  const quiet = (): void => {
+    // Whoever deploys here says itself what is going on.
+  };
+  const terminal = { result: quiet, note, progress: quiet };
+  const parts = { reader, environment, terminal, signers: () => Promise.resolve(signers) };
+  return {
+    open: (other = {}) => new Session({ ...parts, ...other }),
+    accounts: signers.map((signer) => parseAddress(signer.address)),
+  };
+}

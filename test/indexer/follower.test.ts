@@ -1,0 +1,242 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { expect } from "chai";
+
+import { startIndexerOn, type Indexer } from "../../indexer/indexer.ts";
+import type { Cid } from "../../protocol/cid.ts";
+import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
+import { exportHistory, get, getAll, getOk, waitFor, waitForBlock } from "../fixtures/indexer-client.ts";
+import { codeOfAsync } from "../fixtures/refusal.ts";
+import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
+
+describe("the indexer on a chain that misbehaves", () => {
+  let folder: string;
+  const running = new Set<Indexer>();
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "dmtp-indexer-"));
+  });
+  afterEach(async () => {
+    for (const indexer of running) await indexer.close();
+    running.clear();
+    rmSync(folder, { recursive: true });
+  });
+
+  const lines: string[] = [];
+  async function start(chain: ScriptedChain, content: WithheldStore, name = "index"): Promise<Indexer> {
+    const indexer = await startIndexerOn(chain, {
+      content,
+      indexPath: join(folder, name),
+      host: "127.0.0.1",
+      port: 0,
+      pollIntervalMs: 5,
+      log: (line) => lines.push(line),
+      fetching: { firstRetryMs: 5, maxRetryMs: 20 },
+    });
+    running.add(indexer);
+    return indexer;
+  }
+  async function stop(indexer: Indexer): Promise<void> {
+    await indexer.close();
+    running.delete(indexer);
+  }
+
+  /** Alice and Bob with one message each, in two anchors. */
+  function conversation(): History {
+    const history = new History();
+    history.register(ALICE);
+    history.register(BOB);
+    const room = history.room(ALICE, BOB);
+    history.anchor(deltaOf([room, [history.message(ALICE, BOB, { text: "one" })]]));
+    history.anchor(deltaOf([room, [history.message(BOB, ALICE, { text: "two" })]]));
+    return history;
+  }
+
+  /** The same history up to its events' block `from`, and something else behind it. */
+  function forkOf(history: History, keep: number, texts: readonly string[]): { fork: History; from: number } {
+    const fork = new History();
+    fork.events.push(...history.events.slice(0, keep));
+    const anchors = fork.events.filter(({ kind }) => kind === "anchor").length;
+    Object.assign(fork, { anchors, registrations: keep - anchors, nonces: 1_000 });
+    for (const [cid, bytes] of history.blocks) fork.blocks.set(cid, bytes);
+    const room = fork.room(ALICE, BOB);
+    texts.forEach((text, i) => {
+      const { transactionHash, index } = fork.anchor(deltaOf([room, [fork.message(ALICE, BOB, { text, seq: 2 + i })]]));
+      const event = fork.events.pop()!;
+      const blockHash = transactionHash.replace(/^0x../, "0xff") as typeof transactionHash;
+      fork.events.push({ ...event, index, blockHash });
+    });
+    return { fork, from: 100 + keep };
+  }
+
+  it("takes a lower head for a node that lags, and changes nothing", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    chain.grow(50);
+    const { url } = await start(chain, new WithheldStore(history.blocks));
+    await waitForBlock(url, 153);
+    const before = await exportHistory(url);
+    for (const back of [1, 5, 45, 52]) {
+      chain.headNumber = 153 - back;
+      const looks = chain.calls["head"]!;
+      await waitFor("three looks", () => Promise.resolve(chain.calls["head"]! >= looks + 3));
+      expect(await exportHistory(url)).to.deep.equal(before);
+      expect((await get(url, "/ready")).status).to.equal(200);
+    }
+  });
+
+  it("heals a reorg of any depth, also one that happened while it was down", async () => {
+    for (const [depth, isDown] of [[1, false], [2, true], [300, false]] as const) {
+      const history = conversation();
+      const chain = new ScriptedChain(history);
+      const { fork, from } = forkOf(history, 3, ["another two", "and three"]);
+      const content = new WithheldStore(fork.blocks);
+      let indexer = await start(chain, content, `index ${depth}`);
+      await waitForBlock(indexer.url, 103);
+      // The index sees blocks one by one, as it would on a living chain.
+      for (let i = 0; i < depth; i++) chain.grow(1);
+      await waitForBlock(indexer.url, 103 + depth);
+      if (isDown) await stop(indexer);
+      chain.replace(fork, from, "fork");
+      if (isDown) indexer = await start(chain, content, `index ${depth}`);
+      await waitForBlock(indexer.url, 104 + depth);
+      const healed = await exportHistory(indexer.url);
+      const fresh = await start(chain, content, `fresh ${depth}`);
+      await waitForBlock(fresh.url, 104 + depth);
+      expect(healed).to.deep.equal(await exportHistory(fresh.url));
+      expect(healed.rooms[0].messages.map((message: { verdict: object }) => message.verdict)).to.deep.equal(
+        Array(3).fill({ status: "verified" }),
+      );
+    }
+  });
+
+  it("raises an alarm when a final block changes, and calls nothing above it final again", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    chain.finalized = 103;
+    const { fork, from } = forkOf(history, 3, ["another two", "three"]);
+    const indexer = await start(chain, new WithheldStore(fork.blocks));
+    await waitForBlock(indexer.url, 103);
+    expect((await getAll(indexer.url, "/v1/anchors")).map(({ final }) => final)).to.deep.equal([true, true]);
+    chain.replace(fork, from, "fork");
+    chain.finalized = 105;
+    await waitForBlock(indexer.url, 105);
+    const { alarm, finalized } = await getOk(indexer.url, "/status");
+    expect(alarm).to.match(/was final/);
+    expect(finalized).to.equal(102);
+    expect((await getAll(indexer.url, "/v1/anchors")).map(({ final }) => final)).to.deep.equal([true, false, false]);
+  });
+
+  it("stops at a gap, says why, and goes on from there when the node gives what it left out", async () => {
+    for (const omittedIndex of [0, 2, 3]) {
+      const history = conversation();
+      const chain = new ScriptedChain(history);
+      const content = new WithheldStore(history.blocks);
+      chain.omitted.add(history.events[omittedIndex]!);
+      const indexer = await start(chain, content, `gap ${omittedIndex}`);
+      await waitFor("a problem", async () => (await get(indexer.url, "/ready")).body.code === "CHAIN_INCOMPLETE");
+      chain.grow(3);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const { status, body } = await get(indexer.url, "/ready");
+      expect(status).to.equal(503);
+      expect(body.detail).to.match(/leaves out events/);
+      chain.omitted.clear();
+      await waitForBlock(indexer.url, 106);
+      const healed = await exportHistory(indexer.url);
+      const fresh = await start(chain, content, `fresh ${omittedIndex}`);
+      await waitForBlock(fresh.url, 106);
+      expect(healed).to.deep.equal(await exportHistory(fresh.url));
+      expect(healed.status.counts.messages).to.deep.equal({ verified: 2, rejected: 0, missing: 0 });
+    }
+  });
+
+  it("finds what was left out before blocks that it took as read", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const content = new WithheldStore(history.blocks);
+    chain.grow(20_000);
+    chain.omitted.add(history.events[3]!);
+    const indexer = await start(chain, content);
+    await waitFor("a problem", async () => (await get(indexer.url, "/ready")).body.code === "CHAIN_INCOMPLETE");
+    chain.omitted.clear();
+    await waitForBlock(indexer.url, 20_103);
+    expect((await getOk(indexer.url, "/status")).counts.anchors).to.deep.equal({ verified: 2, rejected: 0, missing: 0 });
+  });
+
+  it("serves on while the node is down, tells no client where it is, and resumes", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const { url } = await start(chain, new WithheldStore(history.blocks));
+    await waitForBlock(url, 103);
+    chain.isDown = true;
+    await waitFor("two failures", () => Promise.resolve(lines.some((line) => line.includes("did not answer"))));
+    expect(await getAll(url, "/v1/rooms")).to.have.length(1);
+    expect(JSON.stringify(await getOk(url, "/status"))).not.to.include("secret.internal");
+    chain.isDown = false;
+    history.anchorText("not a CID");
+    chain.grow();
+    await waitForBlock(url, 104);
+  });
+
+  it("never waits for content: what comes late fills in, and what lacks is named", async () => {
+    const history = conversation();
+    const room = history.room(ALICE, BOB);
+    const [manifest, shard] = history.replay().anchors.map(({ event, manifest: found }) => [event.cid!, found!.rooms[0]!])[1]!;
+    const messages = history.replay().entries(room).map(({ cid }) => cid);
+    const withheld: [Cid, object, object][] = [
+      [messages[0]!, { verified: 1, rejected: 0, missing: 1 }, { messages: [messages[0]!], anchors: [] }],
+      [manifest!, { verified: 1, rejected: 0, missing: 0 }, { messages: [], anchors: [1] }],
+      [shard!, { verified: 1, rejected: 0, missing: 0 }, { messages: [], anchors: [1] }],
+    ];
+    for (const [cid, counts, lacks] of withheld) {
+      const content = new WithheldStore(history.blocks);
+      content.withheld.add(cid);
+      const { url } = await start(new ScriptedChain(history), content, `without ${cid}`);
+      await waitForBlock(url, 103, 1);
+      const { room: before } = await getOk(url, `/v1/rooms/${room}`);
+      expect(before.counts).to.deep.equal(counts);
+      expect(before.lacks).to.deep.equal(lacks);
+      expect((await get(url, `/v1/blocks/${cid}`)).body.code).to.equal("CONTENT_MISSING");
+      content.isDown = true;
+      await waitFor("the store to be noticed", async () => !(await getOk(url, "/status")).content.reachable);
+      content.isDown = false;
+      content.withheld.clear();
+      await waitForBlock(url, 103, 0);
+      const { room: after } = await getOk(url, `/v1/rooms/${room}`);
+      expect(after.counts).to.deep.equal({ verified: 2, rejected: 0, missing: 0 });
+      expect(after.n).to.equal(2);
+      expect((await fetch(`${url}/v1/blocks/${cid}`)).status).to.equal(200);
+    }
+  });
+
+  it("shows a key whose document is missing, and one whose document is another's", async () => {
+    const history = conversation();
+    const { document } = history.register(BOB);
+    history.register(ALICE, { document });
+    const content = new WithheldStore(history.blocks);
+    const [first] = history.events;
+    const { url } = await start(new ScriptedChain(history), content);
+    await waitForBlock(url, 105);
+    const keys = await getAll(url, `/v1/wallets/${ALICE.address}/keys`);
+    expect(first!.kind).to.equal("key");
+    expect(keys.map((key) => key.documentVerdict.code ?? key.documentVerdict.status)).to.deep.equal([
+      "verified",
+      "KEY_DOCUMENT_MISMATCH",
+    ]);
+    // The fixture signed for its own document, so the binding does not cover this one.
+    expect(keys[1].verdict.code).to.equal("BINDING_INVALID");
+  });
+
+  it("refuses a second process's place on the same index, and another deployment's index", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const content = new WithheldStore(history.blocks);
+    const indexer = await start(chain, content);
+    expect(await codeOfAsync(() => start(chain, content))).to.equal("MAILBOX_BUSY");
+    await stop(indexer);
+    const other = Object.assign(new ScriptedChain(history), { deployment: { ...history.deployment, chainId: 1 } });
+    expect(await codeOfAsync(() => start(other, content))).to.equal("MAILBOX_FOREIGN");
+  });
+});
