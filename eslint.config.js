@@ -101,6 +101,8 @@ export default defineConfig(
       "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
       // `_` is what a signature has to take and a body does not need.
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+      // environment["NAME"]: a name that nobody declared does not look like a member.
+      "@typescript-eslint/dot-notation": ["error", { allowIndexSignaturePropertyAccess: true }],
       // `() => close()` where the value does not matter is no mistake.
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
     },
@@ -111,7 +113,10 @@ export default defineConfig(
       "@typescript-eslint/no-unused-expressions": "off", // chai: expect(x).to.be.true
       "@typescript-eslint/no-non-null-assertion": "off", // a test that is wrong about it fails, as it should
       "@typescript-eslint/no-unsafe-assignment": "off", // JSON answers are asserted on, member by member
+      "@typescript-eslint/no-unsafe-argument": "off",
+      "@typescript-eslint/no-unsafe-call": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
+      "@typescript-eslint/no-unsafe-return": "off",
       "@typescript-eslint/no-unnecessary-type-parameters": "off", // readVectors<Shape>(name)
     },
   },

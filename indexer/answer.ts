@@ -11,7 +11,10 @@ export const cidSchema = z
   .string()
   .regex(/^bafyrei[a-z2-7]{52}$/)
   .meta({ id: "Cid", description: "CIDv1, dag-cbor, sha2-256, base32 lower-case" });
-const codeSchema = z.string().regex(/^[A-Z][A-Z_]+$/).describe("One of the codes of SPEC 9; codes never change");
+const codeSchema = z
+  .string()
+  .regex(/^[A-Z][A-Z_]+$/)
+  .describe("One of the codes of SPEC 9; codes never change");
 
 export const verdictSchema = z
   .discriminatedUnion("status", [
@@ -19,7 +22,10 @@ export const verdictSchema = z
     z.strictObject({ status: z.literal("rejected"), code: codeSchema, reason: z.string() }),
     z.strictObject({ status: z.literal("missing") }),
   ])
-  .meta({ id: "Verdict", description: "`verified` and `rejected` are final; `missing` says that a block is not reachable yet" });
+  .meta({
+    id: "Verdict",
+    description: "`verified` and `rejected` are final; `missing` says that a block is not reachable yet",
+  });
 
 /** Where on the chain something was said. */
 const provenance = {
@@ -55,7 +61,8 @@ export const messageSchema = z
   })
   .meta({
     id: "Message",
-    description: "One place in a room's history. Members that only the envelope says are null while it is missing, or none.",
+    description:
+      "One place in a room's history. Members that only the envelope says are null while it is missing, or none.",
   });
 
 export const roomSchema = z
@@ -100,7 +107,9 @@ const manifest = {
   count: count.describe("Messages in its shards, as it says"),
   state: hashSchema.describe("The state root after it, as it says"),
 };
-export const anchorSchema = z.strictObject({ ...anchor, manifest: z.strictObject(manifest).nullable() }).meta({ id: "Anchor" });
+export const anchorSchema = z
+  .strictObject({ ...anchor, manifest: z.strictObject(manifest).nullable() })
+  .meta({ id: "Anchor" });
 export const anchorDetailSchema = z
   .strictObject({
     ...anchor,
@@ -118,7 +127,10 @@ export const keySchema = z
       encryptionKey: hashSchema.describe("X25519"),
       signingKey: hashSchema.describe("Ed25519"),
       document: cidSchema.describe("The key document"),
-      deadline: z.string().regex(/^[0-9]+$/).describe("Unix seconds, as text: the contract allows any uint256"),
+      deadline: z
+        .string()
+        .regex(/^[0-9]+$/)
+        .describe("Unix seconds, as text: the contract allows any uint256"),
       binding: z.enum(["signature", "chain"]).describe("Signed by the wallet, or known by the registry's word alone"),
       verdict: verdictSchema.describe("Of the key"),
       documentVerdict: verdictSchema.describe("Of its key document"),
@@ -132,7 +144,10 @@ export const statusSchema = z
   .strictObject({
     deployment: z.strictObject({ chainId: count, cidStore: addressSchema, keyRegistry: addressSchema }),
     ready: z.boolean(),
-    problem: z.strictObject({ code: codeSchema, detail: z.string() }).nullable().describe("What keeps it from being ready"),
+    problem: z
+      .strictObject({ code: codeSchema, detail: z.string() })
+      .nullable()
+      .describe("What keeps it from being ready"),
     alarm: z.string().nullable().describe("Set for good when a final block changed: no later block is called final"),
     head: heightSchema.describe("The chain as last seen"),
     indexed: heightSchema,

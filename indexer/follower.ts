@@ -164,7 +164,10 @@ export class Follower {
     const target = reachesHead ? head.block : await chain.block(to);
     const events = await chain.events(from, to);
     const lacking = lackingContract(events, history.counts) ?? (reachesHead ? await this.uncounted(events, to) : null);
-    const [targetNow, cursorNow] = await Promise.all([chain.block(to), cursor === null ? null : chain.block(cursor.number)]);
+    const [targetNow, cursorNow] = await Promise.all([
+      chain.block(to),
+      cursor === null ? null : chain.block(cursor.number),
+    ]);
     if (this.stopped.signal.aborted) return "behind";
     // The chain changed while it was read, or the answers came from two nodes. What was read belongs to neither.
     if (target === null || targetNow?.hash !== target.hash || cursorNow?.hash !== cursor?.hash) return "again";

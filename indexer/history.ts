@@ -4,6 +4,7 @@
  */
 import type Database from "better-sqlite3";
 
+import type { Anchor } from "../protocol/anchor.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import type { ChainEvent, KeyEvent } from "../protocol/event.ts";
 import { checkKeyDocument, decodeKeyDocument } from "../protocol/key-document.ts";
@@ -39,6 +40,8 @@ export class History {
   private readonly awaitedDocuments = new Map<Cid, KeyEvent[]>();
   /** Undecided anchors as their rows say; a row is only written again when it changes. */
   private readonly waitingFor = new Map<number, string>();
+  /** Shards and heads of anchors that wait for their base: fetched ahead, so that a long line is not as many rounds. */
+  private readonly ahead = new Map<number, readonly Cid[]>();
   private writtenTip: Tip | null = null;
   /** A transaction failed: the replay in memory may know more than the disk. */
   private isTainted = false;
@@ -155,6 +158,7 @@ export class History {
     this.wanted = new Set();
     this.awaitedDocuments.clear();
     this.waitingFor.clear();
+    this.ahead.clear();
     this.writtenTip = null;
     this.apply(this.log.all());
   }
@@ -200,10 +204,13 @@ export class History {
   /** Lets the replay decide what it can, and writes what it decided. */
   private settle(): void {
     // What was missing after the last time still is, unless it arrived: that saves a look-up for each of them.
-    const { anchors, entries } = this.current.settle((cid) => (this.wanted.has(cid) ? undefined : this.content.get(cid)));
+    const { anchors, entries } = this.current.settle((cid) =>
+      this.wanted.has(cid) ? undefined : this.content.get(cid),
+    );
     const touched = new Set<RoomId>();
     for (const anchor of anchors) {
       this.waitingFor.delete(anchor.event.index);
+      this.ahead.delete(anchor.event.index);
       this.rows.writeAnchor(anchor);
       if (anchor.verdict.status !== "verified") continue;
       const listed = this.current.entriesOf(anchor.event.index);
@@ -213,6 +220,7 @@ export class History {
     for (const entry of entries) this.rows.writeEntry(entry);
     for (const anchor of this.current.anchors) {
       if (anchor.verdict.status !== "missing") continue;
+      this.lookAhead(anchor);
       const waiting = `${anchor.manifest === null ? "" : "manifest "}${anchor.wants.join(" ")}`;
       if (this.waitingFor.get(anchor.event.index) === waiting) continue;
       this.waitingFor.set(anchor.event.index, waiting);
@@ -221,6 +229,17 @@ export class History {
     this.writeState(touched);
     this.wanted = this.current.missing();
     for (const cid of this.awaitedDocuments.keys()) this.wanted.add(cid);
+    for (const cids of this.ahead.values()) for (const cid of cids) this.wanted.add(cid);
+  }
+
+  private lookAhead({ event, manifest, wants }: Anchor): void {
+    if (manifest === null || wants.length > 0) return;
+    const known = this.ahead.get(event.index);
+    // Asked of the disk once; afterwards, what arrived is not wanted any more.
+    const lacking =
+      known?.filter((cid) => this.wanted.has(cid)) ??
+      [...manifest.rooms, ...manifest.heads].filter((cid) => !this.content.has(cid));
+    this.ahead.set(event.index, lacking);
   }
 
   /** Counts and roots of the rooms that changed with the tip. */

@@ -47,7 +47,8 @@ async function fail(error: unknown): Promise<never> {
 }
 
 function incomplete({ cidStore, keyRegistry }: Environment): DmtpError {
-  const name = cidStore === undefined ? "CID_STORE_ADDRESS" : keyRegistry === undefined ? "KEY_REGISTRY_ADDRESS" : "RPC_URL";
+  const name =
+    cidStore === undefined ? "CID_STORE_ADDRESS" : keyRegistry === undefined ? "KEY_REGISTRY_ADDRESS" : "RPC_URL";
   return new DmtpError("CONFIGURATION_INVALID", `${name} is not set`);
 }
 

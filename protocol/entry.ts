@@ -33,10 +33,10 @@ export type EntryFinding =
   | { readonly claim: SignatureClaim; readonly message: MessageSummary };
 
 /**
- * Decides all but the signature, which is left to the caller as a claim, so that many can be verified at once.
+ * Decides all but the signature, which is left to the caller as a claim, so that many can be verified at once, and whether
+ * an earlier place of the room has the same message.
  * @param block verified bytes; undefined while missing
  * @param position of the anchor that lists the entry
- * @param repeated whether the room has the CID at an earlier place
  */
 export function examineEntry(
   deployment: Deployment,
@@ -44,7 +44,6 @@ export function examineEntry(
   entry: Pick<Entry, "room">,
   position: Position,
   block: Uint8Array | undefined,
-  repeated: boolean,
 ): EntryFinding {
   if (block === undefined) return { verdict: MISSING, message: null };
   let message: MessageSummary | null = null;
@@ -58,7 +57,6 @@ export function examineEntry(
       return refuse(rejected("ROOM_MISMATCH", "the room is not that of sender and receiver in this deployment"));
     }
     if (envelope.room !== entry.room) return refuse(rejected("FOREIGN_ROOM", "the message belongs to another room"));
-    if (repeated) return refuse(rejected("DUPLICATE", "the room already has this message"));
 
     const lookup = keys.find(sender, envelope.senderKeyVersion, position);
     if (lookup.status === "unknown") {

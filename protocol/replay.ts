@@ -22,6 +22,8 @@ export interface Settlement {
   readonly entries: readonly Entry[];
 }
 
+const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
+
 export type SignatureVerifier = (claims: readonly SignatureClaim[]) => boolean[];
 
 export class Replay {
@@ -32,8 +34,8 @@ export class Replay {
   private readonly firstIndexOf = new Map<Cid, number>();
   private readonly entriesByRoom = new Map<RoomId, Entry[]>();
   private readonly entriesByAnchor = new Map<number, Entry[]>();
-  /** Where a room has a CID first, in chain order. */
-  private readonly firstEntryOf = new Map<string, Entry>();
+  /** The one place of a room's CID that is verified: the first in chain order that can be. */
+  private readonly verifiedPlaceOf = new Map<string, Entry>();
   private undecidedEntries: Entry[] = [];
 
   /** @param verifySignatures a pure function; the index gives one that remembers */
@@ -124,7 +126,6 @@ export class Replay {
         const entry: Entry = { room, cid, anchorIndex: event.index, ordinal: listed.length, verdict: MISSING, message: null };
         entries.push(entry);
         listed.push(entry);
-        this.noteFirst(entry);
       }
       // An anchor whose blocks came late stands before later ones all the same.
       const last = entries.at(-1 - cids.length);
@@ -134,28 +135,13 @@ export class Replay {
     this.undecidedEntries = this.undecidedEntries.concat(listed);
   }
 
-  private noteFirst(entry: Entry): void {
-    const key = entry.room + entry.cid;
-    const first = this.firstEntryOf.get(key);
-    if (first === undefined) {
-      this.firstEntryOf.set(key, entry);
-    } else if (compareEntries(entry, first) < 0) {
-      this.firstEntryOf.set(key, entry);
-      // What was decided as the first becomes a duplicate. Still undecided, it is in the list already.
-      if (first.verdict.status !== "missing") this.undecidedEntries.push(first);
-      first.verdict = MISSING;
-      first.message = null;
-    }
-  }
-
   private settleEntries(get: BlockSource): Entry[] {
     const settled: Entry[] = [];
     const claims: SignatureClaim[] = [];
     const claimants: { readonly entry: Entry; readonly message: MessageSummary }[] = [];
     const missing: Entry[] = [];
     for (const entry of this.undecidedEntries) {
-      const repeated = this.firstEntryOf.get(entry.room + entry.cid) !== entry;
-      const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), get(entry.cid), repeated);
+      const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), get(entry.cid));
       if ("claim" in finding) {
         claims.push(finding.claim);
         claimants.push({ entry, message: finding.message });
@@ -168,14 +154,31 @@ export class Replay {
       }
     }
     const valid = this.verifySignatures(claims);
+    const signed: Entry[] = [];
     claimants.forEach(({ entry, message }, i) => {
-      entry.verdict =
-        valid[i] === true ? VERIFIED : rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
       entry.message = message;
+      if (valid[i] === true) signed.push(entry);
+      else entry.verdict = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
       settled.push(entry);
     });
+    for (const entry of signed.sort(compareEntries)) settled.push(...this.place(entry));
     this.undecidedEntries = missing;
     return settled;
+  }
+
+  /** A valid entry is verified at its first place and a duplicate at all others. @returns the entry that gave way to it */
+  private place(entry: Entry): Entry[] {
+    const key = entry.room + entry.cid;
+    const other = this.verifiedPlaceOf.get(key);
+    if (other !== undefined && compareEntries(other, entry) < 0) {
+      entry.verdict = DUPLICATE;
+      return [];
+    }
+    this.verifiedPlaceOf.set(key, entry);
+    entry.verdict = VERIFIED;
+    if (other === undefined) return [];
+    other.verdict = DUPLICATE;
+    return [other];
   }
 
   private positionOf(entry: Entry): AnchorEvent {

@@ -2,8 +2,8 @@ import { DmtpError, type ErrorCode } from "./error.ts";
 
 /**
  * What verification says of an anchor, a message or a key. `missing` means that a block is not reachable yet, and says
- * nothing about what it holds. `rejected` and `verified` are final for a given chain, but for one case: an entry becomes a
- * DUPLICATE when the blocks of an earlier anchor come late and list it too (SPEC 8.4).
+ * nothing about what it holds. `rejected` and `verified` are final for a given chain, but for one case: a verified
+ * entry becomes a DUPLICATE when an earlier entry of the same message comes late and is verified in its place (SPEC 8.4).
  */
 export type Verdict =
   | { readonly status: "verified" }

@@ -1,4 +1,8 @@
 /** DMTP on a chain of this machine, deployed by Ignition from within this process. */
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
 import { ChainReader } from "../io/chain/reader.ts";
@@ -18,11 +22,9 @@ type Connection = Awaited<ReturnType<HardhatRuntimeEnvironment["network"]["creat
 
 /** Deploys on the chain at `url`. @param note takes what a person should know on the way */
 export async function deployLocally(url: string, dataDir: string, note: (text: string) => void): Promise<LocalDeployment> {
-  // Read by hardhat.config.ts, so it has to be there before Hardhat is.
-  process.env["LOCALHOST_RPC_URL"] = url;
   const { default: hre } = await import("hardhat");
   await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
-  return deployOver(await hre.network.create("localhost"), httpRpc(url), dataDir, note);
+  return deployOver(await hre.network.create({ network: "localhost", override: { url } }), httpRpc(url), dataDir, note);
 }
 
 /** Deploys over a connection of Hardhat's; `rpc` goes to the same chain. */
@@ -33,7 +35,10 @@ export async function deployOver(
   note: (text: string) => void,
 ): Promise<LocalDeployment> {
   const { default: DMTP } = await import("../ignition/modules/DMTP.ts");
-  const deployed = await connection.ignition.deploy(DMTP);
+  // Ignition keeps a journal for every chain that is not in this process; this chain will not live to use it.
+  const deploymentId = `local-${randomUUID()}`;
+  const deployed = await connection.ignition.deploy(DMTP, { deploymentId });
+  await rm(fileURLToPath(new URL(`../ignition/deployments/${deploymentId}`, import.meta.url)), { recursive: true, force: true });
   const cidStore = parseAddress(await deployed.cidStore.getAddress());
   const keyRegistry = parseAddress(await deployed.keyRegistry.getAddress());
   const environment = parseEnvironment({

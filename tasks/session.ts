@@ -111,7 +111,7 @@ export async function openSession(
   const rpc = providerRpc(connection.provider, connection.networkName);
   const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));
   const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
-  const reader = await ChainReader.open([rpc], addresses, connection.networkConfig.chainId ?? chainId);
+  const reader = await ChainReader.open([rpc], addresses, environment.chainId ?? connection.networkConfig.chainId ?? chainId);
   return new Session({ reader, environment, terminal, signers: async () => (await withAccounts()).ethers.getSigners() });
 }
 

@@ -23,7 +23,8 @@ export function decodeCursor<Place>(scope: string, schema: z.ZodType<Place>, tex
   const bytes = Buffer.from(text.slice(0, MAX_LENGTH + 1), "base64url");
   const body = bytes.subarray(CHECKSUM_BYTES);
   // Written anew and compared: base64url leaves bits unused and Node skips what is not of its alphabet.
-  const isOurs = bytes.toString("base64url") === text && checksumOf(scope, body).equals(bytes.subarray(0, CHECKSUM_BYTES));
+  const isOurs =
+    bytes.toString("base64url") === text && checksumOf(scope, body).equals(bytes.subarray(0, CHECKSUM_BYTES));
   if (!isOurs) throw new DmtpError("PARAMETER_INVALID", "cursor is not one that this list gave");
   return schema.parse(JSON.parse(body.toString()));
 }

@@ -64,7 +64,13 @@ function parametersOf(schema: z.ZodObject, place: "path" | "query"): Json[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input" });
   return Object.entries(properties).map(([name, property]) => {
     const { description, ...rest } = property as Json;
-    return { name, in: place, required: required.includes(name), ...(description !== undefined && { description }), schema: rest };
+    return {
+      name,
+      in: place,
+      required: required.includes(name),
+      ...(description !== undefined && { description }),
+      schema: rest,
+    };
   });
 }
 

@@ -69,6 +69,9 @@ export function parseParameters<Output>(schema: z.ZodType<Output>, given: unknow
   const [issue] = parsed.error.issues;
   const name = issue?.path.join(".") ?? "";
   // The value is not repeated: it may be 10 kB, and it is the client's own.
-  const what = issue?.code === "unrecognized_keys" ? "the query has a parameter that is not known here" : `${name}: ${issue?.message ?? "invalid"}`;
+  const what =
+    issue?.code === "unrecognized_keys"
+      ? "the query has a parameter that is not known here"
+      : `${name}: ${issue?.message ?? "invalid"}`;
   throw new DmtpError("PARAMETER_INVALID", what);
 }

@@ -239,7 +239,11 @@ export const ROUTES: readonly Route[] = [
   anchor,
 ];
 
-function page<Item>({ items, hasMore }: Slice<Item>, scope: string, placeOf: (item: Item) => readonly (string | number)[]) {
+function page<Item>(
+  { items, hasMore }: Slice<Item>,
+  scope: string,
+  placeOf: (item: Item) => readonly (string | number)[],
+) {
   const last = items.at(-1);
   return { items, next: hasMore && last !== undefined ? encodeCursor(scope, placeOf(last)) : null };
 }

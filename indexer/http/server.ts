@@ -14,7 +14,7 @@ import type { RawBlock, Route, Service } from "./route.ts";
 /** A request is one line and a few headers, and is answered in milliseconds. */
 const LIMITS = {
   maxHeaderSize: 16_384,
-  headersTimeout: 5_000,
+  headersTimeout: 3_000,
   requestTimeout: 10_000,
   keepAliveTimeout: 5_000,
   connectionsCheckingInterval: 1_000,
@@ -56,7 +56,11 @@ export function appOf(routes: readonly Route[], service: Service, log: Log): exp
 }
 
 /** @throws ADDRESS_IN_USE, CONFIGURATION_INVALID */
-export async function listen(app: express.Express, host: string, port: number): Promise<{ url: string; close(): Promise<void> }> {
+export async function listen(
+  app: express.Express,
+  host: string,
+  port: number,
+): Promise<{ url: string; close(): Promise<void> }> {
   const server = createServer(LIMITS, app);
   server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
@@ -125,11 +129,16 @@ function problemHandler(log: Log): ErrorRequestHandler {
     const error = errorOf(thrown);
     if (error.kind === "bug") {
       const { cause } = error;
-      log(`error[${error.code}]: ${request.method} ${request.path}: ${cause instanceof Error ? (cause.stack ?? "") : error.message}`);
+      log(
+        `error[${error.code}]: ${request.method} ${request.path}: ${cause instanceof Error ? (cause.stack ?? "") : error.message}`,
+      );
     }
     const problem = problemOf(error);
     if (error.kind === "unavailable") response.set("Retry-After", "2");
     // As bytes: Express would add a charset, which RFC 9457's media type does not have.
-    response.status(problem.status).set("Content-Type", "application/problem+json").send(Buffer.from(JSON.stringify(problem)));
+    response
+      .status(problem.status)
+      .set("Content-Type", "application/problem+json")
+      .send(Buffer.from(JSON.stringify(problem)));
   };
 }

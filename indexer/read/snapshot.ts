@@ -92,7 +92,9 @@ export function countsOf(rows: Iterable<{ readonly status: string; readonly n: n
 }
 
 /** Such rows of several owners, by owner. */
-export function countsByOwner<Owner>(rows: Iterable<{ owner: Owner; status: string; n: number }>): Map<Owner, CountsAnswer> {
+export function countsByOwner<Owner>(
+  rows: Iterable<{ owner: Owner; status: string; n: number }>,
+): Map<Owner, CountsAnswer> {
   const grouped = Map.groupBy(rows, ({ owner }) => owner);
   return new Map([...grouped].map(([owner, group]) => [owner, countsOf(group)]));
 }

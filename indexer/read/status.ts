@@ -83,8 +83,15 @@ export class StatusReader {
     if (this.counts !== null && this.revision === revision) return this.counts;
     const count = (table: string): number => snapshot.get<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)?.n ?? 0;
     const byStatus = (table: string) =>
-      countsOf(snapshot.all<{ status: string; n: number }>(`SELECT status, count(*) AS n FROM ${table} GROUP BY status`));
-    this.counts = { rooms: count("rooms"), keys: count("keys"), anchors: byStatus("anchors"), messages: byStatus("entries") };
+      countsOf(
+        snapshot.all<{ status: string; n: number }>(`SELECT status, count(*) AS n FROM ${table} GROUP BY status`),
+      );
+    this.counts = {
+      rooms: count("rooms"),
+      keys: count("keys"),
+      anchors: byStatus("anchors"),
+      messages: byStatus("entries"),
+    };
     this.revision = revision;
     return this.counts;
   }

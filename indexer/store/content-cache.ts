@@ -8,12 +8,14 @@ import { primitives } from "../../protocol/crypto/provider.ts";
 
 export class ContentCache {
   private readonly getBytes: Database.Statement<[Cid], { bytes: Uint8Array }>;
+  private readonly hasBytes: Database.Statement<[Cid], unknown>;
   private readonly putBytes: Database.Statement<[Cid, Uint8Array]>;
   private readonly getAnswer: Database.Statement<[Uint8Array], { valid: number }>;
   private readonly putAnswer: Database.Statement<[Uint8Array, number]>;
 
   constructor(database: Database.Database) {
     this.getBytes = database.prepare("SELECT bytes FROM content WHERE cid = ?");
+    this.hasBytes = database.prepare("SELECT 1 FROM content WHERE cid = ?");
     // Replaces: bytes that the disk damaged fail their CID's check, are fetched again and arrive here.
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
     this.getAnswer = database.prepare("SELECT valid FROM signatures WHERE hash = ?");
@@ -24,6 +26,10 @@ export class ContentCache {
     const bytes = this.getBytes.get(cid)?.bytes;
     // A Buffer from SQLite owns its memory; a plain view of it is what protocol/ takes and gives.
     return bytes === undefined ? undefined : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  has(cid: Cid): boolean {
+    return this.hasBytes.get(cid) !== undefined;
   }
 
   put(cid: Cid, bytes: Uint8Array): void {

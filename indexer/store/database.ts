@@ -119,7 +119,9 @@ function tryOpen(path: string, log: Log): Database.Database | null {
     const version = database.pragma("user_version", { simple: true });
     // 0: a crash came between making the file and its schema.
     if (version === SCHEMA_VERSION || version === 0) return database;
-    log(`the index has schema version ${String(version)}, this is ${SCHEMA_VERSION}: it is rebuilt from chain and content`);
+    log(
+      `the index has schema version ${String(version)}, this is ${SCHEMA_VERSION}: it is rebuilt from chain and content`,
+    );
   } catch (error) {
     database?.close();
     // Anything else (no permission, a full disk) would not be better for a new file.

@@ -144,5 +144,13 @@ function verdictColumns(verdict: Verdict): VerdictColumns {
 }
 
 function encodeManifestRow({ seq, base, rooms, heads, count, state }: Manifest): string {
-  return JSON.stringify({ seq, base: base?.index ?? null, prev: base?.cid ?? null, rooms, heads, count, state: toHex(state) });
+  return JSON.stringify({
+    seq,
+    base: base?.index ?? null,
+    prev: base?.cid ?? null,
+    rooms,
+    heads,
+    count,
+    state: toHex(state),
+  });
 }

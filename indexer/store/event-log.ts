@@ -89,7 +89,9 @@ export class EventLog {
   /** The block of a contract's last event, or null without one. */
   lastBlockOf(contract: Contract): number | null {
     const row = this.database
-      .prepare<[Contract], { number: number | null }>("SELECT max(block_number) AS number FROM events WHERE contract = ?")
+      .prepare<[Contract], { number: number | null }>(
+        "SELECT max(block_number) AS number FROM events WHERE contract = ?",
+      )
       .get(contract);
     return row?.number ?? null;
   }

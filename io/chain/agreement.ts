@@ -12,10 +12,11 @@ export async function askAll<T>(
   calls: readonly RpcCall[],
   parse: (results: readonly unknown[]) => T,
 ): Promise<T> {
-  const what = calls[0]?.method ?? "nothing";
-  return agree(rpcs, what, async (rpc) =>
-    parse(calls.length === 1 ? [await rpc.request(calls[0]!)] : await rpc.batch(calls)),
-  );
+  const [first, ...others] = calls;
+  return agree(rpcs, first?.method ?? "nothing", async (rpc) => {
+    if (first === undefined) return parse([]);
+    return parse(others.length === 0 ? [await rpc.request(first)] : await rpc.batch(calls));
+  });
 }
 
 /** Reads the same from every node by `read`. @throws CHAIN_DISAGREES and what `read` throws */

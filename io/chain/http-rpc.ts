@@ -102,7 +102,7 @@ export class HttpRpc implements Rpc {
   }
 
   private async postOnce(body: string): Promise<unknown> {
-    let status = 0;
+    let status: number;
     let text: string;
     try {
       const signal = AbortSignal.timeout(this.timeoutMs);

@@ -4,6 +4,7 @@ import {
   closeSync,
   fstatSync,
   fsync,
+  mkdirSync,
   openSync,
   readdirSync,
   readSync,
@@ -31,25 +32,29 @@ const LEFTOVER_AGE_MS = 3_600_000;
 /**
  * Writes files that appear under their names complete and durable. Measured for 10,000 of 750 bytes on ext4: 1.1 s, which is
  * the time of their fsyncs; bare writes take 0.2 s.
- * @param folder of the temporary files, on the same file system
+ * @param folder that the files' own folders are in, made when they are not there
  */
 export async function writeFiles(files: readonly NewFile[], folder: string): Promise<void> {
-  if (files.length > 0) makeFolder(folder);
-  const made = new Set<string>();
+  if (files.length === 0) return;
+  const temporary = temporaryFolder(folder);
+  makeFolder(temporary);
+  const targets = new Set(files.map(({ path }) => dirname(path)));
+  for (const target of targets) mkdirSync(target, { recursive: true });
   for (let start = 0; start < files.length; start += BATCH) {
-    const batch = files.slice(start, start + BATCH);
-    for (const target of new Set(batch.map(({ path }) => dirname(path)))) {
-      if (!made.has(target)) makeFolder(target);
-      made.add(target);
-    }
-    await writeBatch(batch, folder);
+    await writeBatch(files.slice(start, start + BATCH), temporary);
   }
   // Acknowledged only after this: a crash before may take names away again, never leave half a file under one.
-  for (const target of made) syncFolder(target);
+  for (const target of targets) syncFolder(target);
+  syncFolder(folder);
 }
 
-async function writeBatch(batch: readonly NewFile[], folder: string): Promise<void> {
-  const prefix = join(folder, randomBytes(8).toString("hex"));
+/** Where files are until they are whole: on the same file system, so that a rename puts them in place. */
+export function temporaryFolder(folder: string): string {
+  return join(folder, "tmp");
+}
+
+async function writeBatch(batch: readonly NewFile[], temporary: string): Promise<void> {
+  const prefix = join(temporary, randomBytes(8).toString("hex"));
   const descriptors: number[] = [];
   try {
     batch.forEach(({ bytes }, i) => {
@@ -92,16 +97,17 @@ export function readBlockFile(path: string): Uint8Array | null {
   }
 }
 
-/** Removes temporary files of writers that a crash ended. */
+/** Removes temporary files of writers that a crash ended, from the folder that their files were to be in. */
 export function removeLeftovers(folder: string, now = Date.now()): void {
+  const temporary = temporaryFolder(folder);
   let names: string[];
   try {
-    names = readdirSync(folder);
+    names = readdirSync(temporary);
   } catch {
     return;
   }
   for (const name of names) {
-    const path = join(folder, name);
+    const path = join(temporary, name);
     const file = statSync(path, { throwIfNoEntry: false });
     if (file !== undefined && now - file.mtimeMs > LEFTOVER_AGE_MS) rmSync(path, { force: true });
   }

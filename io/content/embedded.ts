@@ -24,7 +24,7 @@ export class EmbeddedStore implements ContentStore {
     this.folder = folder;
     this.name = `the folder ${folder}`;
     this.pins = new PinFile(join(folder, "pins"));
-    removeLeftovers(this.temporaryFolder);
+    removeLeftovers(folder);
   }
 
   async get(cid: Cid): Promise<Uint8Array | null> {
@@ -50,7 +50,7 @@ export class EmbeddedStore implements ContentStore {
         wanted.delete(cid);
         here.push(dirname(path));
       }
-      await writeFiles([...wanted.values()], this.temporaryFolder);
+      await writeFiles([...wanted.values()], this.folder);
       // Another process may have put them there a moment ago, and not have synced their folder yet.
       for (const folder of new Set(here)) syncFolder(folder);
     } catch (cause) {
@@ -99,10 +99,6 @@ export class EmbeddedStore implements ContentStore {
   /** By the last two characters but one, as IPFS's own block folder does: the last one has two bits only. */
   private pathOf(cid: Cid): string {
     return join(this.folder, cid.slice(-3, -1), cid);
-  }
-
-  private get temporaryFolder(): string {
-    return join(this.folder, "tmp");
   }
 }
 

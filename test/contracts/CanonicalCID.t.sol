@@ -114,7 +114,7 @@ contract CanonicalCIDTest is Test {
         }
     }
 
-    /// @dev All 256 bytes at all 59 places of one CID: both decoders say the same of each.
+    /// @dev All 256 bytes at all 59 places of one CID. Without the twin, which would make a failure's trace too big to keep.
     function test_everyByteAtEveryPlace() public view {
         bytes memory text = bytes(PlainCID.encode(sha256("every byte at every place")));
         for (uint256 place = 0; place < text.length; place++) this.everyByteAt(text, place);
@@ -122,9 +122,31 @@ contract CanonicalCIDTest is Test {
 
     /// @dev An external function of its own, so that its memory is given back.
     function everyByteAt(bytes memory text, uint256 place) external view {
+        bytes memory alphabet = PlainCID.ALPHABET;
+        uint256 canonical;
+        for (uint256 i = 0; i < 32; i++) {
+            text[place] = alphabet[i];
+            bytes32 digest = harness.decode(string(text));
+            if (digest == 0) continue;
+            canonical++;
+            require(keccak256(bytes(harness.encode(digest))) == keccak256(text), "reads as another CID");
+        }
+        // The constant's characters allow themselves only; the eighth has three free bits, the last one too, others five.
+        require(
+            canonical ==
+                (
+                    place < 7
+                        ? 1
+                        : place == 7 || place == 58
+                            ? 8
+                            : 32
+                ),
+            "too many or too few are canonical"
+        );
         for (uint256 char = 0; char < 256; char++) {
             text[place] = bytes1(uint8(char));
-            vm.assertEq(harness.decode(string(text)), PlainCID.decode(string(text)));
+            if ((char >= 0x61 && char <= 0x7a) || (char >= 0x32 && char <= 0x37)) continue;
+            require(harness.decode(string(text)) == 0, "took a character outside the alphabet");
         }
     }
 

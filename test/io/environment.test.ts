@@ -1,0 +1,98 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+
+import { expect } from "chai";
+
+import { dataFolder } from "../../io/data-folder.ts";
+import { parseEnvironment } from "../../io/environment.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import { useFolder } from "../fixtures/folder.ts";
+import { DEPLOYMENT } from "../fixtures/history.ts";
+
+describe("The environment", () => {
+  it("needs nothing: every variable has a default or is left out", () => {
+    expect(parseEnvironment({ UNRELATED: "x", RPC_URL: "" })).to.deep.equal({
+      cidStore: undefined,
+      keyRegistry: undefined,
+      dataDir: undefined,
+      ipfsApiUrl: undefined,
+      rpcUrls: [],
+      chainId: undefined,
+      host: "127.0.0.1",
+      port: 4680,
+      pollIntervalMs: 2_000,
+      finalityDepth: 256,
+    });
+  });
+
+  it("reads each variable", () => {
+    const environment = parseEnvironment({
+      CID_STORE_ADDRESS: DEPLOYMENT.cidStore,
+      KEY_REGISTRY_ADDRESS: DEPLOYMENT.keyRegistry,
+      DMTP_DATA_DIR: "/data",
+      IPFS_API_URL: "http://127.0.0.1:5001",
+      RPC_URL: "https://a.example/key, https://b.example",
+      CHAIN_ID: "137",
+      HOST: "0.0.0.0",
+      PORT: "80",
+      POLL_INTERVAL_MS: "500",
+      FINALITY_DEPTH: "12",
+    });
+    expect(environment).to.deep.include({
+      cidStore: DEPLOYMENT.cidStore,
+      keyRegistry: DEPLOYMENT.keyRegistry,
+      dataDir: "/data",
+      rpcUrls: ["https://a.example/key", "https://b.example"],
+      chainId: 137,
+      host: "0.0.0.0",
+      port: 80,
+      pollIntervalMs: 500,
+      finalityDepth: 12,
+    });
+    expect(environment.ipfsApiUrl?.href).to.equal("http://127.0.0.1:5001/");
+  });
+
+  for (const [name, value] of [
+    ["CID_STORE_ADDRESS", "0x1234567890secret"],
+    ["KEY_REGISTRY_ADDRESS", "0x52908400098527886E0F7030069857D2E4169Ee7"],
+    ["IPFS_API_URL", "/ip4/secret"],
+    ["RPC_URL", "https://good.example,ftp://secret.example"],
+    ["CHAIN_ID", "0x89"],
+    ["PORT", "65536"],
+    ["POLL_INTERVAL_MS", "1"],
+    ["FINALITY_DEPTH", "-1"],
+  ] as const) {
+    it(`refuses a bad ${name} by its name, and does not repeat its value`, () => {
+      try {
+        parseEnvironment({ [name]: value });
+        expect.fail("it was taken");
+      } catch (error) {
+        expect(error).to.be.instanceOf(DmtpError);
+        expect((error as DmtpError).code).to.equal("CONFIGURATION_INVALID");
+        expect((error as DmtpError).message).to.include(name).and.not.include(value);
+        expect((error as DmtpError).message).not.to.include("secret");
+      }
+    });
+  }
+});
+
+describe("The data folder", () => {
+  const folder = useFolder();
+
+  it("names chain and both contracts, and is for its owner only", () => {
+    const path = dataFolder(DEPLOYMENT, { dataDir: join(folder(), "data") });
+    expect(path).to.equal(join(folder(), "data", "11111111-22222222"));
+    expect(statSync(path).mode & 0o777).to.equal(0o700);
+    expect(dataFolder(DEPLOYMENT, { dataDir: join(folder(), "data") })).to.equal(path);
+  });
+
+  it("lies in .dmtp/<chain id> when none is given", () => {
+    const before = process.cwd();
+    process.chdir(folder());
+    try {
+      expect(dataFolder(DEPLOYMENT, { dataDir: undefined })).to.match(/\.dmtp\/137\/11111111-22222222$/);
+    } finally {
+      process.chdir(before);
+    }
+  });
+});

@@ -1,0 +1,292 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+
+import Database from "better-sqlite3";
+import { expect } from "chai";
+
+import { Mailbox } from "../../io/mailbox/mailbox.ts";
+import { parseAddress } from "../../protocol/address.ts";
+import { cidOf, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import { encodeEnvelope } from "../../protocol/envelope.ts";
+import { useFolder } from "../fixtures/folder.ts";
+import { ALICE, BOB, CAROL, DEPLOYMENT, History, type MessageOptions, type Person } from "../fixtures/history.ts";
+import { codeOf } from "../fixtures/refusal.ts";
+
+type NewMessage = Parameters<Mailbox["add"]>[0][number];
+
+describe("The mailbox", () => {
+  const folder = useFolder();
+  const history = new History();
+  const file = () => join(folder(), "mailbox.sqlite");
+  const room = history.room(ALICE, BOB);
+
+  function message(from: Person, to: Person, options: MessageOptions = {}): NewMessage {
+    const envelope = history.envelope(from, to, options);
+    const block = encodeEnvelope(envelope);
+    return { cid: cidOf(block), block, envelope };
+  }
+
+  function withMailbox<T>(use: (mailbox: Mailbox) => T): T {
+    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    try {
+      return use(mailbox);
+    } finally {
+      mailbox.close();
+    }
+  }
+
+  it("gives back, after it was opened again, exactly what was added", () => {
+    const first = message(ALICE, BOB, { text: "one" });
+    const second = message(BOB, ALICE, { text: "two", seen: [first.cid] });
+    withMailbox((mailbox) => mailbox.add([first, second]));
+    withMailbox((mailbox) => {
+      expect(mailbox.messages(room).map(({ cid }) => cid)).to.deep.equal([first.cid, second.cid]);
+      expect(mailbox.message(second.cid)).to.deep.equal({
+        cid: second.cid,
+        room,
+        sender: BOB.address,
+        receiver: ALICE.address,
+        seq: 1,
+        timestamp: 1_700_000_000_000,
+        seen: [digestOfCid(first.cid)],
+        envelope: second.block,
+        anchorIndex: null,
+        pinned: false,
+      });
+      expect(mailbox.block(first.cid)).to.deep.equal(first.block);
+      expect(mailbox.block(cidOf(Uint8Array.of(1)))).to.equal(null);
+      expect(mailbox.message(cidOf(Uint8Array.of(1)))).to.equal(null);
+      expect(mailbox.counts()).to.deep.equal({ messages: 2, unanchored: 2, unpinned: 2 });
+    });
+  });
+
+  it("writes durably at every open: WAL and synchronous FULL, also in a file that exists", () => {
+    for (let time = 0; time < 2; time++) {
+      withMailbox((mailbox) => {
+        const { database } = mailbox as unknown as { database: Database.Database };
+        expect(database.pragma("journal_mode", { simple: true })).to.equal("wal");
+        expect(database.pragma("synchronous", { simple: true })).to.equal(2);
+        expect(database.pragma("foreign_keys", { simple: true })).to.equal(1);
+        expect(database.pragma("busy_timeout", { simple: true })).to.equal(5000);
+        expect(database.pragma("user_version", { simple: true })).to.equal(1);
+      });
+    }
+  });
+
+  it("has the documented tables messages and cids", () => {
+    withMailbox((mailbox) => mailbox.add([message(ALICE, BOB)]));
+    const database = new Database(file(), { readonly: true });
+    const columns = database.pragma("table_info(cids)") as { name: string }[];
+    database.close();
+    expect(columns.map(({ name }) => name)).to.include.members(["cid", "room", "pinned", "anchor_index"]);
+  });
+
+  it("ignores a message that it holds", () => {
+    const one = message(ALICE, BOB);
+    withMailbox((mailbox) => {
+      mailbox.add([one, one]);
+      mailbox.add([one]);
+      expect(mailbox.counts().messages).to.equal(1);
+    });
+  });
+
+  it("counts each sender's sequence in each room on its own", () => {
+    withMailbox((mailbox) => {
+      expect(mailbox.nextSeq(room, ALICE.address)).to.equal(1);
+      mailbox.add([message(ALICE, BOB, { seq: 1 }), message(ALICE, BOB, { seq: 7 }), message(BOB, ALICE, { seq: 2 })]);
+      expect(mailbox.nextSeq(room, ALICE.address)).to.equal(8);
+      expect(mailbox.nextSeq(room, BOB.address)).to.equal(3);
+      expect(mailbox.nextSeq(history.room(ALICE, CAROL), ALICE.address)).to.equal(1);
+    });
+  });
+
+  it("names as heads what no known message names, in whichever order messages come", () => {
+    const a = message(ALICE, BOB, { seq: 1 });
+    const b = message(BOB, ALICE, { seq: 1, seen: [a.cid] });
+    const c = message(ALICE, BOB, { seq: 2, seen: [a.cid] });
+    const other = message(ALICE, CAROL);
+    const heads = [b, c].map(({ cid }) => digestOfCid(cid)).sort((x, y) => Buffer.compare(x, y));
+    for (const order of [
+      [a, b, c, other],
+      [c, other, b, a],
+      [b, a, other, c],
+    ]) {
+      const mailbox = Mailbox.open(join(folder(), order.map(({ cid }) => cid.slice(-4)).join("-")), DEPLOYMENT);
+      mailbox.add(order);
+      expect(mailbox.heads(room)).to.deep.equal(heads);
+      mailbox.close();
+    }
+  });
+
+  it("names the newest 16 of more heads, ascending", () => {
+    const messages = Array.from({ length: 20 }, (_, i) => message(ALICE, BOB, { seq: i + 1 }));
+    const newest = messages.slice(4).map(({ cid }) => digestOfCid(cid));
+    withMailbox((mailbox) => {
+      mailbox.add(messages);
+      expect(mailbox.heads(room)).to.deep.equal(newest.sort((x, y) => Buffer.compare(x, y)));
+    });
+  });
+
+  it("lists what is not pinned and not anchored in the order in which it came", () => {
+    const messages = [message(ALICE, BOB), message(ALICE, CAROL), message(BOB, ALICE)];
+    const cids = messages.map(({ cid }) => cid);
+    withMailbox((mailbox) => {
+      mailbox.add(messages);
+      expect(mailbox.unanchored()).to.deep.equal(messages.map(({ cid, envelope }) => ({ room: envelope.room, cid })));
+      mailbox.markPinned([cids[1] as Cid]);
+      expect(mailbox.unpinned()).to.deep.equal([cids[0], cids[2]]);
+      expect(mailbox.message(cids[1] as Cid)?.pinned).to.equal(true);
+    });
+  });
+
+  it("keeps nothing of a transaction that fails, and undoes an inner one alone", () => {
+    const [a, b, c] = [message(ALICE, BOB), message(ALICE, BOB), message(ALICE, BOB)];
+    withMailbox((mailbox) => {
+      expect(() =>
+        mailbox.transaction(() => {
+          mailbox.add([a]);
+          throw new Error("no");
+        }),
+      ).to.throw("no");
+      expect(mailbox.counts().messages).to.equal(0);
+      mailbox.transaction(() => {
+        mailbox.add([b]);
+        expect(() => mailbox.transaction(() => [mailbox.add([c]), JSON.parse("")])).to.throw(SyntaxError);
+      });
+      expect(mailbox.unanchored().map(({ cid }) => cid)).to.deep.equal([b.cid]);
+    });
+  });
+
+  it("refuses the file of another deployment, whichever of its three parts differs", () => {
+    withMailbox(() => undefined);
+    const other = parseAddress(`0x${"3".repeat(40)}`);
+    for (const change of [{ chainId: 1 }, { cidStore: other }, { keyRegistry: other }]) {
+      expect(codeOf(() => Mailbox.open(folder(), { ...DEPLOYMENT, ...change }))).to.equal("MAILBOX_FOREIGN");
+    }
+  });
+
+  it("refuses the database of another program, and leaves it as it is", () => {
+    const database = new Database(file());
+    database.exec("CREATE TABLE theirs (x)");
+    database.close();
+    expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("MAILBOX_FOREIGN");
+    const again = new Database(file(), { readonly: true });
+    expect(again.prepare("SELECT name FROM sqlite_schema").pluck().all()).to.deep.equal(["theirs"]);
+    again.close();
+  });
+
+  it("refuses a file of a newer version", () => {
+    withMailbox(() => undefined);
+    const database = new Database(file());
+    database.pragma("user_version = 2");
+    database.close();
+    expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("MAILBOX_NEWER");
+  });
+
+  it("tells that a file is damaged: no database, a torn one, an overwritten page, other bytes in a block", () => {
+    const messages = Array.from({ length: 40 }, (_, i) => message(ALICE, BOB, { text: "x".repeat(400), seq: i + 1 }));
+    withMailbox((mailbox) => mailbox.add(messages));
+    const whole = readFileSync(file());
+    const read = () => withMailbox((mailbox) => mailbox.messages(room).length);
+    expect(read()).to.equal(40);
+
+    writeFileSync(file(), "this is no database, and long enough to see that".repeat(10));
+    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+
+    writeFileSync(file(), whole);
+    truncateSync(file(), Math.floor(statSync(file()).size / 2 / 4096) * 4096);
+    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+
+    writeFileSync(file(), whole);
+    const pages = openSync(file(), "r+");
+    for (let page = 3; page * 4096 < whole.length; page++) writeSync(pages, Buffer.alloc(4096, 0xa5), 0, 4096, page * 4096);
+    closeSync(pages);
+    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+
+    const block = messages[7]?.block ?? new Uint8Array();
+    const at = whole.indexOf(block.subarray(0, 100));
+    expect(at).to.be.greaterThan(0);
+    const flipped = Buffer.from(whole);
+    flipped[at + 50] = (flipped[at + 50] ?? 0) ^ 1;
+    writeFileSync(file(), flipped);
+    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+  });
+
+  it("says that the folder cannot be written, by code", () => {
+    const path = join(folder(), "a file");
+    writeFileSync(path, "");
+    expect(codeOf(() => Mailbox.open(join(path, "in it"), DEPLOYMENT))).to.equal("MAILBOX_WRITE_FAILED");
+  });
+
+  it("waits for another writer, and says busy when that one does not end", function () {
+    this.timeout(15_000);
+    withMailbox((mailbox) => {
+      const other = new Database(file());
+      other.exec("BEGIN IMMEDIATE");
+      const start = performance.now();
+      expect(codeOf(() => mailbox.add([message(ALICE, BOB)]))).to.equal("MAILBOX_BUSY");
+      expect(performance.now() - start).to.be.greaterThan(4_000);
+      other.close();
+      mailbox.add([message(ALICE, BOB)]);
+      expect(mailbox.counts().messages).to.equal(1);
+    });
+  });
+
+  it("loses and doubles nothing when processes write at once, the making of the file included", async function () {
+    this.timeout(30_000);
+    const script = `
+      import { Mailbox } from ${JSON.stringify(new URL("../../io/mailbox/mailbox.ts", import.meta.url).href)};
+      import { History, ALICE, BOB, DEPLOYMENT } from ${JSON.stringify(new URL("../fixtures/history.ts", import.meta.url).href)};
+      import { encodeEnvelope } from ${JSON.stringify(new URL("../../protocol/envelope.ts", import.meta.url).href)};
+      import { cidOf } from ${JSON.stringify(new URL("../../protocol/cid.ts", import.meta.url).href)};
+      const history = new History();
+      const room = history.room(ALICE, BOB);
+      const mailbox = Mailbox.open(${JSON.stringify(folder())}, DEPLOYMENT);
+      for (let i = 0; i < 20; i++) {
+        mailbox.transaction(() => {
+          const seq = mailbox.nextSeq(room, ALICE.address);
+          const block = encodeEnvelope(history.envelope(ALICE, BOB, { seq }));
+          const envelope = history.envelope(ALICE, BOB, { seq, header: { seen: mailbox.heads(room) } });
+          const bytes = encodeEnvelope(envelope);
+          mailbox.add([{ cid: cidOf(bytes), block: bytes, envelope }]);
+        });
+      }
+      mailbox.close();`;
+    const run = async (): Promise<number> => {
+      const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "ignore", "inherit"] });
+      try {
+        const [code] = (await once(child, "exit")) as [number];
+        return code;
+      } finally {
+        child.kill("SIGKILL");
+      }
+    };
+    expect(await Promise.all([run(), run(), run()])).to.deep.equal([0, 0, 0]);
+    withMailbox((mailbox) => {
+      const messages = mailbox.messages(room);
+      expect(messages.map(({ seq }) => seq)).to.deep.equal(Array.from({ length: 60 }, (_, i) => i + 1));
+      expect(mailbox.heads(room)).to.deep.equal([digestOfCid(messages.at(-1)?.cid as Cid)]);
+    });
+  });
+
+  it("keeps what was committed when its process is killed at once", async function () {
+    this.timeout(15_000);
+    const one = message(ALICE, BOB);
+    writeFileSync(join(folder(), "block"), one.block);
+    const script = `
+      import { readFileSync } from "node:fs";
+      import { Mailbox } from ${JSON.stringify(new URL("../../io/mailbox/mailbox.ts", import.meta.url).href)};
+      import { DEPLOYMENT } from ${JSON.stringify(new URL("../fixtures/history.ts", import.meta.url).href)};
+      import { decodeEnvelope } from ${JSON.stringify(new URL("../../protocol/envelope.ts", import.meta.url).href)};
+      import { cidOf } from ${JSON.stringify(new URL("../../protocol/cid.ts", import.meta.url).href)};
+      const block = new Uint8Array(readFileSync(${JSON.stringify(join(folder(), "block"))}));
+      Mailbox.open(${JSON.stringify(folder())}, DEPLOYMENT).add([{ cid: cidOf(block), block, envelope: decodeEnvelope(block) }]);
+      process.kill(process.pid, "SIGKILL");`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
+    await once(child, "exit");
+    expect(readdirSync(folder())).to.include("mailbox.sqlite-wal");
+    withMailbox((mailbox) => expect(mailbox.block(one.cid)).to.deep.equal(one.block));
+  });
+});
