@@ -24,9 +24,11 @@ interface Wanted {
   timer: NodeJS.Timeout | null;
 }
 
-/** A delivery costs a transaction: it waits this many times as long as the last one took, within these bounds. */
+/**
+ * A delivery costs a transaction, and a look at all that is undecided: while more is on its way, it waits this many times as
+ * long as the last one took, and when nothing is, just as long.
+ */
 const PATIENCE = 10;
-const MIN_DELIVERY_MS = 5;
 const MAX_DELIVERY_MS = 2_000;
 /** Deliver at once before more than this is held in memory. */
 const MAX_HELD_BYTES = 16 * 1024 * 1024;
@@ -43,6 +45,7 @@ export class Fetcher {
   private heldBytes = 0;
   private deliveryTimer: NodeJS.Timeout | null = null;
   private lastDeliveryMs = 0;
+  private deliveredAtMs = 0;
   private isStopped = false;
 
   constructor(options: FetcherOptions) {
@@ -112,6 +115,7 @@ export class Fetcher {
       else this.hold(cid, bytes);
     }
     this.pump();
+    this.scheduleDelivery();
   }
 
   private retryLater(cid: Cid, wanted: Wanted): void {
@@ -142,12 +146,20 @@ export class Fetcher {
     this.wanted.delete(cid);
     this.held.set(cid, bytes);
     this.heldBytes += bytes.length;
-    if (this.heldBytes >= MAX_HELD_BYTES) {
+  }
+
+  private scheduleDelivery(): void {
+    if (this.held.size === 0) return;
+    const isIdle = this.inFlight === 0 && this.queue.size === 0;
+    const patience = isIdle ? 1 : PATIENCE;
+    const dueAtMs = this.deliveredAtMs + Math.min(MAX_DELIVERY_MS, patience * this.lastDeliveryMs);
+    const waitMs = dueAtMs - performance.now();
+    if (waitMs <= 0 || this.heldBytes >= MAX_HELD_BYTES) {
       this.deliverNow();
-      return;
+    } else if (isIdle || this.deliveryTimer === null) {
+      clearTimeout(this.deliveryTimer ?? undefined);
+      this.deliveryTimer = setTimeout(() => this.deliverNow(), waitMs);
     }
-    const waitMs = Math.min(MAX_DELIVERY_MS, Math.max(MIN_DELIVERY_MS, PATIENCE * this.lastDeliveryMs));
-    this.deliveryTimer ??= setTimeout(() => this.deliverNow(), waitMs);
   }
 
   private deliverNow(): void {
@@ -168,7 +180,8 @@ export class Fetcher {
         this.retryLater(cid, wanted);
       }
     }
-    this.lastDeliveryMs = performance.now() - startedAtMs;
+    this.deliveredAtMs = performance.now();
+    this.lastDeliveryMs = this.deliveredAtMs - startedAtMs;
     this.pump();
   }
 }

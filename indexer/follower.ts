@@ -57,7 +57,7 @@ export class Follower {
   async run(): Promise<void> {
     const { pollIntervalMs, log, random = Math.random } = this.options;
     let failures = 0;
-    while (!this.stopped.signal.aborted) {
+    while (!this.isStopped()) {
       let waitMs = pollIntervalMs;
       try {
         const turn = await this.turn();
@@ -66,7 +66,7 @@ export class Follower {
         if (turn === "again") waitMs = 0;
         this.succeededAtMs = performance.now();
       } catch (error) {
-        if (this.stopped.signal.aborted) return;
+        if (this.isStopped()) return;
         const problem = this.problemOf(error);
         if (problem.message !== this.problem?.message) log(`error[${problem.code}]: ${problem.message}`);
         this.problem = problem;
@@ -79,6 +79,7 @@ export class Follower {
     }
   }
 
+  /** What is still under way ends without touching the history. */
   stop(): void {
     this.stopped.abort();
   }
@@ -87,10 +88,10 @@ export class Follower {
   async turn(): Promise<Turn> {
     const { chain, history, log } = this.options;
     const head = await chain.head();
-    if (this.stopped.signal.aborted) return "behind";
+    if (this.isStopped()) return "behind";
     this.head = head;
     const relation = await this.relationTo(head);
-    if (this.stopped.signal.aborted) return "behind";
+    if (this.isStopped()) return "behind";
     switch (relation) {
       case "behind":
         this.problem = null;
@@ -100,7 +101,7 @@ export class Follower {
         return this.becomeCurrent();
       case "contradicts": {
         const ancestor = await this.commonAncestor(head);
-        if (this.stopped.signal.aborted) return "behind";
+        if (this.isStopped()) return "behind";
         log(`reorg: back from block ${history.log.cursor?.number ?? "none"} to ${ancestor?.number ?? "the start"}`);
         history.reorganize(ancestor);
         this.isCurrent = false;
@@ -168,7 +169,7 @@ export class Follower {
       chain.block(to),
       cursor === null ? null : chain.block(cursor.number),
     ]);
-    if (this.stopped.signal.aborted) return "behind";
+    if (this.isStopped()) return "behind";
     // The chain changed while it was read, or the answers came from two nodes. What was read belongs to neither.
     if (target === null || targetNow?.hash !== target.hash || cursorNow?.hash !== cursor?.hash) return "again";
     if (events.some(({ blockNumber, blockHash }) => blockNumber === to && blockHash !== target.hash)) return "again";
@@ -198,6 +199,11 @@ export class Follower {
     for (const event of events) found[contractOf(event)] += 1;
     if (found.anchors !== counted.anchors) return "anchors";
     return found.keys === counted.keys ? null : "keys";
+  }
+
+  /** A function, since a value that was looked at before an await is not believed to have changed after it. */
+  private isStopped(): boolean {
+    return this.stopped.signal.aborted;
   }
 
   private becomeCurrent(): Turn {

@@ -6,6 +6,7 @@ import type Database from "better-sqlite3";
 
 import type { Anchor } from "../protocol/anchor.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
+import { omissionsOf, type Omissions } from "../protocol/entry.ts";
 import type { ChainEvent, KeyEvent } from "../protocol/event.ts";
 import { checkKeyDocument, decodeKeyDocument } from "../protocol/key-document.ts";
 import type { Tip } from "../protocol/manifest.ts";
@@ -25,6 +26,8 @@ export interface Extension {
   readonly finalized: number;
 }
 
+const MAX_KEPT_OMISSIONS = 1_000;
+
 export class History {
   readonly deployment: Deployment;
   readonly log: EventLog;
@@ -35,6 +38,7 @@ export class History {
   private readonly rows: DerivedRows;
   private current: Replay;
   private keyCount = 0;
+  private committedCounts: EventCounts = { anchors: 0, keys: 0 };
   /** What the replay and the key documents wait for. */
   private wanted = new Set<Cid>();
   private readonly awaitedDocuments = new Map<Cid, KeyEvent[]>();
@@ -42,6 +46,7 @@ export class History {
   private readonly waitingFor = new Map<number, string>();
   /** Shards and heads of anchors that wait for their base: fetched ahead, so that a long line is not as many rounds. */
   private readonly ahead = new Map<number, readonly Cid[]>();
+  private readonly omissionsByRoom = new Map<RoomId, Omissions>();
   private writtenTip: Tip | null = null;
   /** A transaction failed: the replay in memory may know more than the disk. */
   private isTainted = false;
@@ -62,8 +67,9 @@ export class History {
     return this.current;
   }
 
+  /** Of what the disk has; the replay may be ahead of it after a failure. */
   get counts(): EventCounts {
-    return { anchors: this.current.anchors.length, keys: this.keyCount };
+    return this.committedCounts;
   }
 
   /** The blocks without which something stays undecided. */
@@ -119,6 +125,17 @@ export class History {
     });
   }
 
+  /** What a room's messages say is missing or forked. Takes a look at all of them, so it is kept until the room changes. */
+  omissions(room: RoomId): Omissions {
+    let omissions = this.omissionsByRoom.get(room);
+    if (omissions === undefined) {
+      omissions = omissionsOf(this.current.entries(room));
+      if (this.omissionsByRoom.size >= MAX_KEPT_OMISSIONS) this.omissionsByRoom.clear();
+      this.omissionsByRoom.set(room, omissions);
+    }
+    return omissions;
+  }
+
   block(cid: Cid): Uint8Array | undefined {
     return this.content.get(cid);
   }
@@ -133,6 +150,7 @@ export class History {
         })
         .immediate();
       this.isTainted = false;
+      this.committedCounts = { anchors: this.current.anchors.length, keys: this.keyCount };
       this.revision += 1;
     } catch (error) {
       this.isTainted = true;
@@ -159,6 +177,7 @@ export class History {
     this.awaitedDocuments.clear();
     this.waitingFor.clear();
     this.ahead.clear();
+    this.omissionsByRoom.clear();
     this.writtenTip = null;
     this.apply(this.log.all());
   }
@@ -217,7 +236,10 @@ export class History {
       this.rows.listEntries(listed);
       for (const { room } of listed) touched.add(room);
     }
-    for (const entry of entries) this.rows.writeEntry(entry);
+    for (const entry of entries) {
+      this.rows.writeEntry(entry);
+      this.omissionsByRoom.delete(entry.room);
+    }
     for (const anchor of this.current.anchors) {
       if (anchor.verdict.status !== "missing") continue;
       this.lookAhead(anchor);

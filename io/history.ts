@@ -1,7 +1,7 @@
 /** A history from chain and content alone, and the mailbox brought up to it. */
 import type { BlockSource } from "../protocol/anchor.ts";
 import { equal } from "../protocol/bytes.ts";
-import type { Cid } from "../protocol/cid.ts";
+import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { Replay } from "../protocol/replay.ts";
 import type { Deployment } from "../protocol/room.ts";
@@ -121,7 +121,8 @@ class Fetcher {
     await forEachConcurrent(cids.slice(0, BATCH_BLOCKS), this.options.concurrency ?? 16, async (cid) => {
       if (this.sizeBytes >= limit) return;
       const bytes = await this.content.get(cid);
-      if (bytes === null) {
+      // Wrong bytes would settle nothing, and be fetched for ever.
+      if (bytes === null || !isBlock(cid, bytes)) {
         this.absent.add(cid);
         return;
       }
@@ -139,5 +140,13 @@ class Fetcher {
       this.held.delete(cid);
       this.sizeBytes -= bytes.length;
     }
+  }
+}
+
+function isBlock(cid: Cid, bytes: Uint8Array): boolean {
+  try {
+    return verifyBlock(cid, bytes).length === bytes.length;
+  } catch {
+    return false;
   }
 }

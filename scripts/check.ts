@@ -26,7 +26,7 @@ const checks: readonly Check[] = [
   {
     name: "solhint",
     tool: findTool("solhint"),
-    args: ["--config=scripts/solhint.json", "--noPoster", "--disc", "--max-warnings=0", "contracts/**/*.sol"],
+    args: ["--noPoster", "--disc", "--max-warnings=0", "contracts/**/*.sol"],
   },
 ];
 

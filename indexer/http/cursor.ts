@@ -1,7 +1,7 @@
 /** Page cursors: opaque to clients, and only good for the list that gave them. */
 import { createHash } from "node:crypto";
 
-import { z } from "zod";
+import type { z } from "zod";
 
 import { DmtpError } from "../../protocol/error.ts";
 

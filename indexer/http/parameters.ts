@@ -24,8 +24,7 @@ export const cidParameter = z
   .string()
   .meta({ description: "A block's CID", pattern: "^bafyrei[a-z2-7]{52}$" })
   // Not parseCid, whose refusal speaks of a block that breaks the protocol: here only the request does.
-  .refine((text): text is Cid => isCid(text), "not the canonical CID of a DMTP block")
-  .transform((text) => text as Cid);
+  .refine((text): text is Cid => isCid(text), "not the canonical CID of a DMTP block");
 
 export const indexParameter = z
   .string()

@@ -53,13 +53,14 @@ interface Definition<Params extends z.ZodRawShape, Query extends z.ZodRawShape> 
   readonly query?: Query;
 }
 
+type NoParameters = Readonly<Record<string, never>>;
 type Parsed<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape, z.core.$strict>>;
 
 /** A route whose handler is typed by its parameters and its answer. */
 export function jsonRoute<
   Body extends z.ZodType,
-  Params extends z.ZodRawShape = Record<never, never>,
-  Query extends z.ZodRawShape = Record<never, never>,
+  Params extends z.ZodRawShape = NoParameters,
+  Query extends z.ZodRawShape = NoParameters,
 >(
   definition: Definition<Params, Query> & { readonly body: Body },
   answer: (service: Service, params: Parsed<Params>, query: Parsed<Query>) => z.input<Body>,
@@ -67,10 +68,7 @@ export function jsonRoute<
   return { ...baseOf(definition), body: definition.body, answer };
 }
 
-export function blockRoute<
-  Params extends z.ZodRawShape = Record<never, never>,
-  Query extends z.ZodRawShape = Record<never, never>,
->(
+export function blockRoute<Params extends z.ZodRawShape = NoParameters, Query extends z.ZodRawShape = NoParameters>(
   definition: Definition<Params, Query>,
   answer: (service: Service, params: Parsed<Params>, query: Parsed<Query>) => RawBlock,
 ): BlockRoute {

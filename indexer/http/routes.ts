@@ -17,7 +17,7 @@ import {
 import { readAnchor, readAnchors } from "../read/anchors.ts";
 import { readKeys } from "../read/keys.ts";
 import { readMessages, readPlacesOf } from "../read/messages.ts";
-import { readRoom, readRooms } from "../read/rooms.ts";
+import { hasRoom, readRoom, readRooms } from "../read/rooms.ts";
 import type { Slice } from "../read/snapshot.ts";
 import { illness, unreadiness } from "../read/status.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -123,7 +123,7 @@ const messages = jsonRoute(
     const after = cursor === undefined ? null : decodeCursor(scope, messagePlace, cursor);
     return snapshots.read((snapshot) => {
       const slice = readMessages(snapshot, { room: params.room, order, after, limit, withBlocks: include });
-      if (slice.items.length === 0 && readRoom(snapshot, params.room) === null) unknown("room");
+      if (slice.items.length === 0 && !hasRoom(snapshot, params.room)) unknown("room");
       return { at: snapshot.at, ...page(slice, scope, ({ anchorIndex, ordinal }) => [anchorIndex, ordinal]) };
     });
   },

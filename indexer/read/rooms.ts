@@ -2,7 +2,6 @@ import type { z } from "zod";
 
 import type { Address } from "../../protocol/address.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
-import { omissionsOf } from "../../protocol/entry.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { roomDetailSchema, roomSchema } from "../answer.ts";
 import { countsByOwner, countsOf, type Slice, type Snapshot } from "./snapshot.ts";
@@ -39,7 +38,7 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   const row = snapshot.get<RoomRow>("SELECT * FROM rooms WHERE id = ?", id);
   const [room] = row === undefined ? [] : answersOf(snapshot, [row]);
   if (room === undefined) return null;
-  const { gaps, forks, unseen } = omissionsOf(snapshot.history.replay.entries(id));
+  const { gaps, forks, unseen } = snapshot.history.omissions(id);
   const named = (list: readonly { sender: string; seq: number }[]) => list.map(({ sender, seq }) => ({ sender, seq }));
   const messages = snapshot.all<{ cid: string }>(
     `SELECT DISTINCT cid FROM entries WHERE room = ? AND status = 'missing' LIMIT ${MAX_NAMED}`,
@@ -53,6 +52,10 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
     omissions: { gaps: named(gaps), forks: named(forks), unseen: unseen.map(cidOfDigest) },
     lacks: { messages: messages.map(({ cid }) => cid), anchors: anchors.map((anchor) => anchor.anchor_index) },
   };
+}
+
+export function hasRoom(snapshot: Snapshot, id: RoomId): boolean {
+  return snapshot.get("SELECT 1 FROM rooms WHERE id = ?", id) !== undefined;
 }
 
 function answersOf(snapshot: Snapshot, rows: readonly RoomRow[]): RoomAnswer[] {

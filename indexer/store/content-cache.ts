@@ -8,7 +8,7 @@ import { primitives } from "../../protocol/crypto/provider.ts";
 
 export class ContentCache {
   private readonly getBytes: Database.Statement<[Cid], { bytes: Uint8Array }>;
-  private readonly hasBytes: Database.Statement<[Cid], unknown>;
+  private readonly hasBytes: Database.Statement<[Cid]>;
   private readonly putBytes: Database.Statement<[Cid, Uint8Array]>;
   private readonly getAnswer: Database.Statement<[Uint8Array], { valid: number }>;
   private readonly putAnswer: Database.Statement<[Uint8Array, number]>;

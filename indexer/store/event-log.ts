@@ -2,7 +2,7 @@
 import type Database from "better-sqlite3";
 
 import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
-import type { ChainEvent } from "../../protocol/event.ts";
+import type { AnchorEvent, ChainEvent, KeyEvent, RevocationEvent } from "../../protocol/event.ts";
 import { readMeta, writeMeta } from "./meta.ts";
 
 /** A block by number and hash. */
@@ -142,6 +142,11 @@ export function contractOf(event: ChainEvent): Contract {
   return event.kind === "anchor" ? "anchors" : "keys";
 }
 
+/** A key event as JSON has it. */
+type KeyEventRow = {
+  readonly [Name in keyof KeyEvent]: KeyEvent[Name] extends Uint8Array | bigint ? string : KeyEvent[Name];
+};
+
 /** Bytes become hexadecimal text and the deadline decimal text; everything else is JSON already. */
 function encodeEvent(event: ChainEvent): string {
   return JSON.stringify(event, (_, value: unknown) => {
@@ -152,15 +157,14 @@ function encodeEvent(event: ChainEvent): string {
 
 /** Only reads what {@link encodeEvent} wrote into this process's own file, so it is not parsed again. */
 function decodeEvent(body: string): ChainEvent {
-  const row = JSON.parse(body) as ChainEvent;
+  const row = JSON.parse(body) as AnchorEvent | RevocationEvent | KeyEventRow;
   if (row.kind !== "key") return row;
-  const bytes = (value: unknown): Uint8Array => fromHex(value as string);
   return {
     ...row,
-    encryptionKey: bytes(row.encryptionKey),
-    signingKey: bytes(row.signingKey),
-    document: bytes(row.document),
-    signature: bytes(row.signature),
+    encryptionKey: fromHex(row.encryptionKey),
+    signingKey: fromHex(row.signingKey),
+    document: fromHex(row.document),
+    signature: fromHex(row.signature),
     deadline: BigInt(row.deadline),
   };
 }

@@ -31,8 +31,7 @@ export function parseLogs(answer: unknown): Log[] {
   if (!Array.isArray(answer)) throw malformed("a list of logs");
   return answer.map((item) => {
     const log = parseObject(item, "a log");
-    if (log.removed === true)
-      throw new DmtpError("CHAIN_DISAGREES", "the RPC answered with a log of a replaced block");
+    if (log.removed === true) throw new DmtpError("CHAIN_DISAGREES", "the RPC answered with a log of a replaced block");
     if (!Array.isArray(log.topics) || log.topics.length > 4) throw malformed("topics");
     return {
       address: parseData(log.address),

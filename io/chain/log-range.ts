@@ -10,6 +10,8 @@ export class LogRange {
   /** Ranges read since the last refusal, and how many it takes to try a larger one again. */
   private granted = 0;
   private patience = 1;
+  /** Whether the present size is a larger one that has not been granted yet. */
+  private isTrial = false;
 
   /** How many blocks to ask for. */
   get sizeBlocks(): number {
@@ -19,8 +21,10 @@ export class LogRange {
   /** A whole range was read. */
   grow(): void {
     this.granted += 1;
+    this.isTrial = false;
     if (this.granted < this.patience) return;
     this.granted = 0;
+    this.isTrial = true;
     this.size = Math.min(LogRange.MAX, this.size * 2);
   }
 
@@ -28,8 +32,9 @@ export class LogRange {
   shrink(sizeBlocks: number, factor = 2): void {
     this.size = Math.max(1, Math.floor(sizeBlocks / factor));
     this.granted = 0;
-    // A limit once found is tested ever more rarely.
-    this.patience = Math.min(4_096, Math.max(16, this.patience * 2));
+    // A limit that held when it was tried is tried ever more rarely.
+    this.patience = Math.max(16, this.isTrial ? Math.min(4_096, this.patience * 2) : this.patience);
+    this.isTrial = false;
   }
 }
 

@@ -32,8 +32,8 @@ describe("The contracts' interfaces in io/", () => {
       for (const fragment of ours.fragments) expect(lines).to.include(fragment.format("sighash") + fragment.type);
       ours.forEachEvent((event) => {
         const other = compiled.getEvent(event.topicHash);
-        expect(event.inputs.map(({ indexed, name }) => [indexed, name])).to.deep.equal(
-          other?.inputs.map(({ indexed, name }) => [indexed, name]),
+        expect(event.inputs.map(({ indexed, name }) => [indexed === true, name])).to.deep.equal(
+          other?.inputs.map(({ indexed, name }) => [indexed === true, name]),
         );
       });
       ours.forEachFunction((call) => {
@@ -237,14 +237,15 @@ describe("The chain reader and writer, on a real chain", function () {
     expect(await open({ cidStore: keyRegistry, keyRegistry: cidStore })).to.equal("CONTRACT_WRONG");
     expect(await open({ cidStore, keyRegistry: cidStore })).to.equal("CONTRACT_WRONG");
     expect(await open({ cidStore, keyRegistry }, 31337)).to.equal(null);
-    expect(await codeOfAsync(() => ChainReader.open([httpRpc("http://127.0.0.1:9")], { cidStore, keyRegistry }))).to.equal(
-      "CHAIN_UNREACHABLE",
-    );
+    expect(
+      await codeOfAsync(() => ChainReader.open([httpRpc("http://127.0.0.1:9")], { cidStore, keyRegistry })),
+    ).to.equal("CHAIN_UNREACHABLE");
   });
 
   it("reads the same through an EIP-1193 provider", async () => {
     const provider = {
-      request: ({ method, params }: { method: string; params?: unknown[] }) => deployed.provider.send(method, params ?? []) as Promise<unknown>,
+      request: ({ method, params }: { method: string; params?: unknown[] }) =>
+        deployed.provider.send(method, params ?? []) as Promise<unknown>,
     };
     const other = await ChainReader.open([providerRpc(provider, "hardhat")], deployed.deployment);
     expect((await other.allEvents()).events).to.deep.equal((await reader.allEvents()).events);

@@ -38,10 +38,10 @@ describe("The chain reader and a node that is not what it should be", () => {
     await reader.events(1, 905);
     node.queries.length = 0;
     await reader.events(1, 905);
-    expect(node.queries[0]).to.deep.equal({ from: 1, to: expect_size(node.queries[0]) });
+    expect(node.queries[0]?.to).to.be.within(20, 50);
     expect(node.queries.filter(({ from, to }) => to - from + 1 > 50).length).to.be.lessThan(3);
     node.maxRange = Infinity;
-    for (let i = 0; i < 8; i++) await reader.events(1, 905);
+    for (let i = 0; i < 30; i++) await reader.events(1, 905);
     node.queries.length = 0;
     await reader.events(1, 905);
     expect(node.queries.length).to.be.lessThan(6);
@@ -100,7 +100,8 @@ describe("The chain reader and a node that is not what it should be", () => {
   });
 
   const falsehoods: Record<string, (logs: FakeLog[]) => FakeLog[]> = {
-    "a log of another block than asked for": ([log, ...rest]) => (log ? [{ ...log, blockNumber: "0xffff" }, ...rest] : []),
+    "a log of another block than asked for": ([log, ...rest]) =>
+      log ? [{ ...log, blockNumber: "0xffff" }, ...rest] : [],
     "a log that was removed": ([log, ...rest]) => (log ? [{ ...log, removed: true }, ...rest] : []),
     "a log of another contract": ([log, ...rest]) => (log ? [{ ...log, address: `0x${"3".repeat(40)}` }, ...rest] : []),
     "a log twice": (logs) => [...logs, ...logs.slice(-1)],
@@ -180,7 +181,8 @@ describe("The chain reader and a node that is not what it should be", () => {
     const short = [new FakeNode([2, 4], 10, "a"), new FakeNode([2], 10, "b")];
     expect(await refused(short, (reader) => reader.counts(10))).to.equal("CHAIN_DISAGREES");
     const lying = pair();
-    lying[1].tamper = (logs) => logs.map((log) => ({ ...log, topics: [...log.topics.slice(0, 2), `0x${"ab".repeat(32)}`] }));
+    lying[1].tamper = (logs) =>
+      logs.map((log) => ({ ...log, topics: [...log.topics.slice(0, 2), `0x${"ab".repeat(32)}`] }));
     expect(await refused(lying, (reader) => reader.events(1, 10))).to.equal("CHAIN_DISAGREES");
     const other = pair();
     other[1].before = ({ method }) => {
@@ -195,10 +197,3 @@ describe("The chain reader and a node that is not what it should be", () => {
     expect(await codeOfAsync(() => reader.allEvents(11))).to.equal("CHAIN_INCOMPLETE");
   });
 });
-
-/** The end of a first range that is at most what the node grants. */
-function expect_size(query: { readonly from: number; readonly to: number } | undefined): number {
-  const to = query?.to ?? 0;
-  expect(to).to.be.within(1, 50);
-  return to;
-}

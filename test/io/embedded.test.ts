@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { expect } from "chai";
@@ -33,7 +42,10 @@ describe("The embedded content store", () => {
 
   it("holds the largest block and an empty one, and takes a block that comes twice", async () => {
     const store = new EmbeddedStore(root());
-    const blocks = [new Uint8Array(MAX_BLOCK_BYTES).fill(7), new Uint8Array(0)].map((bytes) => ({ cid: cidOf(bytes), bytes }));
+    const blocks = [new Uint8Array(MAX_BLOCK_BYTES).fill(7), new Uint8Array(0)].map((bytes) => ({
+      cid: cidOf(bytes),
+      bytes,
+    }));
     await store.put([...blocks, ...blocks]);
     await store.put(blocks);
     for (const { cid, bytes } of blocks) expect(await store.get(cid)).to.deep.equal(bytes);
@@ -51,7 +63,9 @@ describe("The embedded content store", () => {
     const store = new EmbeddedStore(root());
     const large = new Uint8Array(MAX_BLOCK_BYTES + 1);
     const good = block("good");
-    expect(await codeOfAsync(() => store.put([good, { cid: good.cid, bytes: fixedBytes("bad") }]))).to.equal("BLOCK_HASH_MISMATCH");
+    expect(await codeOfAsync(() => store.put([good, { cid: good.cid, bytes: fixedBytes("bad") }]))).to.equal(
+      "BLOCK_HASH_MISMATCH",
+    );
     expect(await codeOfAsync(() => store.put([good, { cid: cidOf(large), bytes: large }]))).to.equal("BLOCK_TOO_LARGE");
     expect(await store.get(good.cid)).to.equal(null);
   });
@@ -60,7 +74,14 @@ describe("The embedded content store", () => {
     ["emptied by a power cut", (path: string) => truncateSync(path, 0)],
     ["cut short", (path: string) => truncateSync(path, 16)],
     ["grown", (path: string) => writeFileSync(path, Buffer.alloc(40))],
-    ["with one bit flipped", (path: string) => writeFileSync(path, readFileSync(path).map((byte, i) => (i === 9 ? byte ^ 1 : byte)))],
+    [
+      "with one bit flipped",
+      (path: string) =>
+        writeFileSync(
+          path,
+          readFileSync(path).map((byte, i) => (i === 9 ? byte ^ 1 : byte)),
+        ),
+    ],
     ["larger than a block can be", (path: string) => truncateSync(path, MAX_BLOCK_BYTES + 1)],
   ] as const) {
     it(`does not believe a file ${title}, and writes it again when the block is put again`, async () => {

@@ -69,7 +69,9 @@ describe("The environment", () => {
       } catch (error) {
         expect(error).to.be.instanceOf(DmtpError);
         expect((error as DmtpError).code).to.equal("CONFIGURATION_INVALID");
-        expect((error as DmtpError).message).to.include(name).and.not.include(value);
+        expect((error as DmtpError).message)
+          .to.include(name)
+          .and.not.include(value);
         expect((error as DmtpError).message).not.to.include("secret");
       }
     });

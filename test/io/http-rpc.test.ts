@@ -11,23 +11,31 @@ interface Sent {
   readonly body: unknown;
 }
 
-type Call = { id: number; method: string; params: unknown[] };
+interface Call {
+  id: number;
+  method: string;
+  params: unknown[];
+}
 const CALL = { method: "eth_chainId", params: [] };
 const pause = () => Promise.resolve();
 
 /** A fetch that answers by a script, and remembers what was sent. */
-function scripted(answer: (body: unknown, attempt: number) => Response | Promise<Response>): { sent: Sent[]; fetch: typeof fetch } {
+function scripted(answer: (body: unknown, attempt: number) => Response | Promise<Response>): {
+  sent: Sent[];
+  fetch: typeof fetch;
+} {
   const sent: Sent[] = [];
   const fake = async (url: unknown, options: RequestInit = {}): Promise<Response> => {
     const body: unknown = JSON.parse(options.body as string);
     sent.push({ url: String(url), headers: options.headers as Record<string, string>, body });
     return answer(body, sent.length);
   };
-  return { sent, fetch: fake as typeof fetch };
+  return { sent, fetch: fake };
 }
 
 const ok = (body: unknown): Response => Response.json(body);
-const result = (body: unknown): Response => ok({ jsonrpc: "2.0", id: (body as Call).id, result: (body as Call).method });
+const result = (body: unknown): Response =>
+  ok({ jsonrpc: "2.0", id: (body as Call).id, result: (body as Call).method });
 
 async function failureOf(act: () => Promise<unknown>): Promise<DmtpError> {
   try {
@@ -48,7 +56,9 @@ describe("JSON-RPC over HTTP", () => {
   });
 
   it("sends a batch in one request, and puts answers in the order of the calls", async () => {
-    const { sent, fetch } = scripted((body) => ok((body as Call[]).map(({ id, method }) => ({ id, result: method })).reverse()));
+    const { sent, fetch } = scripted((body) =>
+      ok((body as Call[]).map(({ id, method }) => ({ id, result: method })).reverse()),
+    );
     const calls = ["a", "b", "c"].map((method) => ({ method, params: [] }));
     expect(await httpRpc("https://node.example", { fetch }).batch(calls)).to.deep.equal(["a", "b", "c"]);
     expect(sent.length).to.equal(1);
@@ -66,7 +76,10 @@ describe("JSON-RPC over HTTP", () => {
   });
 
   it("fails a batch in which one call fails or has no answer", async () => {
-    for (const second of [{ id: 2, error: { code: 3, message: "execution reverted" } }, { id: 9, result: "b" }]) {
+    for (const second of [
+      { id: 2, error: { code: 3, message: "execution reverted" } },
+      { id: 9, result: "b" },
+    ]) {
       const { fetch } = scripted(() => ok([{ id: 1, result: "a" }, second]));
       const error = await failureOf(() => httpRpc("https://node.example", { fetch }).batch([CALL, CALL]));
       expect(error.code).to.equal("CHAIN_UNREACHABLE");
@@ -87,7 +100,9 @@ describe("JSON-RPC over HTTP", () => {
 
   it("asks again when there were too many requests or a gateway is away, and not for ever", async () => {
     const passing = scripted((body, attempt) => (attempt < 3 ? new Response("", { status: 429 }) : result(body)));
-    expect(await httpRpc("https://node.example", { fetch: passing.fetch, pause }).request(CALL)).to.equal("eth_chainId");
+    expect(await httpRpc("https://node.example", { fetch: passing.fetch, pause }).request(CALL)).to.equal(
+      "eth_chainId",
+    );
     const lasting = scripted(() => new Response("", { status: 503 }));
     const error = await failureOf(() => httpRpc("https://node.example", { fetch: lasting.fetch, pause }).request(CALL));
     expect(faultOf(error)).to.deep.include({ fault: "status", code: 503 });
@@ -104,7 +119,9 @@ describe("JSON-RPC over HTTP", () => {
   ] as const) {
     it(`does not take ${title} for an answer`, async () => {
       const { fetch } = scripted(answer);
-      expect((await failureOf(() => httpRpc("https://node.example", { fetch }).request(CALL))).code).to.equal("CHAIN_UNREACHABLE");
+      expect((await failureOf(() => httpRpc("https://node.example", { fetch }).request(CALL))).code).to.equal(
+        "CHAIN_UNREACHABLE",
+      );
     });
   }
 
@@ -147,13 +164,20 @@ describe("JSON-RPC over HTTP", () => {
 
 describe("JSON-RPC through an EIP-1193 provider", () => {
   it("passes calls on and keeps what an error says, without URLs", async () => {
-    const failing = { request: () => Promise.reject(Object.assign(new Error("reverted at https://a.example/key1234"), { code: 3, data: { data: "0xab" } })) };
+    const failing = {
+      request: () =>
+        Promise.reject(
+          Object.assign(new Error("reverted at https://a.example/key1234"), { code: 3, data: { data: "0xab" } }),
+        ),
+    };
     const error = await failureOf(() => providerRpc(failing, "localhost").request(CALL));
     expect(error.message).to.equal("localhost: reverted at https://a.example");
     expect(faultOf(error)).to.deep.include({ fault: "answer", code: 3, data: "0xab" });
     const gone = { request: () => Promise.reject(new Error("connect ECONNREFUSED")) };
     expect(faultOf(await failureOf(() => providerRpc(gone, "localhost").request(CALL)))?.fault).to.equal("network");
-    const echo = { request: ({ method, params }: { method: string; params?: unknown[] }) => Promise.resolve([method, params]) };
+    const echo = {
+      request: ({ method, params }: { method: string; params?: unknown[] }) => Promise.resolve([method, params]),
+    };
     expect(await providerRpc(echo, "localhost").batch([CALL])).to.deep.equal([["eth_chainId", []]]);
   });
 });

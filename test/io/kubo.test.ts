@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { KuboStore } from "../../io/content/kubo.ts";
 import { openContent } from "../../io/content/open.ts";
-import { cidOf, type Cid } from "../../protocol/cid.ts";
+import { cidOf } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { FakeKubo, fail, json } from "../fixtures/fake-kubo.ts";
@@ -80,7 +80,9 @@ describe("The Kubo content store", () => {
   });
 
   it("refuses bytes that are not the CID's before it sends anything", async () => {
-    expect(await codeOfAsync(() => store.put([{ cid: block("a").cid, bytes: fixedBytes("b") }]))).to.equal("BLOCK_HASH_MISMATCH");
+    expect(await codeOfAsync(() => store.put([{ cid: block("a").cid, bytes: fixedBytes("b") }]))).to.equal(
+      "BLOCK_HASH_MISMATCH",
+    );
     expect(kubo.requests).to.deep.equal([]);
   });
 
@@ -149,7 +151,7 @@ describe("The Kubo content store", () => {
     for (const act of [
       () => authorized.get(block("one").cid),
       () => authorized.put([block("one")]),
-      () => authorized.pin([block("one").cid as Cid]),
+      () => authorized.pin([block("one").cid]),
     ]) {
       const error = await act().then(
         () => null,

@@ -29,7 +29,7 @@ describe("The mailbox and the line of manifests", () => {
   function send(...cids: readonly Cid[]): void {
     mailbox.add(
       cids.map((cid) => {
-        const block = history.blocks.get(cid) as Uint8Array;
+        const block = history.blocks.get(cid)!;
         return { cid, block, envelope: decodeEnvelope(block) };
       }),
     );
@@ -74,8 +74,8 @@ describe("The mailbox and the line of manifests", () => {
   it("adopts a history that it did not know: messages, marks, tip", () => {
     const cids = [history.message(ALICE, BOB), history.message(BOB, ALICE)];
     const room = history.room(ALICE, BOB);
-    history.anchor(deltaOf([room, [cids[0] as Cid]]));
-    history.anchor(deltaOf([room, [cids[1] as Cid]]));
+    history.anchor(deltaOf([room, [cids[0]!]]));
+    history.anchor(deltaOf([room, [cids[1]!]]));
     const mine = history.message(ALICE, BOB, { seq: 2 });
     send(mine);
     const replay = history.replay();

@@ -1,6 +1,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import Database from "better-sqlite3";
@@ -8,7 +17,7 @@ import { expect } from "chai";
 
 import { Mailbox } from "../../io/mailbox/mailbox.ts";
 import { parseAddress } from "../../protocol/address.ts";
-import { cidOf, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import { cidOf, digestOfCid } from "../../protocol/cid.ts";
 import { encodeEnvelope } from "../../protocol/envelope.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, History, type MessageOptions, type Person } from "../fixtures/history.ts";
@@ -135,9 +144,9 @@ describe("The mailbox", () => {
     withMailbox((mailbox) => {
       mailbox.add(messages);
       expect(mailbox.unanchored()).to.deep.equal(messages.map(({ cid, envelope }) => ({ room: envelope.room, cid })));
-      mailbox.markPinned([cids[1] as Cid]);
+      mailbox.markPinned([cids[1]!]);
       expect(mailbox.unpinned()).to.deep.equal([cids[0], cids[2]]);
-      expect(mailbox.message(cids[1] as Cid)?.pinned).to.equal(true);
+      expect(mailbox.message(cids[1]!)?.pinned).to.equal(true);
     });
   });
 
@@ -153,7 +162,12 @@ describe("The mailbox", () => {
       expect(mailbox.counts().messages).to.equal(0);
       mailbox.transaction(() => {
         mailbox.add([b]);
-        expect(() => mailbox.transaction(() => [mailbox.add([c]), JSON.parse("")])).to.throw(SyntaxError);
+        expect(() =>
+          mailbox.transaction(() => {
+            mailbox.add([c]);
+            throw new SyntaxError("inner");
+          }),
+        ).to.throw(SyntaxError);
       });
       expect(mailbox.unanchored().map(({ cid }) => cid)).to.deep.equal([b.cid]);
     });
@@ -201,7 +215,8 @@ describe("The mailbox", () => {
 
     writeFileSync(file(), whole);
     const pages = openSync(file(), "r+");
-    for (let page = 3; page * 4096 < whole.length; page++) writeSync(pages, Buffer.alloc(4096, 0xa5), 0, 4096, page * 4096);
+    for (let page = 3; page * 4096 < whole.length; page++)
+      writeSync(pages, Buffer.alloc(4096, 0xa5), 0, 4096, page * 4096);
     closeSync(pages);
     expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
 
@@ -255,7 +270,9 @@ describe("The mailbox", () => {
       }
       mailbox.close();`;
     const run = async (): Promise<number> => {
-      const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "ignore", "inherit"] });
+      const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+        stdio: ["ignore", "ignore", "inherit"],
+      });
       try {
         const [code] = (await once(child, "exit")) as [number];
         return code;
@@ -267,7 +284,7 @@ describe("The mailbox", () => {
     withMailbox((mailbox) => {
       const messages = mailbox.messages(room);
       expect(messages.map(({ seq }) => seq)).to.deep.equal(Array.from({ length: 60 }, (_, i) => i + 1));
-      expect(mailbox.heads(room)).to.deep.equal([digestOfCid(messages.at(-1)?.cid as Cid)]);
+      expect(mailbox.heads(room)).to.deep.equal([digestOfCid(messages.at(-1)!.cid)]);
     });
   });
 
