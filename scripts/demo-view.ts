@@ -62,8 +62,8 @@ export async function readIndexerView(url: string, session: Session, own: Addres
     next = page.next;
   }
   const { stateRoot } = (await getJson(`${url}/status`)) as { readonly stateRoot: string };
-  const { root } = (await getJson(`${url}/v1/rooms/${room}`)) as { readonly root: string };
-  return { state: stateRoot, roomRoot: root, messages };
+  const answer = (await getJson(`${url}/v1/rooms/${room}`)) as { readonly room: { readonly root: string } };
+  return { state: stateRoot, roomRoot: answer.room.root, messages };
 }
 
 /** The room from chain and blocks, by the code that `audit` and `history` run. */

@@ -210,9 +210,9 @@ async function printKept(
 
 /** Runs one step, says what it does while it does it, and what came out of it. */
 async function step<T>(what: string, work: () => Promise<{ readonly value: T; readonly result: string }>): Promise<T> {
-  process.stdout.write(`${what} …`);
+  if (process.stdout.isTTY) process.stdout.write(`${what} …`);
   const { value, result } = await work();
-  process.stdout.write(`\r\x1b[K✓ ${what}\n    ${result}\n`);
+  process.stdout.write(`${process.stdout.isTTY ? "\r\x1b[K" : ""}✓ ${what}\n    ${result}\n`);
   return value;
 }
 
