@@ -15,7 +15,7 @@ import type { Replay } from "../../protocol/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
 import type { Delta, RoomState } from "../../protocol/state.ts";
 import { makeFolder } from "../durable-folder.ts";
-import { openDatabase, translated } from "./database.ts";
+import { openDatabase, translated } from "../database.ts";
 import { Line, type AccountedLog } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage } from "./messages.ts";
 import { prepareSchema } from "./schema.ts";

@@ -1,7 +1,7 @@
 /** A SQLite file that keeps what it acknowledged, and SQLite's errors in DMTP's codes. */
 import Database from "better-sqlite3";
 
-import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
+import { DmtpError, type ErrorCode } from "../protocol/error.ts";
 
 const BUSY_TIMEOUT_MS = 5_000;
 const RETRY_MS = 25;
