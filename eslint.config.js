@@ -8,7 +8,8 @@ const recommended = [...builtinRules]
   .map(([name]) => [name, "error"]);
 
 const HARDHAT = /^(hardhat|@nomicfoundation\/[^/]+)(\/|$)/;
-const PURE = /^(@noble\/.*|multiformats(\/.*)?|@ipld\/dag-cbor)$/;
+/** EIP-55, EIP-712 and ECDSA recovery are ethers' pure parts; what talks to a node is not among them. */
+const PURE = /^(@noble\/.*|ethers\/(address|hash|transaction))$/;
 const SOURCES = [
   "artifacts",
   "bench",

@@ -43,11 +43,14 @@ export function benchVerify(): Promise<Comparison> {
     units: VERIFY_COUNT,
     measured: () => {
       const history = replay(DEPLOYMENT, events, (cid) => blocks.get(cid));
-      const wrong = history.rooms.flatMap((room) => history.entries(room)).find(({ verdict }) => verdict.status !== "verified");
+      const wrong = history.rooms
+        .flatMap((room) => history.entries(room))
+        .find(({ verdict }) => verdict.status !== "verified");
       if (wrong !== undefined || history.tip === null) throw new Error("the replay did not verify its history");
     },
     bare: () => {
-      for (let i = 0; i < VERIFY_COUNT; i++) if (!verify(null, message, publicKey, signature)) throw new Error("not valid");
+      for (let i = 0; i < VERIFY_COUNT; i++)
+        if (!verify(null, message, publicKey, signature)) throw new Error("not valid");
     },
   });
 }
@@ -79,7 +82,10 @@ export function nativeParts(): () => void {
 }
 
 /** Two registrations and one anchor with `count` messages in one room. */
-export function makeHistory(count: number): { readonly events: ChainEvent[]; readonly blocks: ReadonlyMap<Cid, Uint8Array> } {
+export function makeHistory(count: number): {
+  readonly events: ChainEvent[];
+  readonly blocks: ReadonlyMap<Cid, Uint8Array>;
+} {
   const alice = makePerson("alice", 0);
   const bob = makePerson("bob", 1);
   const conversation = makeConversation(alice, bob);

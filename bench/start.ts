@@ -31,7 +31,12 @@ export async function benchStarts(): Promise<Duration[]> {
     }
 
     const { cidStore, keyRegistry } = session.deployment;
-    const variables = { LOCALHOST_RPC_URL: chain.url, DMTP_DATA_DIR: folder, CID_STORE_ADDRESS: cidStore, KEY_REGISTRY_ADDRESS: keyRegistry };
+    const variables = {
+      LOCALHOST_RPC_URL: chain.url,
+      DMTP_DATA_DIR: folder,
+      CID_STORE_ADDRESS: cidStore,
+      KEY_REGISTRY_ADDRESS: keyRegistry,
+    };
     const status: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       const whole = await time(() => runHardhat(["status", "--network", "localhost"], variables));

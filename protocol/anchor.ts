@@ -30,10 +30,16 @@ export interface Anchor {
  * @param earlier the anchors before it, by index
  * @param repeated whether an earlier anchor has the same CID
  */
-export function verifyAnchor(event: AnchorEvent, earlier: readonly Anchor[], repeated: boolean, get: BlockSource): Anchor {
+export function verifyAnchor(
+  event: AnchorEvent,
+  earlier: readonly Anchor[],
+  repeated: boolean,
+  get: BlockSource,
+): Anchor {
   const undecided: Anchor = { event, verdict: MISSING, manifest: null, delta: null, tip: null, wants: [] };
   const { cid } = event;
-  if (cid === null) return { ...undecided, verdict: rejected("CID_NOT_CANONICAL", "the anchored text is not a DMTP CID") };
+  if (cid === null)
+    return { ...undecided, verdict: rejected("CID_NOT_CANONICAL", "the anchored text is not a DMTP CID") };
   if (repeated) return { ...undecided, verdict: rejected("ANCHOR_REPEATED", "the same CID was anchored before") };
   const block = get(cid);
   if (block === undefined) return { ...undecided, wants: [cid] };
@@ -47,7 +53,10 @@ export function verifyAnchor(event: AnchorEvent, earlier: readonly Anchor[], rep
     if (base.status !== "verified") return { ...found, verdict: base };
     const tip = manifest.base === null ? null : (earlier[manifest.base.index]?.tip ?? null);
     if (manifest.seq !== (tip === null ? 0 : tip.seq + 1)) {
-      return { ...found, verdict: rejected("SEQ_MISMATCH", `sequence number ${manifest.seq} after ${tip?.seq ?? "none"}`) };
+      return {
+        ...found,
+        verdict: rejected("SEQ_MISMATCH", `sequence number ${manifest.seq} after ${tip?.seq ?? "none"}`),
+      };
     }
 
     const links = [...manifest.rooms, ...manifest.heads];
@@ -85,10 +94,12 @@ function verifyBase(event: AnchorEvent, { base }: Manifest, earlier: readonly An
 function verifyClaims(manifest: Manifest, delta: Delta, heads: readonly Head[], before: State, after: State): Verdict {
   let count = 0;
   for (const cids of delta.values()) count += cids.length;
-  if (count !== manifest.count) return rejected("COUNT_MISMATCH", `${count} messages listed, ${manifest.count} claimed`);
+  if (count !== manifest.count)
+    return rejected("COUNT_MISMATCH", `${count} messages listed, ${manifest.count} claimed`);
   if (!equalHeads(heads, headsOf(delta, before, after))) {
     return rejected("HEADS_MISMATCH", "the heads are not those of its messages");
   }
-  if (!equal(after.root, manifest.state)) return rejected("STATE_MISMATCH", "the state root is not that of its messages");
+  if (!equal(after.root, manifest.state))
+    return rejected("STATE_MISMATCH", "the state root is not that of its messages");
   return VERIFIED;
 }

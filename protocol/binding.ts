@@ -59,7 +59,12 @@ export function bindingRequest(deployment: Deployment, binding: KeyBinding): Typ
 }
 
 /** SPEC 3.4: `version` is the version that the tombstone gets. */
-export function revocationRequest(deployment: Deployment, wallet: Address, version: number, deadline: number): TypedData {
+export function revocationRequest(
+  deployment: Deployment,
+  wallet: Address,
+  version: number,
+  deadline: number,
+): TypedData {
   return request(deployment, "KeyRevocation", [
     ["address", "wallet", wallet],
     ["uint256", "version", version],

@@ -259,7 +259,8 @@ class Writer {
   }
 
   private integer(value: number | bigint): void {
-    if (value < 0) this.head(1, typeof value === "number" && Number.isSafeInteger(value) ? -1 - value : -1n - BigInt(value));
+    if (value < 0)
+      this.head(1, typeof value === "number" && Number.isSafeInteger(value) ? -1 - value : -1n - BigInt(value));
     else this.head(0, value);
   }
 

@@ -66,7 +66,9 @@ export function examineEntry(
       return refuse(rejected("KEY_REJECTED", `the sender's key version ${envelope.senderKeyVersion} is not valid`));
     }
     if (lookup.status === "revoked") {
-      return refuse(rejected("KEY_REVOKED", `the sender's key version ${envelope.senderKeyVersion} was revoked before`));
+      return refuse(
+        rejected("KEY_REVOKED", `the sender's key version ${envelope.senderKeyVersion} was revoked before`),
+      );
     }
     if (keys.find(receiver, envelope.receiverKeyVersion, position).status === "unknown") {
       return refuse(rejected("RECEIVER_KEY_UNKNOWN", `the receiver had no key version ${envelope.receiverKeyVersion}`));

@@ -15,7 +15,9 @@ interface ErrorDescriptor {
 export const ERRORS = {
   // Blocks and formats
   BLOCK_TOO_LARGE: integrity("Blocks are at most 1 MiB (SPEC 2); nothing can make a larger one valid."),
-  BLOCK_HASH_MISMATCH: integrity("The bytes are not the ones that were asked for; fetch the block from another source."),
+  BLOCK_HASH_MISMATCH: integrity(
+    "The bytes are not the ones that were asked for; fetch the block from another source.",
+  ),
   BLOCK_NOT_CANONICAL: integrity("The block is not canonical DAG-CBOR (SPEC 2); its author has to encode it again."),
   VERSION_UNSUPPORTED: integrity("A newer DMTP made this; update to read it."),
   SUITE_UNSUPPORTED: integrity("A newer DMTP made this; update to read it."),
@@ -64,7 +66,9 @@ export const ERRORS = {
   TEXT_NOT_UNICODE: input("The text has half of a surrogate pair in it; repair the text."),
   TEXT_EMPTY: input("Give the message a text: --text, --file, --batch or standard input."),
   MEDIA_TYPE_INVALID: input("Give a media type such as text/plain, of at most 127 characters."),
-  WALLET_SIGNATURES_VARY: input("This wallet signs differently each time; seal the key with a passphrase instead: --passphrase"),
+  WALLET_SIGNATURES_VARY: input(
+    "This wallet signs differently each time; seal the key with a passphrase instead: --passphrase",
+  ),
   WALLET_SIGNATURE_WRONG: input("The signature is not from that wallet; choose the right account."),
   SEALED_KEY_UNOPENED: input("The sealed key does not open: another wallet or passphrase sealed it."),
   MESSAGE_UNOPENED: integrity("The message does not open with this key: it was made for another one, or is damaged."),
@@ -73,9 +77,13 @@ export const ERRORS = {
   CHAIN_ID_WRONG: input("The RPC serves another chain than the one asked for; check the URL and --network."),
   CHAIN_DISAGREES: integrity("The RPC contradicts itself or another RPC; use a provider you trust more."),
   CHAIN_INCOMPLETE: unavailable("The RPC left events out; repeat with another RPC URL."),
-  CONTRACT_MISSING: input("No contract is deployed there; check the address and --network, or deploy: npx hardhat ignition deploy ignition/modules/DMTP.ts"),
+  CONTRACT_MISSING: input(
+    "No contract is deployed there; check the address and --network, or deploy: npx hardhat ignition deploy ignition/modules/DMTP.ts",
+  ),
   CONTRACT_WRONG: input("Another contract is deployed there; check CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS."),
-  DEPLOYMENT_UNKNOWN: input("Deploy first (npx hardhat ignition deploy ignition/modules/DMTP.ts --network …) or set CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS."),
+  DEPLOYMENT_UNKNOWN: input(
+    "Deploy first (npx hardhat ignition deploy ignition/modules/DMTP.ts --network …) or set CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS.",
+  ),
   ACCOUNT_UNKNOWN: input("That account's key is not configured for this network; see accounts in hardhat.config.ts."),
   NOT_ANCHORER: input("Run this with the anchorer's account, or let the owner call setAnchorer."),
   FUNDS_INSUFFICIENT: input("Send POL to the account that pays for this transaction."),
@@ -91,13 +99,17 @@ export const ERRORS = {
   MAILBOX_NEWER: input("A newer DMTP wrote this database; update, or use another DMTP_DATA_DIR."),
   MAILBOX_FOREIGN: input("This database belongs to another deployment; use another DMTP_DATA_DIR."),
   MAILBOX_BUSY: unavailable("Another command is writing to this database; repeat when it has finished."),
-  MAILBOX_DAMAGED: integrity("The database is damaged; restore it from a backup, or rebuild it from chain and content."),
+  MAILBOX_DAMAGED: integrity(
+    "The database is damaged; restore it from a backup, or rebuild it from chain and content.",
+  ),
   MAILBOX_WRITE_FAILED: unavailable("The database could not be written; check the disk and repeat the command."),
 
   // Command line and HTTP
   OPTION_INVALID: input("See --help for what this option takes."),
   FILE_UNREADABLE: input("Check the path and its permissions."),
-  BATCH_LINE_INVALID: input('Each line is one JSON object: {"to": "0x…", "text": "…"}. Nothing of this batch was sent.'),
+  BATCH_LINE_INVALID: input(
+    'Each line is one JSON object: {"to": "0x…", "text": "…"}. Nothing of this batch was sent.',
+  ),
   PARAMETER_INVALID: input("See /openapi.json for what this parameter takes."),
   NOT_FOUND: input("There is nothing by that name here; see /openapi.json for what there is."),
   METHOD_NOT_ALLOWED: input("This service only answers GET and HEAD; see /openapi.json."),

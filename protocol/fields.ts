@@ -54,7 +54,12 @@ export class Fields {
   }
 }
 
-export function readBytes(value: CborValue | undefined, sizeBytes: number | undefined, code: ErrorCode, name: string): Uint8Array {
+export function readBytes(
+  value: CborValue | undefined,
+  sizeBytes: number | undefined,
+  code: ErrorCode,
+  name: string,
+): Uint8Array {
   if (!(value instanceof Uint8Array)) throw new DmtpError(code, `${name} is not bytes`);
   if (sizeBytes !== undefined && value.length !== sizeBytes) {
     throw new DmtpError(code, `${name} has ${value.length} bytes, not ${sizeBytes}`);

@@ -29,7 +29,12 @@ export function headsOf(delta: Delta, before: State, after: State): Head[] {
   return [...delta.keys()].sort().map((room) => {
     const state = after.room(room);
     if (state === undefined) throw new RangeError("the state after a delta lacks one of its rooms");
-    return { room, n: state.range.size, lastIndex: before.room(room)?.lastIndex ?? null, roomRoot: rootOf(state.range) };
+    return {
+      room,
+      n: state.range.size,
+      lastIndex: before.room(room)?.lastIndex ?? null,
+      roomRoot: rootOf(state.range),
+    };
   });
 }
 
@@ -63,8 +68,7 @@ export function equalHeads(a: readonly Head[], b: readonly Head[]): boolean {
     a.every((head, i) => {
       const other = b[i];
       return (
-        other !== undefined &&
-        head.room === other.room &&
+        head.room === other?.room &&
         head.n === other.n &&
         head.lastIndex === other.lastIndex &&
         equal(head.roomRoot, other.roomRoot)

@@ -71,7 +71,8 @@ export function checkKeyDocument(
         ? "another wallet"
         : document.version !== registered.version
           ? "another version"
-          : !equal(document.encryptionKey, registered.encryptionKey) || !equal(document.signingKey, registered.signingKey)
+          : !equal(document.encryptionKey, registered.encryptionKey) ||
+              !equal(document.signingKey, registered.signingKey)
             ? "other public keys"
             : null;
   if (wrong !== null) throw new DmtpError("KEY_DOCUMENT_MISMATCH", `the key document is for ${wrong}`);

@@ -62,7 +62,7 @@ export class KeyDirectory {
   /** What the wallet uses now: its newest key, or what is wrong with it. */
   current(wallet: Address): KeyLookup {
     const history = this.wallets.get(wallet) ?? [];
-    const key = history.findLast((entry) => "verdict" in entry) as KeyVersion | undefined;
+    const key = history.findLast((entry): entry is KeyVersion => "verdict" in entry);
     if (key === undefined) return { status: "unknown" };
     if (history.at(-1)?.event.kind === "revocation") return { status: "revoked", key };
     return { status: key.verdict.status === "verified" ? "usable" : "rejected", key };

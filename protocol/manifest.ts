@@ -104,7 +104,8 @@ export function decodeManifest(block: Uint8Array): Manifest {
 
 function readLinks(fields: Fields, name: string): Cid[] {
   const links = fields.array(name);
-  if (links.length < 1 || links.length > MAX_SHARDS) throw new DmtpError(CODE, `${name} has not 1 to ${MAX_SHARDS} links`);
+  if (links.length < 1 || links.length > MAX_SHARDS)
+    throw new DmtpError(CODE, `${name} has not 1 to ${MAX_SHARDS} links`);
   return links.map((link) => readLink(link, CODE, name));
 }
 

@@ -39,7 +39,10 @@ export class Replay {
   private undecidedEntries: Entry[] = [];
 
   /** @param verifySignatures a pure function; the index gives one that remembers */
-  constructor(deployment: Deployment, verifySignatures: SignatureVerifier = (claims) => primitives.ed25519Verify(claims)) {
+  constructor(
+    deployment: Deployment,
+    verifySignatures: SignatureVerifier = (claims) => primitives.ed25519Verify(claims),
+  ) {
     this.deployment = deployment;
     this.keys = new KeyDirectory(deployment);
     this.verifySignatures = verifySignatures;
@@ -52,7 +55,10 @@ export class Replay {
       return;
     }
     if (event.index !== this.anchorList.length) {
-      throw new DmtpError("CHAIN_INCOMPLETE", `anchor ${event.index} came where anchor ${this.anchorList.length} was due`);
+      throw new DmtpError(
+        "CHAIN_INCOMPLETE",
+        `anchor ${event.index} came where anchor ${this.anchorList.length} was due`,
+      );
     }
     if (event.cid !== null && !this.firstIndexOf.has(event.cid)) this.firstIndexOf.set(event.cid, event.index);
     this.anchorList.push({ event, verdict: MISSING, manifest: null, delta: null, tip: null, wants: [] });
@@ -123,7 +129,14 @@ export class Replay {
       const entries = this.entriesByRoom.get(room) ?? [];
       if (entries.length === 0) this.entriesByRoom.set(room, entries);
       for (const cid of cids) {
-        const entry: Entry = { room, cid, anchorIndex: event.index, ordinal: listed.length, verdict: MISSING, message: null };
+        const entry: Entry = {
+          room,
+          cid,
+          anchorIndex: event.index,
+          ordinal: listed.length,
+          verdict: MISSING,
+          message: null,
+        };
         entries.push(entry);
         listed.push(entry);
       }

@@ -45,7 +45,12 @@ const IV = new Uint8Array(12);
  * @param salt 32 fresh random bytes
  * @throws WALLET_SIGNATURES_VARY, WALLET_SIGNATURE_WRONG
  */
-export async function sealWithWallet(owner: SealOwner, wallet: Wallet, seed: Uint8Array, salt: Uint8Array): Promise<SealedSeed> {
+export async function sealWithWallet(
+  owner: SealOwner,
+  wallet: Wallet,
+  seed: Uint8Array,
+  salt: Uint8Array,
+): Promise<SealedSeed> {
   const first = await unlockSecret(owner, wallet, salt);
   const second = await unlockSecret(owner, wallet, salt);
   if (!equal(first, second)) {
@@ -55,7 +60,12 @@ export async function sealWithWallet(owner: SealOwner, wallet: Wallet, seed: Uin
 }
 
 /** Seals with a passphrase, for wallets whose signatures vary (MPC and contract wallets). Takes about half a second. */
-export function sealWithPassphrase(owner: SealOwner, passphrase: string, seed: Uint8Array, salt: Uint8Array): SealedSeed {
+export function sealWithPassphrase(
+  owner: SealOwner,
+  passphrase: string,
+  seed: Uint8Array,
+  salt: Uint8Array,
+): SealedSeed {
   const secret = passphraseSecret(passphrase, salt, SCRYPT);
   return { method: "passphrase", salt, scrypt: SCRYPT, ciphertext: seal(owner, secret, seed, salt) };
 }

@@ -24,7 +24,7 @@ export function encodeShards(delta: Delta, maxBytes = MAX_BLOCK_BYTES): Uint8Arr
     size = MAP_HEAD_BYTES;
   };
   for (const [room, cids] of [...delta].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    for (let start = 0; start < cids.length; ) {
+    for (let start = 0; start < cids.length;) {
       const fits = Math.floor((maxBytes - size - ROOM_BYTES) / LINK_BYTES);
       if (fits < 1) {
         flush();

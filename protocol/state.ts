@@ -53,7 +53,8 @@ export class State {
   room(id: RoomId): RoomState | undefined {
     const path = fromHex(id, 32);
     let tree = this.tree;
-    for (let depth = 0; tree !== null && !("room" in tree); depth++) tree = bit(path, depth) === 0 ? tree.left : tree.right;
+    for (let depth = 0; tree !== null && !("room" in tree); depth++)
+      tree = bit(path, depth) === 0 ? tree.left : tree.right;
     return tree?.room.id === id ? tree.room : undefined;
   }
 
@@ -71,7 +72,11 @@ export class State {
   after(delta: Delta, anchorIndex: number): State {
     const touched: RoomState[] = [];
     for (const [id, cids] of delta) {
-      touched.push({ id, range: append(this.room(id)?.range ?? EMPTY_RANGE, cids.map(bytesOfCid)), lastIndex: anchorIndex });
+      touched.push({
+        id,
+        range: append(this.room(id)?.range ?? EMPTY_RANGE, cids.map(bytesOfCid)),
+        lastIndex: anchorIndex,
+      });
     }
     return this.with(touched);
   }

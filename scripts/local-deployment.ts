@@ -21,7 +21,11 @@ export interface LocalDeployment {
 type Connection = Awaited<ReturnType<HardhatRuntimeEnvironment["network"]["create"]>>;
 
 /** Deploys on the chain at `url`. @param note takes what a person should know on the way */
-export async function deployLocally(url: string, dataDir: string, note: (text: string) => void): Promise<LocalDeployment> {
+export async function deployLocally(
+  url: string,
+  dataDir: string,
+  note: (text: string) => void,
+): Promise<LocalDeployment> {
   const { default: hre } = await import("hardhat");
   await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
   return deployOver(await hre.network.create({ network: "localhost", override: { url } }), httpRpc(url), dataDir, note);
@@ -38,7 +42,10 @@ export async function deployOver(
   // Ignition keeps a journal for every chain that is not in this process; this chain will not live to use it.
   const deploymentId = `local-${randomUUID()}`;
   const deployed = await connection.ignition.deploy(DMTP, { deploymentId });
-  await rm(fileURLToPath(new URL(`../ignition/deployments/${deploymentId}`, import.meta.url)), { recursive: true, force: true });
+  await rm(fileURLToPath(new URL(`../ignition/deployments/${deploymentId}`, import.meta.url)), {
+    recursive: true,
+    force: true,
+  });
   const cidStore = parseAddress(await deployed.cidStore.getAddress());
   const keyRegistry = parseAddress(await deployed.keyRegistry.getAddress());
   const environment = parseEnvironment({

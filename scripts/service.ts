@@ -92,7 +92,10 @@ export async function startLocalChain(hardhat: string): Promise<{ readonly url: 
 }
 
 /** Starts the indexer for a session's deployment, and waits until it is ready. */
-export async function startIndexer(session: Session, rpcUrl: string): Promise<{ readonly url: string; readonly service: Service }> {
+export async function startIndexer(
+  session: Session,
+  rpcUrl: string,
+): Promise<{ readonly url: string; readonly service: Service }> {
   const port = await findFreePort();
   const { chainId, cidStore, keyRegistry } = session.deployment;
   const service = new Service("indexer", [join(ROOT, "indexer", "main.ts")], {

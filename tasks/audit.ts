@@ -77,7 +77,8 @@ export function countVerdicts(items: readonly { readonly verdict: Verdict }[]): 
 
 /** An anchor that was rejected and skipped harms nobody; a rejected message, or anything out of reach, is worth an exit code. */
 function judge(anchors: VerdictCounts, messages: VerdictCounts): DmtpError | undefined {
-  if (messages.rejected > 0) return new DmtpError("HISTORY_NOT_VERIFIED", `${plural(messages.rejected, "message")} rejected`);
+  if (messages.rejected > 0)
+    return new DmtpError("HISTORY_NOT_VERIFIED", `${plural(messages.rejected, "message")} rejected`);
   if (anchors.missing + messages.missing > 0) {
     const what = `${plural(anchors.missing, "anchor")} and ${plural(messages.missing, "message")} not reachable`;
     return new DmtpError("HISTORY_INCOMPLETE", what);

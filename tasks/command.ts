@@ -45,7 +45,8 @@ export function reportError(error: DmtpError, json: boolean): void {
     terminal.result(JSON.stringify({ error: { code, kind, message, hint } }, null, 2));
   }
   terminal.note(`error[${error.code}]: ${error.message}\nhint: ${error.hint}`);
-  if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined) terminal.note(error.cause.stack);
+  if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined)
+    terminal.note(error.cause.stack);
   process.exitCode = EXIT_CODES[error.kind];
 }
 

@@ -43,7 +43,10 @@ export async function readConversation(session: Session, room: RoomId, own: Addr
   for (const { cid, verdict, anchorIndex } of replayed.entries(room)) {
     const envelope = envelopes.get(cid);
     const event = replayed.anchors[anchorIndex]?.event;
-    const anchor = event === undefined ? null : { index: anchorIndex, blockNumber: event.blockNumber, transactionHash: event.transactionHash };
+    const anchor =
+      event === undefined
+        ? null
+        : { index: anchorIndex, blockNumber: event.blockNumber, transactionHash: event.transactionHash };
     // A rejected message is shown as rejected; what it says is nobody's word, so it is not opened.
     lines.push({ cid, verdict, anchor, ...(await readLine(envelope, verdict.status === "verified" ? open : null)) });
   }
@@ -97,7 +100,8 @@ export async function openConversation(
 
 function findKey(keys: KeyDirectory, wallet: Address, version: number): KeyVersion {
   const lookup = keys.find(wallet, version, { blockNumber: Number.POSITIVE_INFINITY, logIndex: 0 });
-  if (lookup.status === "unknown") throw new DmtpError("MESSAGE_UNOPENED", `${checksummed(wallet)} has no key ${version}`);
+  if (lookup.status === "unknown")
+    throw new DmtpError("MESSAGE_UNOPENED", `${checksummed(wallet)} has no key ${version}`);
   return lookup.key;
 }
 
@@ -125,4 +129,3 @@ function tryDecode(bytes: Uint8Array): Envelope | null {
     return null;
   }
 }
-

@@ -31,7 +31,8 @@ export async function readDrafts(args: DraftArguments, stdin: NodeJS.ReadStream 
   const sources = [args.text, args.file, args.batch].filter((source) => source !== undefined);
   if (sources.length > 1) throw new DmtpError("OPTION_INVALID", "--text, --file and --batch exclude each other");
   if (args.batch !== undefined) {
-    if (args.to !== undefined) throw new DmtpError("OPTION_INVALID", "a batch names its receivers itself; leave --to out");
+    if (args.to !== undefined)
+      throw new DmtpError("OPTION_INVALID", "a batch names its receivers itself; leave --to out");
     return parseBatch(decodeText(await readBytes(args.batch)));
   }
   if (args.to === undefined) throw new DmtpError("OPTION_INVALID", "no receiver", { hint: "Give --to ADDRESS." });

@@ -23,7 +23,12 @@ export default command<HistoryArguments>(async (session, args) => {
 });
 
 /** The conversation of two wallets, from chain and content; the mailbox only adds what is not anchored yet. */
-export async function history(session: Session, peer: Address, from: string | undefined, passphrase?: string): Promise<Outcome> {
+export async function history(
+  session: Session,
+  peer: Address,
+  from: string | undefined,
+  passphrase?: string,
+): Promise<Outcome> {
   const { signer, address: own } = await session.signer(from === undefined ? undefined : parseAddress(from));
   if (own === peer) throw new DmtpError("RECEIVER_IS_SENDER", "both ends are the same wallet");
   const opener = openerOf(await walletOf(signer), passphrase);

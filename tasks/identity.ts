@@ -96,7 +96,10 @@ async function fetchKeyDocument(
   const cid = cidOfDigest(event.document);
   const block = await content.get(cid);
   if (block === null) {
-    throw new DmtpError("CONTENT_MISSING", `the key document of ${checksummed(event.wallet)} (${cid}) is not reachable`);
+    throw new DmtpError(
+      "CONTENT_MISSING",
+      `the key document of ${checksummed(event.wallet)} (${cid}) is not reachable`,
+    );
   }
   try {
     const document = decodeKeyDocument(block);

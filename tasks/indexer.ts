@@ -22,7 +22,10 @@ export default async function startIndexer(_args: object, hre: HardhatRuntimeEnv
 }
 
 /** What `npm run indexer` would need in its environment to follow the chosen network. */
-async function indexerEnvironment(hre: HardhatRuntimeEnvironment, variables: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
+async function indexerEnvironment(
+  hre: HardhatRuntimeEnvironment,
+  variables: NodeJS.ProcessEnv,
+): Promise<NodeJS.ProcessEnv> {
   const session = await openSession(hre, variables, terminal);
   const { chainId, cidStore, keyRegistry } = session.deployment;
   await session.close();

@@ -45,11 +45,26 @@ export async function register(session: Session, from: string | undefined, passp
       : sealWithPassphrase(owner, passphrase, seed, salt);
   const { encryptionKey, signingKey } = identityOfSeed(seed);
   const { chainId, keyRegistry } = deployment;
-  const block = encodeKeyDocument({ chainId, keyRegistry, wallet: address, version, encryptionKey, signingKey, sealed });
+  const block = encodeKeyDocument({
+    chainId,
+    keyRegistry,
+    wallet: address,
+    version,
+    encryptionKey,
+    signingKey,
+    sealed,
+  });
   const cid = cidOf(block);
 
   const deadline = Math.floor(session.now() / 1000) + BINDING_LIFETIME_S;
-  const binding: KeyBinding = { wallet: address, version, encryptionKey, signingKey, document: digestOfCid(cid), deadline };
+  const binding: KeyBinding = {
+    wallet: address,
+    version,
+    encryptionKey,
+    signingKey,
+    document: digestOfCid(cid),
+    deadline,
+  };
   const signature = fromHex(await wallet.signTypedData(bindingRequest(deployment, binding)));
   if (signature.length !== 65) {
     throw new DmtpError("WALLET_SIGNATURE_WRONG", "the wallet gave no ECDSA signature over the binding");

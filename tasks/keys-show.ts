@@ -44,7 +44,10 @@ export async function showKeys(session: Session, wallet: Address): Promise<Outco
     lines.push(
       `version ${version}: ${describe(entry.verdict)}`,
       table([
-        ["bound by", entry.binding === "signature" ? "the wallet's signature" : "the registry's word for a contract wallet"],
+        [
+          "bound by",
+          entry.binding === "signature" ? "the wallet's signature" : "the registry's word for a contract wallet",
+        ],
         ["document", `${cidOfDigest(entry.event.document)}, ${describe(document)}`],
         ["registered", `block ${blockNumber}, transaction ${transactionHash}`],
       ]),

@@ -15,7 +15,11 @@ export async function readPassphrase(variables: NodeJS.ProcessEnv): Promise<stri
   }
   process.stderr.write("passphrase: ");
   // readline echoes to its output; this one swallows what is typed.
-  const silent = new Writable({ write: (_chunk, _encoding, done) => { done(); } });
+  const silent = new Writable({
+    write: (_chunk, _encoding, done) => {
+      done();
+    },
+  });
   const line = createInterface({ input: process.stdin, output: silent, terminal: true });
   try {
     const typed = await line.question("");

@@ -79,7 +79,10 @@ export class Session {
       const own = parseAddress(await signer.getAddress());
       if (address === undefined || own === address) return { signer, address: own };
     }
-    const what = address === undefined ? "the network has no accounts" : `${checksummed(address)} is not an account of this network`;
+    const what =
+      address === undefined
+        ? "the network has no accounts"
+        : `${checksummed(address)} is not an account of this network`;
     throw new DmtpError("ACCOUNT_UNKNOWN", what);
   }
 
@@ -103,7 +106,7 @@ export async function openSession(
   terminal: Terminal,
 ): Promise<Session> {
   const environment = parseEnvironment(variables);
-  const name = hre.globalOptions.network ?? "default";
+  const name = hre.globalOptions.network === "" ? "default" : hre.globalOptions.network;
   const inProcess = hre.config.networks[name]?.type !== "http";
   // Reading needs no wallet, so an auditor is asked for no key: the accounts are only looked up to sign.
   const withAccounts = (): Promise<NetworkConnection> => hre.network.getOrCreate();
@@ -111,8 +114,17 @@ export async function openSession(
   const rpc = providerRpc(connection.provider, connection.networkName);
   const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));
   const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
-  const reader = await ChainReader.open([rpc], addresses, environment.chainId ?? connection.networkConfig.chainId ?? chainId);
-  return new Session({ reader, environment, terminal, signers: async () => (await withAccounts()).ethers.getSigners() });
+  const reader = await ChainReader.open(
+    [rpc],
+    addresses,
+    environment.chainId ?? connection.networkConfig.chainId ?? chainId,
+  );
+  return new Session({
+    reader,
+    environment,
+    terminal,
+    signers: async () => (await withAccounts()).ethers.getSigners(),
+  });
 }
 
 function parseChainId(answer: unknown): number {
@@ -126,7 +138,11 @@ function parseChainId(answer: unknown): number {
  * The environment's addresses, or those of the network's Ignition deployment.
  * @throws DEPLOYMENT_UNKNOWN
  */
-export async function findAddresses(environment: Environment, deploymentsFolder: string, chainId: number): Promise<Addresses> {
+export async function findAddresses(
+  environment: Environment,
+  deploymentsFolder: string,
+  chainId: number,
+): Promise<Addresses> {
   const { cidStore, keyRegistry } = environment;
   if (cidStore !== undefined && keyRegistry !== undefined) return { cidStore, keyRegistry };
   const file = join(deploymentsFolder, `chain-${chainId}`, "deployed_addresses.json");

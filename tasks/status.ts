@@ -34,7 +34,12 @@ export async function status(session: Session): Promise<Outcome> {
         ["chain", `${deployment.chainId}, block ${head.block.number}, final up to ${head.finalized}`],
         ["CIDStore", checksummed(deployment.cidStore)],
         ["KeyRegistry", checksummed(deployment.keyRegistry)],
-        ["anchors", last === null ? "none yet" : `${chain.anchors}, the last in block ${last.blockNumber}, ${formatAge(ageS ?? 0)} ago`],
+        [
+          "anchors",
+          last === null
+            ? "none yet"
+            : `${chain.anchors}, the last in block ${last.blockNumber}, ${formatAge(ageS ?? 0)} ago`,
+        ],
         ["mailbox", `${messages} messages, ${unanchored} unanchored, ${unpinned} unpinned`],
         ["content", content.name],
         ["owner", `${checksummed(chain.owner)}, ${formatEther(chain.ownerBalance)} POL`],

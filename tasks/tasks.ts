@@ -3,7 +3,11 @@ import { ArgumentType } from "hardhat/types/arguments";
 
 const optional = { type: ArgumentType.STRING_WITHOUT_DEFAULT, defaultValue: undefined } as const;
 const json = { name: "json", description: "Print one JSON document on standard output" } as const;
-const from = { name: "from", description: "Your wallet, one of the network's accounts (default: its first)", ...optional } as const;
+const from = {
+  name: "from",
+  description: "Your wallet, one of the network's accounts (default: its first)",
+  ...optional,
+} as const;
 const passphrase = {
   name: "passphrase",
   description: "Use a passphrase instead of the wallet's signature; it is asked for, or read from DMTP_PASSPHRASE",
@@ -31,7 +35,11 @@ export const tasks = [
     .addOption(from)
     .addOption({ name: "text", description: "The message", ...optional })
     .addOption({ name: "file", description: "A UTF-8 file with the message", ...optional })
-    .addOption({ name: "batch", description: 'A file with a JSON object a line: {"to": "0x…", "text": "…"}', ...optional })
+    .addOption({
+      name: "batch",
+      description: 'A file with a JSON object a line: {"to": "0x…", "text": "…"}',
+      ...optional,
+    })
     .addFlag(passphrase)
     .addFlag(json)
     .setAction(() => import("./send.ts"))

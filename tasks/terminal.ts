@@ -49,7 +49,10 @@ export function plural(count: number, noun: string): string {
 export function formatTime(timestampMs: number): string {
   const date = new Date(timestampMs);
   if (Number.isNaN(date.getTime())) return `${timestampMs} ms`;
-  return date.toISOString().replace("T", " ").replace(/\.\d+Z$/, "Z");
+  return date
+    .toISOString()
+    .replace("T", " ")
+    .replace(/\.\d+Z$/, "Z");
 }
 
 /** The first and last digits of an address or hash. */

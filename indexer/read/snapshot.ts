@@ -63,6 +63,7 @@ export class Snapshot {
     return this.statements.prepare<Row>(sql).all(...values);
   }
 
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in all(): the caller names the row
   get<Row>(sql: string, ...values: unknown[]): Row | undefined {
     return this.statements.prepare<Row>(sql).get(...values);
   }

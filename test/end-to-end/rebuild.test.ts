@@ -61,7 +61,12 @@ describe("a room over four anchors, one of them invalid", () => {
 
   it("is built on the anchor before the invalid one", async () => {
     const replayed = await rebuildFrom(session, session.content);
-    expect(replayed.anchors.map(({ verdict }) => verdict.status)).to.deep.equal(["verified", "verified", "rejected", "verified"]);
+    expect(replayed.anchors.map(({ verdict }) => verdict.status)).to.deep.equal([
+      "verified",
+      "verified",
+      "rejected",
+      "verified",
+    ]);
     expect(replayed.anchors[2]?.verdict).to.include({ code: "MANIFEST_MALFORMED" });
     expect(replayed.anchors[3]?.manifest?.base?.index).to.equal(1);
   });
@@ -74,7 +79,9 @@ describe("a room over four anchors, one of them invalid", () => {
       const theirs = await rebuildFrom(session, stranger);
       const ours = await rebuildFrom(session, session.content);
       expect(exportOf(theirs)).to.deep.equal(exportOf(ours));
-      expect(theirs.entries(roomOf(session, chain)).every(({ verdict }) => verdict.status === "verified")).to.equal(true);
+      expect(theirs.entries(roomOf(session, chain)).every(({ verdict }) => verdict.status === "verified")).to.equal(
+        true,
+      );
       expect((await readdir(folder)).sort()).to.deep.equal(["blocks"]);
       await stranger.close();
     } finally {

@@ -11,11 +11,15 @@ import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 
 const POLYGON = 137;
 const url = process.env["POLYGON_RPC_URL"];
-const upstreams: { readonly name: string; readonly start: () => Promise<{ url: string; stop: () => Promise<void> }> }[] = [
-  { name: "an offline anvil with Polygon's chain id", start: () => startChain({ chainId: POLYGON }) },
-];
+const upstreams: {
+  readonly name: string;
+  readonly start: () => Promise<{ url: string; stop: () => Promise<void> }>;
+}[] = [{ name: "an offline anvil with Polygon's chain id", start: () => startChain({ chainId: POLYGON }) }];
 if (url !== undefined && url !== "") {
-  upstreams.push({ name: "Polygon itself, by POLYGON_RPC_URL", start: () => Promise.resolve({ url, stop: () => Promise.resolve() }) });
+  upstreams.push({
+    name: "Polygon itself, by POLYGON_RPC_URL",
+    start: () => Promise.resolve({ url, stop: () => Promise.resolve() }),
+  });
 }
 
 for (const { name, start } of upstreams) {
@@ -26,7 +30,8 @@ for (const { name, start } of upstreams) {
     before(async () => {
       upstream = await start();
       const connection = await hre.network.create({
-        network: "default", override: { chainId: POLYGON, forking: { url: upstream.url } },
+        network: "default",
+        override: { chainId: POLYGON, forking: { url: upstream.url } },
       });
       chain = await openDeployment(connection);
     });

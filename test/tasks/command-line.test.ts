@@ -72,9 +72,15 @@ describe("the commands, as a person runs them", () => {
 
   it("register, send, pin, anchor, read and audit a conversation", async () => {
     expect((await run(["keys", "register", "--from", alice])).code).to.equal(0);
-    const registered = await run(["keys", "register", "--from", bob, "--passphrase", "--json"], { DMTP_PASSPHRASE: secret });
+    const registered = await run(["keys", "register", "--from", bob, "--passphrase", "--json"], {
+      DMTP_PASSPHRASE: secret,
+    });
     expect(registered.code, registered.stderr).to.equal(0);
-    expect(JSON.parse(registered.stdout)).to.include({ wallet: checksummed(bob), version: 1, sealedWith: "passphrase" });
+    expect(JSON.parse(registered.stdout)).to.include({
+      wallet: checksummed(bob),
+      version: 1,
+      sealedWith: "passphrase",
+    });
 
     const sent = await run(["send", "--from", alice, "--to", bob, "--json"], {}, `${secret} \u202e <script>\u0000`);
     expect(sent.code, sent.stderr).to.equal(0);
@@ -93,16 +99,24 @@ describe("the commands, as a person runs them", () => {
     const anchored = await run(["anchor", "--json"]);
     expect(JSON.parse(anchored.stdout)).to.include({ anchored: 3, rooms: 1, index: 0 });
     const again = await run(["anchor"]);
-    expect([again.code, again.stdout]).to.deep.equal([0, "nothing to anchor: every message in the mailbox is anchored\n"]);
+    expect([again.code, again.stdout]).to.deep.equal([
+      0,
+      "nothing to anchor: every message in the mailbox is anchored\n",
+    ]);
 
-    const read = await run(["history", "--from", bob, "--with", alice, "--passphrase", "--json"], { DMTP_PASSPHRASE: secret });
+    const read = await run(["history", "--from", bob, "--with", alice, "--passphrase", "--json"], {
+      DMTP_PASSPHRASE: secret,
+    });
     const { messages } = JSON.parse(read.stdout) as { messages: { text: string; verdict: { status: string } }[] };
     expect(messages.map(({ text }) => text)).to.deep.equal([`${secret} \u202e <script>\u0000`, "first", "second"]);
     expect(messages.map(({ verdict }) => verdict.status)).to.deep.equal(["verified", "verified", "verified"]);
 
     const room = roomIdOf(deployment.open().deployment, alice, bob);
     const audited = await run(["audit", "--room", room, "--json"]);
-    expect([audited.code, JSON.parse(audited.stdout).messages]).to.deep.equal([0, { verified: 3, rejected: 0, missing: 0 }]);
+    expect([audited.code, JSON.parse(audited.stdout).messages]).to.deep.equal([
+      0,
+      { verified: 3, rejected: 0, missing: 0 },
+    ]);
   });
 
   it("show keys and status", async () => {
@@ -136,7 +150,10 @@ describe("the commands, as a person runs them", () => {
       const { code, stderr } = await run(["status"], variables);
       return [code, /^error\[(\w+)\]/m.exec(stderr)?.[1]];
     };
-    expect(await codeOf({ CID_STORE_ADDRESS: keyRegistry, KEY_REGISTRY_ADDRESS: cidStore })).to.deep.equal([1, "CONTRACT_WRONG"]);
+    expect(await codeOf({ CID_STORE_ADDRESS: keyRegistry, KEY_REGISTRY_ADDRESS: cidStore })).to.deep.equal([
+      1,
+      "CONTRACT_WRONG",
+    ]);
     expect(await codeOf({ CID_STORE_ADDRESS: alice })).to.deep.equal([1, "CONTRACT_MISSING"]);
     expect(await codeOf({ CHAIN_ID: "137" })).to.deep.equal([1, "CHAIN_ID_WRONG"]);
     expect(await codeOf({ LOCALHOST_RPC_URL: "http://127.0.0.1:1" })).to.deep.equal([75, "CHAIN_UNREACHABLE"]);
@@ -145,7 +162,9 @@ describe("the commands, as a person runs them", () => {
 
   it("refuse the wrong passphrase and the wrong opener", async () => {
     const wrong = await run(["history", "--from", bob, "--with", alice, "--passphrase"], { DMTP_PASSPHRASE: "guess" });
-    expect([wrong.code, wrong.stderr]).to.satisfy(([code, text]: [number, string]) => code === 1 && text.includes("SEALED_KEY_UNOPENED"));
+    expect([wrong.code, wrong.stderr]).to.satisfy(
+      ([code, text]: [number, string]) => code === 1 && text.includes("SEALED_KEY_UNOPENED"),
+    );
     expect((await run(["history", "--from", bob, "--with", alice])).stderr).to.contain("SEALED_KEY_UNOPENED");
   });
 
@@ -153,7 +172,10 @@ describe("the commands, as a person runs them", () => {
     const both = await Promise.all(
       ["this", "that"].map((text) => run(["send", "--from", alice, "--to", bob, "--text", text, "--json"])),
     );
-    expect(both.map(({ code }) => code), both.map(({ stderr }) => stderr).join()).to.deep.equal([0, 0]);
+    expect(
+      both.map(({ code }) => code),
+      both.map(({ stderr }) => stderr).join(),
+    ).to.deep.equal([0, 0]);
     const seqs = both.map(({ stdout }) => (JSON.parse(stdout) as { messages: { seq: number }[] }).messages[0]?.seq);
     expect(seqs.sort()).to.deep.equal([2, 3]);
   });
@@ -167,7 +189,9 @@ describe("the commands, as a person runs them", () => {
     const refused = await run(["pin"]);
     database.pragma(`user_version = ${version}`);
     database.close();
-    expect([refused.code, refused.stderr]).to.satisfy(([code, text]: [number, string]) => code === 1 && text.includes("MAILBOX_NEWER"));
+    expect([refused.code, refused.stderr]).to.satisfy(
+      ([code, text]: [number, string]) => code === 1 && text.includes("MAILBOX_NEWER"),
+    );
   });
 
   it("never print or store a secret: no passphrase, no plaintext in any file, no key and no signature", async () => {
@@ -176,14 +200,25 @@ describe("the commands, as a person runs them", () => {
     for (const name of await readdir(dataDir, { recursive: true, withFileTypes: true })) {
       if (!name.isFile() || name.name === "batch.jsonl") continue;
       const bytes = await readFile(join(name.parentPath, name.name));
-      for (const needle of needles) expect(bytes.includes(needle), `${name.name} holds ${needle.toString()}`).to.equal(false);
+      for (const needle of needles)
+        expect(bytes.includes(needle), `${name.name} holds ${needle.toString()}`).to.equal(false);
     }
     // A wallet signature is 65 bytes in hex; transaction and block hashes are 32.
     expect(printed).not.to.match(/0x[0-9a-f]{130}/i);
   });
 
   it("say what each of them takes", async () => {
-    for (const name of [["keys", "register"], ["keys", "show"], ["send"], ["pin"], ["anchor"], ["history"], ["audit"], ["indexer"], ["status"]]) {
+    for (const name of [
+      ["keys", "register"],
+      ["keys", "show"],
+      ["send"],
+      ["pin"],
+      ["anchor"],
+      ["history"],
+      ["audit"],
+      ["indexer"],
+      ["status"],
+    ]) {
       const help = await run([...name, "--help"]);
       expect(help.code, name.join(" ")).to.equal(0);
       if (name[0] !== "indexer") expect(help.stdout).to.contain("--json");

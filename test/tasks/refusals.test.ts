@@ -66,7 +66,9 @@ describe("send refuses before anything is stored", () => {
     const right = checksummed(chain.bob);
     const wrong = right.replace(/[a-f]/, (digit) => digit.toUpperCase());
     for (const to of [wrong, right.slice(0, -1), "bob.eth", "0x", ""]) {
-      expect(await codeOfAsync(() => readDrafts({ to, text: "hi", file: undefined, batch: undefined })), to).to.equal("ADDRESS_INVALID");
+      expect(await codeOfAsync(() => readDrafts({ to, text: "hi", file: undefined, batch: undefined })), to).to.equal(
+        "ADDRESS_INVALID",
+      );
     }
   });
 
@@ -91,7 +93,11 @@ describe("send refuses before anything is stored", () => {
   it("a whole batch for one bad line, which it names", async () => {
     const batch = join(chain.dataDir, "batch.jsonl");
     const good = JSON.stringify({ to: chain.bob, text: "good" });
-    for (const bad of ["{", JSON.stringify({ to: "0x12", text: "x" }), JSON.stringify({ to: chain.bob, text: "x", cc: "y" })]) {
+    for (const bad of [
+      "{",
+      JSON.stringify({ to: "0x12", text: "x" }),
+      JSON.stringify({ to: chain.bob, text: "x", cc: "y" }),
+    ]) {
       await writeFile(batch, `${good}\n\n${bad}\n${good}\n`);
       let message = "";
       const code = await codeOfAsync(async () => {
@@ -187,7 +193,12 @@ describe("send refuses before anything is stored", () => {
     it("was revoked", async () => {
       await registerCarol({});
       const { signer } = await session.signer(chain.carol);
-      await (await signer.sendTransaction({ to: session.deployment.keyRegistry, data: registry.encodeFunctionData("revoke") })).wait();
+      await (
+        await signer.sendTransaction({
+          to: session.deployment.keyRegistry,
+          data: registry.encodeFunctionData("revoke"),
+        })
+      ).wait();
       expect(await sendTo(chain.carol)).to.equal("RECEIVER_REVOKED");
       expect(await sendTo(chain.bob, chain.carol)).to.equal("SENDER_REVOKED");
     });
