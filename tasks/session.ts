@@ -106,8 +106,7 @@ export async function openSession(
   terminal: Terminal,
 ): Promise<Session> {
   const environment = parseEnvironment(variables);
-  const name = hre.globalOptions.network === "" ? "default" : hre.globalOptions.network;
-  const inProcess = hre.config.networks[name]?.type !== "http";
+  const inProcess = hre.config.networks[hre.globalOptions.network]?.type !== "http";
   // Reading needs no wallet, so an auditor is asked for no key: the accounts are only looked up to sign.
   const withAccounts = (): Promise<NetworkConnection> => hre.network.getOrCreate();
   const connection = inProcess ? await withAccounts() : await hre.network.create({ override: { accounts: "remote" } });
