@@ -68,6 +68,11 @@ export class Fetcher {
     this.pump();
   }
 
+  /** Whether everything lacking has been asked for at least once, and what came has been delivered. */
+  get isSettled(): boolean {
+    return this.held.size === 0 && this.retryCount === this.wanted.size;
+  }
+
   /** How many have been asked for in vain. */
   get retryCount(): number {
     let retrying = 0;

@@ -59,12 +59,13 @@ const ready = jsonRoute(
   {
     path: "/ready",
     summary: "Whether the answers are current and complete",
-    description: "503 says why not. Content that no source has now does not make it unready: it shows as missing.",
+    description:
+      "503 says why not. Content that was asked for and no source has now does not make it unready: it shows as missing.",
     problems: [503],
     body: z.strictObject({ status: z.literal("ready"), at: heightSchema }),
   },
-  ({ follower, snapshots }) => {
-    const problem = unreadiness(follower);
+  ({ follower, fetcher, snapshots }) => {
+    const problem = unreadiness(follower, fetcher);
     if (problem !== null) throw problem;
     return snapshots.read(({ at }) => ({ status: "ready" as const, at }));
   },

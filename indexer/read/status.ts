@@ -14,10 +14,11 @@ const STALE_MS = 15_000;
 const STUCK_MS = 180_000;
 
 /** Why the answers are not current and complete, or null when they are. */
-export function unreadiness(follower: Follower, now = performance.now()): DmtpError | null {
+export function unreadiness(follower: Follower, fetcher: Fetcher, now = performance.now()): DmtpError | null {
   const { isCurrent, problem, succeededAtMs } = follower;
   if (problem !== null && (!isCurrent || now - (succeededAtMs ?? 0) > STALE_MS)) return withoutInternals(problem);
   if (!isCurrent) return new DmtpError("INDEX_BEHIND", "the index is still reading the chain");
+  if (!fetcher.isSettled) return new DmtpError("INDEX_BEHIND", "the index is still fetching content");
   return null;
 }
 
@@ -49,7 +50,7 @@ export class StatusReader {
     const { history, at } = snapshot;
     const { head } = this.follower;
     const { cursor, finalized, alarm } = history.log;
-    const problem = unreadiness(this.follower);
+    const problem = unreadiness(this.follower, this.fetcher);
     const tip = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'tip'")?.value;
     const root = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'stateRoot'")?.value;
     return {

@@ -1,7 +1,9 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 import { expect } from "chai";
 import Database from "better-sqlite3";
@@ -117,6 +119,39 @@ describe("the commands, as a person runs them", () => {
       0,
       { verified: 3, rejected: 0, missing: 0 },
     ]);
+  });
+
+  it("start the indexer, which serves the same history and ends when it is told to", async () => {
+    const { cidStore, keyRegistry } = deployment.open().deployment;
+    const child = spawn(process.execPath, [findTool("hardhat"), "indexer", "--network", "localhost"], {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        LOCALHOST_RPC_URL: chain.url,
+        DMTP_DATA_DIR: dataDir,
+        CID_STORE_ADDRESS: cidStore,
+        KEY_REGISTRY_ADDRESS: keyRegistry,
+        PORT: "0",
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const ended = once(child, "exit");
+    let output = "";
+    for await (const chunk of child.stdout) {
+      output += (chunk as Buffer).toString();
+      if (/http:\/\/127\.0\.0\.1:\d+/.test(output)) break;
+    }
+    const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] ?? "";
+    for (let tries = 0; tries < 100 && !(await fetch(`${url}/ready`)).ok; tries++) await setTimeout(50);
+    const room = roomIdOf(deployment.open().deployment, alice, bob);
+    const answer = (await (await fetch(`${url}/v1/rooms/${room}`)).json()) as { room: { counts: unknown } };
+    expect(answer.room.counts).to.deep.equal({ verified: 3, rejected: 0, missing: 0 });
+    child.kill("SIGTERM");
+    expect((await ended)[0]).to.equal(0);
+    await fetch(url).then(
+      () => expect.fail("the indexer still answers"),
+      () => undefined,
+    );
   });
 
   it("show keys and status", async () => {
