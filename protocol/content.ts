@@ -1,6 +1,8 @@
 /** The plaintext of a message: a media type and a body (SPEC 6.1). What replies and attachments will be is a media type. */
 import { utf8 } from "./bytes.ts";
-import { decode, encode, mapOf } from "./cbor.ts";
+import { mapOf } from "./cbor.ts";
+import { decode } from "./cbor-decoder.ts";
+import { encode } from "./cbor-encoder.ts";
 import { DmtpError } from "./error.ts";
 import { Fields } from "./fields.ts";
 

@@ -1,7 +1,9 @@
 /** The envelope (SPEC 5): what is stored and anchored of a message, `{messages, sender, receiver, timestamp, …}`. */
 import { addressOfBytes, bytesOfAddress, type Address } from "./address.ts";
 import { compare, concat, fromHex, toHex } from "./bytes.ts";
-import { decode, encode, mapOf, type CborMap } from "./cbor.ts";
+import { mapOf, type CborMap } from "./cbor.ts";
+import { decode } from "./cbor-decoder.ts";
+import { encode } from "./cbor-encoder.ts";
 import { primitives } from "./crypto/provider.ts";
 import { DmtpError } from "./error.ts";
 import { Fields, readBytes, readUint, SUITE, VERSION } from "./fields.ts";

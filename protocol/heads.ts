@@ -3,7 +3,9 @@
  * reader of one room hop from anchor to anchor, and check the room's root, without reading what lies between.
  */
 import { equal, fromHex, toHex } from "./bytes.ts";
-import { decode, encode, MAX_BLOCK_BYTES, type CborArray, type CborValue } from "./cbor.ts";
+import { MAX_BLOCK_BYTES, type CborArray, type CborValue } from "./cbor.ts";
+import { decode } from "./cbor-decoder.ts";
+import { encode } from "./cbor-encoder.ts";
 import { DmtpError } from "./error.ts";
 import { readArray, readBytes, readUint } from "./fields.ts";
 import { rootOf } from "./merkle.ts";

@@ -1,7 +1,9 @@
 /** The key document (SPEC 4): a block with one key version's public keys and its sealed seed. */
 import { addressOfBytes, bytesOfAddress, type Address } from "./address.ts";
 import { equal } from "./bytes.ts";
-import { decode, encode, mapOf, type CborValue } from "./cbor.ts";
+import { mapOf, type CborValue } from "./cbor.ts";
+import { decode } from "./cbor-decoder.ts";
+import { encode } from "./cbor-encoder.ts";
 import { DmtpError } from "./error.ts";
 import { Fields, readArray, readUint, SUITE, VERSION } from "./fields.ts";
 import type { PublicKeys } from "./identity.ts";

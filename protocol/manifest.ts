@@ -1,5 +1,7 @@
 /** The manifest (SPEC 7.1): the small block that an anchor names, and how one is made from what is new. */
-import { decode, encode, mapOf } from "./cbor.ts";
+import { mapOf } from "./cbor.ts";
+import { decode } from "./cbor-decoder.ts";
+import { encode } from "./cbor-encoder.ts";
 import { cidOf, isCid, linkTo, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
 import { Fields, readLink, readUint, VERSION } from "./fields.ts";

@@ -1,5 +1,7 @@
 /** A shard (SPEC 7.2): a block that is exactly `{ROOM_ID: [CID, …]}`, with an anchor's new messages. */
-import { decode, encode, MAX_BLOCK_BYTES, type CborValue } from "./cbor.ts";
+import { MAX_BLOCK_BYTES, type CborValue } from "./cbor.ts";
+import { decode } from "./cbor-decoder.ts";
+import { encode } from "./cbor-encoder.ts";
 import { linkTo, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
 import { readArray, readLink } from "./fields.ts";

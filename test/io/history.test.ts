@@ -1,6 +1,6 @@
 import { expect } from "chai";
 
-import { type ChainReader } from "../../io/chain/reader.ts";
+import type { ChainReader } from "../../io/chain/reader.ts";
 import { catchUp, rebuild } from "../../io/history.ts";
 import type { ContentStore } from "../../io/content/store.ts";
 import { Mailbox } from "../../io/mailbox/mailbox.ts";

@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { CID } from "multiformats/cid";
 
 import { concat, fromHex, toHex, utf8 } from "../../protocol/bytes.ts";
-import { decode, encode, Float, Link, MAX_BLOCK_BYTES, MAX_DEPTH, type CborValue } from "../../protocol/cbor.ts";
+import { Float, Link, MAX_BLOCK_BYTES, MAX_DEPTH, type CborValue } from "../../protocol/cbor.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { linkTo, parseCid } from "../../protocol/cid.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { itWithVectorFile } from "../fixtures/vector-file.ts";

@@ -2,7 +2,8 @@ import { expect } from "chai";
 import fc from "fast-check";
 
 import { toHex, utf8 } from "../../protocol/bytes.ts";
-import { encode, mapOf, type CborValue } from "../../protocol/cbor.ts";
+import { mapOf, type CborValue } from "../../protocol/cbor.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { contentOfText, decodeContent, encodeContent, MAX_BODY_BYTES, textOfContent } from "../../protocol/content.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 

@@ -2,7 +2,9 @@ import { expect } from "chai";
 import fc from "fast-check";
 
 import { concat, fromHex, toHex, utf8 } from "../../protocol/bytes.ts";
-import { decode, encode, Float, type CborValue } from "../../protocol/cbor.ts";
+import { Float, type CborValue } from "../../protocol/cbor.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { linkTo, cidOf } from "../../protocol/cid.ts";
 import { portable } from "../../protocol/crypto/portable.ts";
 import { decodeEnvelope, encodeEnvelope, headerHashOf, signedBytesOf, type Envelope } from "../../protocol/envelope.ts";

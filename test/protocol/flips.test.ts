@@ -3,7 +3,8 @@ import { expect } from "chai";
 
 import { verifyAnchor } from "../../protocol/anchor.ts";
 import { concat, fromHex, toHex, utf8 } from "../../protocol/bytes.ts";
-import { decode, Link, type CborMap, type CborValue } from "../../protocol/cbor.ts";
+import { Link, type CborMap, type CborValue } from "../../protocol/cbor.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
 import { cidOf, digestOfCid, linkTo, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
 import type { AnchorEvent, KeyEvent } from "../../protocol/event.ts";

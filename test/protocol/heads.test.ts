@@ -1,7 +1,8 @@
 import { expect } from "chai";
 
 import { fromHex } from "../../protocol/bytes.ts";
-import { encode, Float, type CborValue } from "../../protocol/cbor.ts";
+import { Float, type CborValue } from "../../protocol/cbor.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import { decodeHeads, encodeHeads, equalHeads, headsOf, type Head } from "../../protocol/heads.ts";
 import { append, EMPTY_RANGE, rootOf } from "../../protocol/merkle.ts";

@@ -1,6 +1,8 @@
 import { expect } from "chai";
 
-import { decode, encode, Float, type CborValue } from "../../protocol/cbor.ts";
+import { Float, type CborValue } from "../../protocol/cbor.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import {
   checkKeyDocument,
   decodeKeyDocument,

@@ -1,7 +1,9 @@
 import { expect } from "chai";
 
 import { toHex } from "../../protocol/bytes.ts";
-import { decode, encode, Link, type CborValue } from "../../protocol/cbor.ts";
+import { Link, type CborValue } from "../../protocol/cbor.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOf, linkTo, verifyBlock } from "../../protocol/cid.ts";
 import { decodeManifest, draftManifest, encodeManifest, MAX_SHARDS } from "../../protocol/manifest.ts";
 import { ALICE, BOB, CAROL, deltaOf, History } from "../fixtures/history.ts";

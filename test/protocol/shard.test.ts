@@ -2,7 +2,8 @@ import { expect } from "chai";
 import fc from "fast-check";
 
 import { utf8 } from "../../protocol/bytes.ts";
-import { encode, Link, MAX_BLOCK_BYTES, type CborValue } from "../../protocol/cbor.ts";
+import { Link, MAX_BLOCK_BYTES, type CborValue } from "../../protocol/cbor.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
 import { portable } from "../../protocol/crypto/portable.ts";
 import type { RoomId } from "../../protocol/room.ts";

@@ -3,7 +3,9 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 
 import { concat, fromHex } from "../../protocol/bytes.ts";
-import { decode, encode, MAX_BLOCK_BYTES, type CborMap, type CborValue } from "../../protocol/cbor.ts";
+import { MAX_BLOCK_BYTES, type CborMap, type CborValue } from "../../protocol/cbor.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
 import { encodeEnvelope, type Envelope } from "../../protocol/envelope.ts";
 import type { ErrorCode } from "../../protocol/error.ts";

@@ -1,0 +1,181 @@
+/**
+ * The decoder enforces the canonical form while it reads, so that what it accepts re-encodes to the same bytes. It bounds size
+ * and depth, and never allocates for a count that the remaining bytes cannot hold.
+ */
+import {
+  CID_TAG,
+  compareKeys,
+  Float,
+  Link,
+  MAX_BLOCK_BYTES,
+  MAX_DEPTH,
+  type CborArray,
+  type CborMap,
+  type CborValue,
+} from "./cbor.ts";
+import { DmtpError } from "./error.ts";
+
+export interface DecodeLimits {
+  readonly sizeBytes: number;
+  readonly depth: number;
+}
+
+const LIMITS: DecodeLimits = { sizeBytes: MAX_BLOCK_BYTES, depth: MAX_DEPTH };
+const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * Decodes one canonical DAG-CBOR value that fills `bytes`.
+ * @throws BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL
+ */
+export function decode(bytes: Uint8Array, limits: DecodeLimits = LIMITS): CborValue {
+  if (bytes.length > limits.sizeBytes) {
+    throw new DmtpError("BLOCK_TOO_LARGE", `block of ${bytes.length} bytes, at most ${limits.sizeBytes} are allowed`);
+  }
+  const reader = new Reader(bytes);
+  const value = reader.value(limits.depth);
+  if (reader.offset !== bytes.length) throw refuse(`${bytes.length - reader.offset} bytes after the value`);
+  return value;
+}
+
+class Reader {
+  offset = 0;
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+
+  constructor(bytes: Uint8Array) {
+    // A plain view: a Buffer's slice() would share memory with the block.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  value(depth: number): CborValue {
+    if (depth === 0) throw refuse("nested too deeply");
+    const initial = this.bytes[this.offset];
+    if (initial === undefined) throw refuse("the block ends inside a value");
+    const major = initial >> 5;
+    if (major === 7) return this.simple(initial);
+    const argument = this.argument(initial);
+    switch (major) {
+      case 0:
+        return argument;
+      case 1:
+        return typeof argument === "number" && argument < Number.MAX_SAFE_INTEGER
+          ? -1 - argument
+          : -1n - BigInt(argument);
+      case 2:
+        return this.take(argument).slice();
+      case 3:
+        return this.string(argument);
+      case 4:
+        return this.array(argument, depth);
+      case 5:
+        return this.map(argument, depth);
+      default:
+        return this.link(argument);
+    }
+  }
+
+  /** RFC 8949 3: the argument in its shortest form; indefinite lengths and reserved values refused. */
+  private argument(initial: number): number | bigint {
+    const info = initial & 31;
+    this.offset += 1;
+    if (info < 24) return info;
+    const start = this.offset;
+    const size = info === 24 ? 1 : info === 25 ? 2 : info === 26 ? 4 : info === 27 ? 8 : 0;
+    if (size === 0) throw refuse("an indefinite length or a reserved head");
+    if (start + size > this.bytes.length) throw refuse("the block ends inside a head");
+    this.offset += size;
+    if (size === 8) {
+      const value = this.view.getBigUint64(start);
+      if (value < 0x1_0000_0000n) throw refuse("an integer that is not in its shortest form");
+      return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
+    }
+    const value =
+      size === 1 ? this.view.getUint8(start) : size === 2 ? this.view.getUint16(start) : this.view.getUint32(start);
+    if (value < (size === 1 ? 24 : size === 2 ? 0x100 : 0x1_0000)) {
+      throw refuse("an integer that is not in its shortest form");
+    }
+    return value;
+  }
+
+  private take(length: number | bigint): Uint8Array {
+    if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
+    const start = this.offset;
+    this.offset += Number(length);
+    return this.bytes.subarray(start, this.offset);
+  }
+
+  private string(length: number | bigint): string {
+    const bytes = this.take(length);
+    // Keys and media types are short ASCII: quicker by hand than by TextDecoder.
+    if (bytes.length <= 24) {
+      let ascii = "";
+      for (const byte of bytes) {
+        if (byte > 127) return decodeUtf8(bytes);
+        ascii += String.fromCharCode(byte);
+      }
+      return ascii;
+    }
+    return decodeUtf8(bytes);
+  }
+
+  private array(length: number | bigint, depth: number): CborArray {
+    // Every item takes at least one byte, so a count past the end is refused before anything is allocated.
+    if (length > this.bytes.length - this.offset) throw refuse("more items than the block has bytes");
+    const items: CborValue[] = [];
+    for (let i = 0; i < Number(length); i++) items.push(this.value(depth - 1));
+    return items;
+  }
+
+  private map(length: number | bigint, depth: number): CborMap {
+    if (Number(length) * 2 > this.bytes.length - this.offset) throw refuse("more entries than the block has bytes");
+    const map = new Map<string, CborValue>();
+    let previous: Uint8Array | undefined;
+    for (let i = 0; i < Number(length); i++) {
+      const initial = this.bytes[this.offset];
+      if (initial === undefined || initial >> 5 !== 3) throw refuse("a map key that is not a text");
+      const size = this.argument(initial);
+      const start = this.offset;
+      const key = this.string(size);
+      const bytes = this.bytes.subarray(start, this.offset);
+      if (previous !== undefined && compareKeys(previous, bytes) >= 0) throw refuse("map keys out of order or twice");
+      previous = bytes;
+      map.set(key, this.value(depth - 1));
+    }
+    return map;
+  }
+
+  private link(tag: number | bigint): Link {
+    if (tag !== CID_TAG) throw refuse("a tag other than 42");
+    const initial = this.bytes[this.offset];
+    if (initial === undefined || initial >> 5 !== 2) throw refuse("a link that is not a byte string");
+    const bytes = this.take(this.argument(initial));
+    if (bytes[0] !== 0 || bytes.length < 2) throw refuse("a link without the identity multibase prefix");
+    return new Link(bytes.slice(1));
+  }
+
+  private simple(initial: number): CborValue {
+    this.offset += 1;
+    if (initial === 0xf4) return false;
+    if (initial === 0xf5) return true;
+    if (initial === 0xf6) return null;
+    if (initial !== 0xfb) throw refuse("a simple value or a float of less than 64 bits");
+    if (this.offset + 8 > this.bytes.length) throw refuse("the block ends inside a float");
+    const value = this.view.getFloat64(this.offset);
+    this.offset += 8;
+    if (!Number.isFinite(value)) throw refuse("NaN or an infinity");
+    return new Float(value);
+  }
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return text.decode(bytes);
+  } catch (cause) {
+    throw refuse("a text that is not UTF-8", cause);
+  }
+}
+
+function refuse(what: string, cause?: unknown): DmtpError {
+  return new DmtpError("BLOCK_NOT_CANONICAL", `not canonical DAG-CBOR: ${what}`, { cause });
+}

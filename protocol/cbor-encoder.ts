@@ -1,0 +1,121 @@
+import { concat, utf8 } from "./bytes.ts";
+import { CID_TAG, compareKeys, Float, Link, type CborArray, type CborMap, type CborValue } from "./cbor.ts";
+
+const MAX_UINT64 = 2n ** 64n - 1n;
+
+/** Encodes a value as canonical DAG-CBOR. The caller answers for finite floats and well-formed texts. */
+export function encode(value: CborValue): Uint8Array {
+  const writer = new Writer();
+  writer.value(value);
+  return writer.bytes();
+}
+
+/** The formats' own member names come again with every block; room ids, which are longer, are not kept. */
+const memberNames = new Map<string, Uint8Array>();
+
+function keyBytes(text: string): Uint8Array {
+  if (text.length > 24) return utf8(text);
+  let bytes = memberNames.get(text);
+  if (bytes === undefined) {
+    bytes = utf8(text);
+    if (memberNames.size < 256) memberNames.set(text, bytes);
+  }
+  return bytes;
+}
+
+class Writer {
+  private buffer = new Uint8Array(512);
+  private length = 0;
+
+  bytes(): Uint8Array {
+    return this.buffer.slice(0, this.length);
+  }
+
+  value(value: CborValue): void {
+    if (typeof value === "number") this.integer(value);
+    else if (value instanceof Uint8Array) this.sized(2, value);
+    else if (typeof value === "string") this.sized(3, utf8(value));
+    else if (value instanceof Link) {
+      this.head(6, CID_TAG);
+      this.sized(2, concat(Uint8Array.of(0), value.bytes));
+    } else if (value instanceof Map) this.map(value as CborMap);
+    else if (value === null) this.byte(0xf6);
+    else if (typeof value === "boolean") this.byte(value ? 0xf5 : 0xf4);
+    else if (typeof value === "bigint") this.integer(value);
+    else if (value instanceof Float) this.float(value.value);
+    else {
+      const items = value as CborArray;
+      this.head(4, items.length);
+      for (const item of items) this.value(item);
+    }
+  }
+
+  private integer(value: number | bigint): void {
+    if (value < 0)
+      this.head(1, typeof value === "number" && Number.isSafeInteger(value) ? -1 - value : -1n - BigInt(value));
+    else this.head(0, value);
+  }
+
+  private map(map: CborMap): void {
+    const keys = Array.from(map.keys(), (text) => ({ text, bytes: keyBytes(text) }));
+    keys.sort((a, b) => compareKeys(a.bytes, b.bytes));
+    this.head(5, keys.length);
+    for (const { text, bytes } of keys) {
+      this.sized(3, bytes);
+      this.value(map.get(text) ?? null);
+    }
+  }
+
+  private sized(major: number, bytes: Uint8Array): void {
+    this.head(major, bytes.length);
+    this.reserve(bytes.length);
+    this.buffer.set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
+  private float(value: number): void {
+    this.byte(0xfb);
+    this.reserve(8);
+    new DataView(this.buffer.buffer).setFloat64(this.length, value);
+    this.length += 8;
+  }
+
+  private head(major: number, argument: number | bigint): void {
+    const kind = major << 5;
+    if (argument < 24) {
+      this.byte(kind | Number(argument));
+      return;
+    }
+    this.reserve(9);
+    const view = new DataView(this.buffer.buffer);
+    if (argument < 0x100) {
+      this.byte(kind | 24);
+      this.byte(Number(argument));
+    } else if (argument < 0x1_0000) {
+      this.byte(kind | 25);
+      view.setUint16(this.length, Number(argument));
+      this.length += 2;
+    } else if (argument < 0x1_0000_0000) {
+      this.byte(kind | 26);
+      view.setUint32(this.length, Number(argument));
+      this.length += 4;
+    } else {
+      if (argument > MAX_UINT64) throw new RangeError("an integer of more than 64 bits");
+      this.byte(kind | 27);
+      view.setBigUint64(this.length, BigInt(argument));
+      this.length += 8;
+    }
+  }
+
+  private byte(byte: number): void {
+    this.reserve(1);
+    this.buffer[this.length++] = byte;
+  }
+
+  private reserve(size: number): void {
+    if (this.length + size <= this.buffer.length) return;
+    const grown = new Uint8Array(Math.max(this.buffer.length * 2, this.length + size));
+    grown.set(this.buffer.subarray(0, this.length));
+    this.buffer = grown;
+  }
+}
