@@ -6,7 +6,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { ChainReader, ChainHead } from "../io/chain/reader.ts";
+import type { ChainHead } from "../io/chain/head.ts";
+import type { ChainReader } from "../io/chain/reader.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { History } from "./history.ts";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 
 import { ChainReader } from "../io/chain/reader.ts";
-import { httpRpc } from "../io/chain/rpc.ts";
+import { httpRpc } from "../io/chain/http-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";

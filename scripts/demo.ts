@@ -40,7 +40,7 @@ const SECOND = [
 const started = performance.now();
 const services: Service[] = [];
 let folder: string | undefined;
-let leaving = false;
+const ending = { hasBegun: false };
 
 const { values } = parseArgs({ options: { keep: { type: "boolean", default: false }, text: { type: "string" } } });
 process.once("SIGINT", () => void leave(130));
@@ -50,7 +50,7 @@ try {
   if (!values.keep || !ok) await leave(ok ? 0 : 65);
 } catch (error) {
   // After a signal, what failed is what its services were needed for.
-  if (leaving) await new Promise(() => undefined);
+  if (ending.hasBegun) await new Promise(() => undefined);
   process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   await leave(70);
 }
@@ -225,8 +225,8 @@ function say(text: string): void {
 
 /** Ends every process that was started, removes what was written, and exits. */
 async function leave(code: number): Promise<void> {
-  if (leaving) return;
-  leaving = true;
+  if (ending.hasBegun) return;
+  ending.hasBegun = true;
   await Promise.allSettled(services.map((service) => service.stop()));
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   process.exit(code);

@@ -8,7 +8,7 @@ import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import type { NetworkConnection } from "hardhat/types/network";
 
 import { ChainReader } from "../io/chain/reader.ts";
-import { providerRpc } from "../io/chain/rpc.ts";
+import { providerRpc } from "../io/chain/provider-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { dataFolder } from "../io/data-folder.ts";

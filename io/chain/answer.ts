@@ -1,7 +1,14 @@
 /** What a node answers, parsed: nothing is believed to have a shape before it was looked at. */
 import type { Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { Block } from "./reader.ts";
+
+export interface Block {
+  readonly number: number;
+  readonly hash: Hex;
+  readonly parentHash: Hex;
+  /** Unix seconds. */
+  readonly timestamp: number;
+}
 
 /** A log with the members that DMTP reads. */
 export interface Log {

@@ -1,10 +1,15 @@
 /** Where the chain stands, by the word of several nodes. */
 import { DmtpError } from "../../protocol/error.ts";
 import { agree } from "./agreement.ts";
-import { malformed, parseBlock } from "./answer.ts";
-import type { Block, ChainHead } from "./reader.ts";
+import { malformed, parseBlock, type Block } from "./answer.ts";
 import { faultOf } from "./rpc-fault.ts";
 import type { Rpc } from "./rpc.ts";
+
+export interface ChainHead {
+  readonly block: Block;
+  /** The highest final block number: by the `finalized` tag, or else the head's minus a depth. */
+  readonly finalized: number;
+}
 
 /** Deeper than any reorg Polygon had (157 blocks, in 2023). */
 const DEFAULT_DEPTH = 256;

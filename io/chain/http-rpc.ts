@@ -18,7 +18,15 @@ const FIRST_PAUSE_MS = 250;
 /** Too many requests, and gateways whose node is away for a moment. */
 const PASSING = new Set([429, 502, 503, 504]);
 
-export class HttpRpc implements Rpc {
+/**
+ * An endpoint by its URL; a user name and password in it are sent as basic authentication.
+ * @throws CONFIGURATION_INVALID
+ */
+export function httpRpc(url: string, options: HttpRpcOptions = {}): Rpc {
+  return new HttpRpc(url, options);
+}
+
+class HttpRpc implements Rpc {
   readonly name: string;
   private readonly url: string;
   private readonly headers: Record<string, string>;

@@ -1,34 +1,20 @@
 /** What the chain says: heads, counts and events of one deployment, as far as all given nodes agree, and proved complete. */
 import type { Address } from "../../protocol/address.ts";
-import { fromHex, type Hex } from "../../protocol/bytes.ts";
+import { fromHex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { agree, askAll } from "./agreement.ts";
-import { parseBigQuantity, parseCount, parseLogs } from "./answer.ts";
+import { parseBigQuantity, parseCount, parseLogs, type Block } from "./answer.ts";
 import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./call.ts";
 import { checkContracts, readChainId, type Contracts } from "./contract-check.ts";
 import { cidStoreInterface, keyRegistryInterface } from "./contracts.ts";
 import { decodeLog, TOPICS } from "./event-log.ts";
-import { ChainHeads } from "./head.ts";
+import { ChainHeads, type ChainHead } from "./head.ts";
 import { LogRange, readRanges } from "./log-range.ts";
 import type { Rpc } from "./rpc.ts";
 import { checkComplete, orderEvents, type EventCounts } from "./sequence.ts";
 import { readWalletHistory } from "./wallet-history.ts";
-
-export interface Block {
-  readonly number: number;
-  readonly hash: Hex;
-  readonly parentHash: Hex;
-  /** Unix seconds. */
-  readonly timestamp: number;
-}
-
-export interface ChainHead {
-  readonly block: Block;
-  /** The highest final block number: by the `finalized` tag, or else the head's minus a depth. */
-  readonly finalized: number;
-}
 
 export interface ReaderOptions {
   /** How deep a block lies when it counts as final, on a chain without a `finalized` tag. */

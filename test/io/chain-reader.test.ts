@@ -3,7 +3,8 @@ import { Contract, Interface, type HDNodeWallet } from "ethers";
 
 import { cidStoreInterface, keyRegistryInterface } from "../../io/chain/contracts.ts";
 import { ChainReader } from "../../io/chain/reader.ts";
-import { httpRpc, providerRpc } from "../../io/chain/rpc.ts";
+import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { providerRpc } from "../../io/chain/provider-rpc.ts";
 import { readStatus, sendAnchor, sendRegister, sendRevoke, walletOf } from "../../io/chain/writer.ts";
 import { parseAddress } from "../../protocol/address.ts";
 import { bindingRequest, isBindingSigned, type KeyBinding } from "../../protocol/binding.ts";

@@ -1,7 +1,8 @@
 import { expect } from "chai";
 
 import { faultOf } from "../../io/chain/rpc-fault.ts";
-import { httpRpc, providerRpc } from "../../io/chain/rpc.ts";
+import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { providerRpc } from "../../io/chain/provider-rpc.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 
