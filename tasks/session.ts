@@ -5,9 +5,10 @@ import { join } from "node:path";
 
 import type { Signer } from "ethers";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
-import type { NetworkConnection } from "hardhat/types/network";
 
 import { ChainReader } from "../io/chain/reader.ts";
+import type { Rpc } from "../io/chain/rpc.ts";
+import { httpRpc } from "../io/chain/http-rpc.ts";
 import { providerRpc } from "../io/chain/provider-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import type { ContentStore } from "../io/content/store.ts";
@@ -106,24 +107,34 @@ export async function openSession(
   terminal: Terminal,
 ): Promise<Session> {
   const environment = parseEnvironment(variables);
-  const inProcess = hre.config.networks[hre.globalOptions.network]?.type !== "http";
-  // Reading needs no wallet, so an auditor is asked for no key: the accounts are only looked up to sign.
-  const withAccounts = (): Promise<NetworkConnection> => hre.network.getOrCreate();
-  const connection = inProcess ? await withAccounts() : await hre.network.create({ override: { accounts: "remote" } });
-  const rpc = providerRpc(connection.provider, connection.networkName);
+  const { rpc, expectedChainId } = await openRpc(hre);
   const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));
   const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
-  const reader = await ChainReader.open(
-    [rpc],
-    addresses,
-    environment.chainId ?? connection.networkConfig.chainId ?? chainId,
-  );
+  const reader = await ChainReader.open([rpc], addresses, environment.chainId ?? expectedChainId ?? chainId);
   return new Session({
     reader,
     environment,
     terminal,
-    signers: async () => (await withAccounts()).ethers.getSigners(),
+    signers: async () => (await hre.network.getOrCreate()).ethers.getSigners(),
   });
+}
+
+/**
+ * Where the chosen network is read from. An http network is asked directly: reading needs no wallet, so an auditor is asked for
+ * no key, and nothing of what Hardhat loads to sign is waited for.
+ */
+async function openRpc(hre: HardhatRuntimeEnvironment): Promise<{ rpc: Rpc; expectedChainId: number | undefined }> {
+  const config = hre.config.networks[hre.globalOptions.network];
+  if (config?.type !== "http") {
+    const { provider, networkName, networkConfig } = await hre.network.getOrCreate();
+    return { rpc: providerRpc(provider, networkName), expectedChainId: networkConfig.chainId };
+  }
+  const fetchWithHeaders: typeof fetch = (input, init = {}) => {
+    const headers = new Headers(init.headers);
+    for (const [name, value] of Object.entries(config.httpHeaders)) headers.set(name, value);
+    return fetch(input, { ...init, headers });
+  };
+  return { rpc: httpRpc(await config.url.getUrl(), { fetch: fetchWithHeaders }), expectedChainId: config.chainId };
 }
 
 function parseChainId(answer: unknown): number {

@@ -59,6 +59,7 @@ export class Snapshot {
     this.finalized = finalized;
   }
 
+  /** The row type is what the caller's SQL selects. */
   all<Row>(sql: string, ...values: unknown[]): Row[] {
     return this.statements.prepare<Row>(sql).all(...values);
   }

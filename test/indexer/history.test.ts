@@ -1,0 +1,179 @@
+import { join } from "node:path";
+
+import type Database from "better-sqlite3";
+import { expect } from "chai";
+import fc from "fast-check";
+
+import { History } from "../../indexer/history.ts";
+import { openIndex, type IndexDatabase } from "../../indexer/store/database.ts";
+import { toHex } from "../../protocol/bytes.ts";
+import type { Cid } from "../../protocol/cid.ts";
+import { rootOf } from "../../protocol/merkle.ts";
+import { useFolder } from "../fixtures/folder.ts";
+import { ALICE, BOB, CAROL, deltaOf, History as Story } from "../fixtures/history.ts";
+
+const TABLES = ["anchors", "entries", "rooms", "room_members", "keys", "meta"];
+
+describe("the history in an index", function () {
+  this.timeout(60_000);
+  const folder = useFolder();
+  const open = new Set<IndexDatabase>();
+  let files = 0;
+
+  afterEach(() => {
+    for (const index of open) index.close();
+    open.clear();
+  });
+
+  function openHistory(name = `index ${files++}`): {
+    history: History;
+    database: Database.Database;
+    readonly close: () => void;
+  } {
+    const index = openIndex(join(folder(), name), story.deployment, () => undefined);
+    open.add(index);
+    const close = (): void => {
+      open.delete(index);
+      index.close();
+    };
+    return { history: new History(index.database, story.deployment), database: index.database, close };
+  }
+
+  function extend(history: History, events = story.events): void {
+    const { blockNumber, blockHash } = events.at(-1)!;
+    history.extend({ events, cursor: { number: blockNumber, hash: blockHash, timestamp: 1 }, finalized: -1 });
+  }
+
+  function dump(database: Database.Database): unknown {
+    return TABLES.map((table) => database.prepare(`SELECT * FROM ${table} ORDER BY 1, 2`).all());
+  }
+
+  /** Two lines of manifests, repeated and forged messages, a revocation, and a room that only the abandoned line has. */
+  const story = new Story();
+  for (const person of [ALICE, BOB, CAROL]) story.register(person);
+  const room = story.room(ALICE, BOB);
+  const [one, two, three] = [1, 2, 3].map((seq) => story.message(ALICE, BOB, { seq })) as [Cid, Cid, Cid];
+  story.anchor(deltaOf([room, [one]]));
+  const { tip } = story.replay();
+  story.anchor(deltaOf([room, [two]], [story.room(ALICE, CAROL), [story.message(CAROL, ALICE)]]));
+  const forged = story.message(BOB, ALICE, { signer: CAROL.identity() });
+  story.anchor(deltaOf([room, [three, forged, one]]), tip);
+  story.revoke(BOB);
+  story.anchor(deltaOf([room, [story.message(BOB, ALICE)]]));
+
+  it("is the same whatever the order in which content arrives, and after it was opened again", () => {
+    const whole = openHistory();
+    whole.history.receive(story.blocks);
+    extend(whole.history);
+    const expected = dump(whole.database);
+    expect(whole.history.missing.size).to.equal(0);
+    const replay = story.replay();
+    expect(whole.database.prepare("SELECT n FROM rooms WHERE id = ?").pluck().get(room)).to.equal(
+      replay.roomState(room)!.range.size,
+    );
+
+    fc.assert(
+      fc.property(
+        fc.shuffledSubarray([...story.blocks.keys()], { minLength: story.blocks.size }),
+        fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1 }),
+        fc.integer({ min: 1, max: story.events.length - 1 }),
+        (cids, sizes, split) => {
+          const name = `index ${files++}`;
+          const { history, database, close } = openHistory(name);
+          extend(history, story.events.slice(0, split));
+          let isExtended = false;
+          for (let start = 0, i = 0; start < cids.length; i++) {
+            const part = cids.slice(start, (start += sizes[i % sizes.length]!));
+            history.receive(new Map(part.map((cid) => [cid, story.blocks.get(cid)!])));
+            if (i === 2) {
+              extend(history, story.events.slice(split));
+              isExtended = true;
+            }
+          }
+          if (!isExtended) extend(history, story.events.slice(split));
+          expect(dump(database)).to.deep.equal(expected);
+          close();
+          const again = openHistory(name);
+          expect(dump(again.database)).to.deep.equal(expected);
+          again.close();
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  it("takes back any number of blocks, and comes to the same again", () => {
+    const { history, database } = openHistory();
+    history.receive(story.blocks);
+    extend(history);
+    const expected = dump(database);
+    for (let keep = story.events.length - 1; keep >= 0; keep--) {
+      const ancestor = story.events[keep - 1];
+      // Nothing is final here, so there is no alarm.
+      history.reorganize(ancestor === undefined ? null : { number: ancestor.blockNumber, hash: ancestor.blockHash });
+      expect(history.counts.anchors + history.counts.keys).to.equal(keep);
+      extend(history, story.events.slice(keep));
+      expect(dump(database), `from ${keep}`).to.deep.equal(expected);
+    }
+  });
+
+  it("is what it was after a write that failed, and takes it the next time", () => {
+    const { history, database } = openHistory();
+    extend(history, story.events.slice(0, 4));
+    const before = dump(database);
+    const { counts, missing } = history;
+    const large = new Map(story.blocks).set(one, new Uint8Array(1_000_000));
+    const pages = String(database.pragma("max_page_count", { simple: true }));
+    database.pragma(`max_page_count = ${String(database.pragma("page_count", { simple: true }))}`);
+    expect(() => history.receive(large)).to.throw(/full/);
+    database.pragma(`max_page_count = ${pages}`);
+    expect(dump(database)).to.deep.equal(before);
+    expect(history.counts).to.deep.equal(counts);
+    expect(history.missing).to.deep.equal(missing);
+
+    // Here the projection has taken the events by the time that the write fails.
+    database.exec("CREATE TRIGGER fails BEFORE INSERT ON anchors BEGIN SELECT RAISE(ABORT, 'the disk failed'); END");
+    expect(() => extend(history, story.events.slice(4))).to.throw(/the disk failed/);
+    database.exec("DROP TRIGGER fails");
+    expect(history.counts).to.deep.equal(counts);
+    expect(history.replay.anchors).to.have.length(counts.anchors);
+    expect(dump(database)).to.deep.equal(before);
+    extend(history, story.events.slice(4));
+    history.receive(story.blocks);
+    expect(history.missing.size).to.equal(0);
+    expect(history.replay.state.root).to.deep.equal(story.replay().state.root);
+  });
+
+  it("verifies each signature once in the life of an index", () => {
+    const { history, database, close } = openHistory("once");
+    history.receive(story.blocks);
+    extend(history);
+    const count = (): unknown => database.prepare("SELECT count(*) FROM signatures").pluck().get();
+    // Bob's last message is by a revoked key: its signature is not looked at.
+    expect(count()).to.equal(5);
+    // A cache that says otherwise is believed: so it was asked.
+    database.exec("UPDATE signatures SET valid = 1 - valid");
+    close();
+    const { history: again } = openHistory("once");
+    expect(again.replay.entries(room).map(({ verdict }) => verdict.status)).to.include("rejected");
+    expect(again.replay.entries(room)[0]!.verdict).to.deep.include({ code: "SIGNATURE_INVALID" });
+  });
+
+  it("asks for a long line of anchors in a few rounds, not in as many as there are anchors", () => {
+    const long = new Story();
+    long.register(ALICE);
+    long.register(BOB);
+    for (let seq = 1; seq <= 60; seq++) long.anchor(deltaOf([room, [long.message(ALICE, BOB, { seq })]]));
+    const { history, database } = openHistory();
+    extend(history, long.events);
+    let rounds = 0;
+    for (; history.missing.size > 0; rounds++) {
+      history.receive(new Map([...history.missing].map((cid) => [cid, long.blocks.get(cid)!])));
+    }
+    expect(rounds).to.be.at.most(4);
+    expect(database.prepare("SELECT n, root FROM rooms").get()).to.deep.equal({
+      n: 60,
+      root: toHex(rootOf(long.replay().roomState(room)!.range)),
+    });
+  });
+});
