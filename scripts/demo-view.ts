@@ -28,7 +28,7 @@ export interface View {
   readonly messages: readonly ViewedMessage[];
 }
 
-/** What the indexer answers about a message (indexer/http/schemas.ts), as far as the demo looks at it. */
+/** What the indexer answers about a message (indexer/answer.ts), as far as the demo looks at it. */
 interface ServedMessage {
   readonly cid: string;
   readonly block: string;
