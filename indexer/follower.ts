@@ -61,10 +61,12 @@ export class Follower {
     while (!this.isStopped()) {
       let waitMs = pollIntervalMs;
       try {
+        const before = this.options.history.log.cursor;
         const turn = await this.turn();
         if (failures > 0 && turn !== "again") log("the chain is followed again");
         if (turn !== "again") failures = 0;
-        if (turn === "again") waitMs = 0;
+        // Only progress is followed at once: a node that contradicts itself is not asked in a loop without rest.
+        if (turn === "again" && this.options.history.log.cursor?.hash !== before?.hash) waitMs = 0;
         this.succeededAtMs = performance.now();
       } catch (error) {
         if (this.isStopped()) return;
@@ -103,6 +105,8 @@ export class Follower {
       case "contradicts": {
         const ancestor = await this.commonAncestor(head);
         if (this.isStopped()) return "behind";
+        // The node still has the cursor's block: its head and what lies below it came from two chains.
+        if (ancestor !== null && ancestor.hash === history.log.cursor?.hash) return "behind";
         log(`reorg: back from block ${history.log.cursor?.number ?? "none"} to ${ancestor?.number ?? "the start"}`);
         history.reorganize(ancestor);
         this.isCurrent = false;

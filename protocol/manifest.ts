@@ -44,6 +44,8 @@ export interface ManifestDraft {
 
 /** At most this many shards, and as many heads blocks: 6.5 million messages an anchor (SPEC 7.1). */
 export const MAX_SHARDS = 256;
+/** What surely fits into one manifest, even with every message in a room of its own: a longer backlog takes several. */
+export const MAX_MESSAGES = 2_000_000;
 const CODE = "MANIFEST_MALFORMED";
 const MEMBERS = ["v", "seq", "base", "prev", "rooms", "heads", "count", "state"];
 

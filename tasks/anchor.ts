@@ -3,7 +3,7 @@ import { catchUp } from "../io/history.ts";
 import { checksummed, parseAddress } from "../protocol/address.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../protocol/cid.ts";
-import { draftManifest, type Tip } from "../protocol/manifest.ts";
+import { draftManifest, MAX_MESSAGES, type Tip } from "../protocol/manifest.ts";
 import type { RoomId } from "../protocol/room.ts";
 import { State, type Delta } from "../protocol/state.ts";
 import { command, type Outcome } from "./command.ts";
@@ -27,7 +27,7 @@ export async function anchor(session: Session, from: string | undefined): Promis
   const { mailbox, content, reader, deployment, terminal } = session;
   // The head that the manifest builds on; if it moves before the transaction is mined, the contract refuses.
   const { head } = await catchUp(mailbox, reader, content);
-  const delta = groupByRoom(mailbox.unanchored());
+  const delta = groupByRoom(mailbox.unanchored().slice(0, MAX_MESSAGES));
   if (delta.size === 0) {
     return { data: { anchored: 0 }, text: "nothing to anchor: every message in the mailbox is anchored" };
   }

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
@@ -60,8 +61,9 @@ async function runToEnd(variables: NodeJS.ProcessEnv): Promise<number> {
   try {
     return await new Promise((resolve, reject) => {
       child.once("error", reject);
-      child.once("exit", (code) => {
-        resolve(code ?? 0);
+      child.once("exit", (code, signal) => {
+        // A shell's number for a signal, so that a supervisor starts it again after a kill.
+        resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
       });
     });
   } finally {

@@ -6,7 +6,7 @@ import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { roomKeyOf, sealMessage, type Party, type RoomKey } from "../protocol/message.ts";
 import { roomIdOf, type RoomId } from "../protocol/room.ts";
-import { command, type Outcome } from "./command.ts";
+import { asDmtpError, command, type Outcome } from "./command.ts";
 import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
 import { findReceiver, openerOf, openOwnKey, type OpenedKey } from "./identity.ts";
 import { readPassphrase } from "./passphrase.ts";
@@ -131,8 +131,9 @@ async function storeBlocks({ content, terminal }: Session, sealed: readonly Seal
     await content.put(sealed.map(({ cid, block }) => ({ cid, bytes: block })));
     return true;
   } catch (error) {
-    if (!(error instanceof DmtpError) || error.kind !== "unavailable") throw error;
-    terminal.note(`warning[${error.code}]: ${error.message}; the mailbox holds the messages, run: npx hardhat pin`);
+    // Whatever it is, the messages are sent: an error here would make a person send them twice.
+    const { code, message } = asDmtpError(error);
+    terminal.note(`warning[${code}]: ${message}; the mailbox holds the messages, run: npx hardhat pin`);
     return false;
   }
 }

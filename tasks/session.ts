@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import type { Signer } from "ethers";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
+import { z } from "zod";
 
 import { ChainReader } from "../io/chain/reader.ts";
 import type { Rpc } from "../io/chain/rpc.ts";
@@ -110,7 +111,9 @@ export async function openSession(
   const { rpc, expectedChainId } = await openRpc(hre);
   const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));
   const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
-  const reader = await ChainReader.open([rpc], addresses, environment.chainId ?? expectedChainId ?? chainId);
+  const reader = await ChainReader.open([rpc], addresses, environment.chainId ?? expectedChainId ?? chainId, {
+    finalityDepth: environment.finalityDepth,
+  });
   return new Session({
     reader,
     environment,
@@ -137,6 +140,8 @@ async function openRpc(hre: HardhatRuntimeEnvironment): Promise<{ rpc: Rpc; expe
   return { rpc: httpRpc(await config.url.getUrl(), { fetch: fetchWithHeaders }), expectedChainId: config.chainId };
 }
 
+const deployedAddresses = z.object({ "DMTP#CIDStore": z.string(), "DMTP#KeyRegistry": z.string() });
+
 function parseChainId(answer: unknown): number {
   if (typeof answer !== "string" || !/^0x[0-9a-f]{1,13}$/i.test(answer)) {
     throw new DmtpError("CHAIN_UNREACHABLE", "the RPC gave no chain id");
@@ -156,15 +161,13 @@ export async function findAddresses(
   const { cidStore, keyRegistry } = environment;
   if (cidStore !== undefined && keyRegistry !== undefined) return { cidStore, keyRegistry };
   const file = join(deploymentsFolder, `chain-${chainId}`, "deployed_addresses.json");
-  let deployed: unknown;
   try {
-    deployed = JSON.parse(await readFile(file, "utf8"));
+    const deployed = deployedAddresses.parse(JSON.parse(await readFile(file, "utf8")));
+    return {
+      cidStore: cidStore ?? parseAddress(deployed["DMTP#CIDStore"]),
+      keyRegistry: keyRegistry ?? parseAddress(deployed["DMTP#KeyRegistry"]),
+    };
   } catch (cause) {
     throw new DmtpError("DEPLOYMENT_UNKNOWN", `no deployment is known for chain ${chainId}`, { cause });
   }
-  const addresses = deployed as Partial<Record<string, unknown>>;
-  return {
-    cidStore: cidStore ?? parseAddress(addresses["DMTP#CIDStore"]),
-    keyRegistry: keyRegistry ?? parseAddress(addresses["DMTP#KeyRegistry"]),
-  };
 }

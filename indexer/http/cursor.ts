@@ -26,7 +26,11 @@ export function decodeCursor<Place>(scope: string, schema: z.ZodType<Place>, tex
   const isOurs =
     bytes.toString("base64url") === text && checksumOf(scope, body).equals(bytes.subarray(0, CHECKSUM_BYTES));
   if (!isOurs) throw new DmtpError("PARAMETER_INVALID", "cursor is not one that this list gave");
-  return schema.parse(JSON.parse(body.toString()));
+  try {
+    return schema.parse(JSON.parse(body.toString()));
+  } catch (cause) {
+    throw new DmtpError("PARAMETER_INVALID", "cursor is not one that this list gave", { cause });
+  }
 }
 
 function checksumOf(scope: string, body: Buffer): Buffer {

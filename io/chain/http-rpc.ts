@@ -41,7 +41,7 @@ class HttpRpc implements Rpc {
   constructor(text: string, { timeoutMs = 30_000, fetch: fetchAnswer = fetch, pause = sleep }: HttpRpcOptions) {
     if (!URL.canParse(text)) throw new DmtpError("CONFIGURATION_INVALID", "the RPC URL is not a URL");
     const url = new URL(text);
-    const credentials = [url.username, url.password].map(decodeURIComponent);
+    const credentials = [url.username, url.password].map(decodeCredential);
     this.name = originOf(url);
     this.headers = { "content-type": "application/json", accept: "application/json" };
     if (url.username !== "") this.headers.authorization = `Basic ${btoa(credentials.join(":"))}`;
@@ -169,4 +169,14 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function decodeCredential(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (cause) {
+    throw new DmtpError("CONFIGURATION_INVALID", "the RPC URL has a % in its user name or password that is no escape", {
+      cause,
+    });
+  }
 }

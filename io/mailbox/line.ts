@@ -49,18 +49,23 @@ export class Line {
     this.setRoom = database.prepare("INSERT OR REPLACE INTO rooms VALUES (?, ?, ?, ?)");
   }
 
+  /** Which anchor the tip is; what a replay needs to put a damaged line right. */
+  tipAnchor(): Pick<Tip, "index" | "cid"> | null {
+    const index = this.getMeta.get("tip_index");
+    return index === undefined ? null : { index: index as number, cid: this.getMeta.get("tip_cid") as Cid };
+  }
+
   /** @throws MAILBOX_DAMAGED when the rooms do not give the state that was recorded */
   tip(): Tip | null {
-    const index = this.getMeta.get("tip_index");
-    if (index === undefined) return null;
+    const anchor = this.tipAnchor();
+    if (anchor === null) return null;
     const state = State.of(this.allRooms.all().map(roomOf));
     const recorded = this.getMeta.get("tip_state");
     if (!(recorded instanceof Uint8Array) || !Buffer.from(state.root).equals(recorded)) {
       throw new DmtpError("MAILBOX_DAMAGED", "the mailbox: the rooms do not give the recorded state root");
     }
     return {
-      index: index as number,
-      cid: this.getMeta.get("tip_cid") as Cid,
+      ...anchor,
       seq: this.getMeta.get("tip_seq") as number,
       state,
     };

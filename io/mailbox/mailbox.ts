@@ -128,7 +128,10 @@ export class Mailbox {
     return translated(() => this.line.accounted());
   }
 
-  /** After our own anchor was mined: its messages are anchored, its state is the rooms', and it is the tip. */
+  /**
+   * After our own anchor was mined: its messages are anchored, its state is the rooms', and it is the tip; unless another process
+   * has meanwhile taken over what the chain says of it and of later ones.
+   */
   recordAnchor(tip: Tip, delta: Delta): void {
     this.transaction(() => {
       const touched: RoomState[] = [];
@@ -137,8 +140,9 @@ export class Mailbox {
         const state = tip.state.room(room);
         if (state !== undefined) touched.push(state);
       }
+      const { count, isSettled } = this.line.accounted();
+      if (tip.index < count) return;
       this.line.setTip(tip, touched);
-      const { isSettled } = this.line.accounted();
       this.line.setAccounted({ count: tip.index + 1, head: digestOfCid(tip.cid), isSettled });
     });
   }
@@ -173,7 +177,7 @@ export class Mailbox {
   }
 
   private adoptTip({ anchors, tip }: Replay): void {
-    const known = this.line.tip();
+    const known = this.line.tipAnchor();
     const anchor = known === null ? undefined : anchors[known.index];
     // Our own anchor, still where it was, whose blocks nobody gives us now.
     const isOurs = known !== null && anchor?.event.cid === known.cid && anchor.verdict.status === "missing";

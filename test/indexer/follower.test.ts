@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { startIndexerOn, type Indexer } from "../../indexer/indexer.ts";
+import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
 import { exportHistory, get, getAll, getOk, waitFor, waitForBlock } from "../fixtures/indexer-client.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
+import { fixedBytes } from "../fixtures/wallet.ts";
 
 describe("the indexer on a chain that misbehaves", () => {
   let folder: string;
@@ -85,6 +87,25 @@ describe("the indexer on a chain that misbehaves", () => {
       expect(await exportHistory(url)).to.deep.equal(before);
       expect((await get(url, "/ready")).status).to.equal(200);
     }
+  });
+
+  it("takes a head that contradicts what the same node has below it for two nodes, and for no reorg", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const { url } = await start(chain, new WithheldStore(history.blocks));
+    await waitForBlock(url, 103);
+    const before = await exportHistory(url);
+    lines.length = 0;
+    const head = await chain.head();
+    chain.head = () => {
+      chain.calls["head"] = (chain.calls["head"] ?? 0) + 1;
+      const foreign = toHex(fixedBytes("another chain's block"));
+      return Promise.resolve({ ...head, block: { ...head.block, number: 104, hash: foreign, parentHash: foreign } });
+    };
+    const looks = chain.calls["head"]!;
+    await waitFor("three looks", () => Promise.resolve(chain.calls["head"]! >= looks + 3));
+    expect(await exportHistory(url)).to.deep.equal(before);
+    expect(lines.filter((line) => line.includes("reorg"))).to.deep.equal([]);
   });
 
   it("heals a reorg of any depth, also one that happened while it was down", async () => {

@@ -6,6 +6,9 @@ import { join } from "node:path";
 
 import { expect } from "chai";
 
+import { z } from "zod";
+
+import { decodeCursor, encodeCursor } from "../../indexer/http/cursor.ts";
 import { ROUTES } from "../../indexer/http/routes.ts";
 import { startIndexerOn, type Indexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";
@@ -13,6 +16,7 @@ import { cidOf, type Cid } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { ALICE, BOB, CAROL, deltaOf, History, Person } from "../fixtures/history.ts";
 import { get, getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
+import { codeOf } from "../fixtures/refusal.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -216,6 +220,9 @@ describe("the indexer's HTTP interface", function () {
     const other = (await getOk(url, "/v1/anchors?limit=2")).next;
     const flipped = next.slice(0, -2) + (next.at(-2) === "A" ? "B" : "A") + next.slice(-1);
     const madeUp = Buffer.from("[0,1]").toString("base64url");
+    expect(codeOf(() => decodeCursor("list", z.tuple([z.int()]), encodeCursor("list", [1, 2, 3])))).to.equal(
+      "PARAMETER_INVALID",
+    );
     for (const cursor of [flipped, other, madeUp, `${next}=`, `${next}A`, "null", "", "a".repeat(10_000)]) {
       const { status, body } = await get(url, `/v1/rooms/${room}/messages?cursor=${cursor}`);
       expect([status, body.code], cursor.slice(0, 50)).to.deep.equal([400, "PARAMETER_INVALID"]);

@@ -1,3 +1,6 @@
+import { join } from "node:path";
+
+import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import { Mailbox } from "../../io/mailbox/mailbox.ts";
@@ -7,6 +10,7 @@ import { decodeEnvelope } from "../../protocol/envelope.ts";
 import { draftManifest, type Tip } from "../../protocol/manifest.ts";
 import { State, type Delta } from "../../protocol/state.ts";
 import { useFolder } from "../fixtures/folder.ts";
+import { codeOf } from "../fixtures/refusal.ts";
 import { ALICE, BOB, CAROL, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
 
 describe("The mailbox and the line of manifests", () => {
@@ -69,6 +73,30 @@ describe("The mailbox and the line of manifests", () => {
     expect(mailbox.anchorCount()).to.equal(2);
     expect(mailbox.accounted().head).to.deep.equal(digestOfCid(tip.cid));
     expect(mailbox.counts().unanchored).to.equal(0);
+  });
+
+  it("keeps the newer line when an anchor is recorded that another process has gone past", () => {
+    send(history.message(ALICE, BOB));
+    const first = anchor();
+    const delta = new Map([
+      [history.room(ALICE, BOB), [...mailbox.messages(history.room(ALICE, BOB))].map(({ cid }) => cid)],
+    ]);
+    send(history.message(ALICE, CAROL));
+    const second = anchor();
+    mailbox.recordAnchor(first, delta);
+    expect(text(mailbox.tip())).to.deep.equal(text(second));
+    expect(mailbox.anchorCount()).to.equal(2);
+  });
+
+  it("is put right by a replay when its rooms do not give the recorded state", () => {
+    send(history.message(ALICE, BOB), history.message(ALICE, CAROL));
+    const tip = anchor();
+    const database = new Database(join(folder(), "mailbox.sqlite"));
+    database.prepare("DELETE FROM rooms WHERE room = ?").run(history.room(ALICE, BOB));
+    database.close();
+    expect(codeOf(() => mailbox.tip())).to.equal("MAILBOX_DAMAGED");
+    mailbox.adopt(history.replay(), history.get);
+    expect(text(mailbox.tip())).to.deep.equal(text(tip));
   });
 
   it("adopts a history that it did not know: messages, marks, tip", () => {
