@@ -3,11 +3,11 @@ import type { Anchor } from "../protocol/anchor.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { omissionsOf, type Omissions } from "../protocol/entry.ts";
 import type { ChainEvent, KeyEvent } from "../protocol/event.ts";
-import { checkKeyDocument, decodeKeyDocument } from "../protocol/key-document.ts";
+import { verifyKeyDocument } from "../protocol/key-document.ts";
 import type { Tip } from "../protocol/manifest.ts";
 import { Replay } from "../protocol/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
-import { MISSING, rejectedBy, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import type { Verdict } from "../protocol/verdict.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { DerivedRows } from "./store/derived-rows.ts";
 
@@ -60,7 +60,7 @@ export class Projection {
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
     for (const [cid, bytes] of blocks) {
       for (const event of this.awaitedDocuments.get(cid) ?? []) {
-        this.rows.writeKeyDocument(event, this.keyDocumentVerdict(event, bytes));
+        this.rows.writeKeyDocument(event, verifyKeyDocument(bytes, this.deployment, event));
       }
       this.awaitedDocuments.delete(cid);
     }
@@ -80,21 +80,11 @@ export class Projection {
 
   private awaitKeyDocument(event: KeyEvent): Verdict {
     const cid = cidOfDigest(event.document);
-    const verdict = this.keyDocumentVerdict(event, this.content.get(cid));
+    const verdict = verifyKeyDocument(this.content.get(cid), this.deployment, event);
     if (verdict.status === "missing") {
       this.awaitedDocuments.set(cid, [...(this.awaitedDocuments.get(cid) ?? []), event]);
     }
     return verdict;
-  }
-
-  private keyDocumentVerdict(event: KeyEvent, bytes: Uint8Array | undefined): Verdict {
-    if (bytes === undefined) return MISSING;
-    try {
-      checkKeyDocument(decodeKeyDocument(bytes), this.deployment, event);
-      return VERIFIED;
-    } catch (error) {
-      return rejectedBy(error);
-    }
   }
 
   /** Lets the replay decide what it can, and writes what it decided. */

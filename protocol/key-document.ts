@@ -9,6 +9,7 @@ import { Fields, readArray, readUint, SUITE, VERSION } from "./fields.ts";
 import type { PublicKeys } from "./identity.ts";
 import type { Deployment } from "./room.ts";
 import { MAX_SCRYPT, SALT_BYTES, SEALED_BYTES, type SealedSeed } from "./sealing.ts";
+import { MISSING, rejectedBy, VERIFIED, type Verdict } from "./verdict.ts";
 
 export interface KeyDocument extends PublicKeys {
   readonly chainId: number;
@@ -78,6 +79,21 @@ export function checkKeyDocument(
             ? "other public keys"
             : null;
   if (wrong !== null) throw new DmtpError("KEY_DOCUMENT_MISMATCH", `the key document is for ${wrong}`);
+}
+
+/** The verdict on what a registration's document digest names; undefined while no source has the block. */
+export function verifyKeyDocument(
+  block: Uint8Array | undefined,
+  deployment: Deployment,
+  registered: Parameters<typeof checkKeyDocument>[2],
+): Verdict {
+  if (block === undefined) return MISSING;
+  try {
+    checkKeyDocument(decodeKeyDocument(block), deployment, registered);
+    return VERIFIED;
+  } catch (error) {
+    return rejectedBy(error);
+  }
 }
 
 function readSealed(value: CborValue): SealedSeed {

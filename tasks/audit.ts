@@ -10,7 +10,7 @@ import { parseRoomId, type RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
-import { formatTime, harmless, plural, short, table } from "./terminal.ts";
+import { formatTime, formatVerdict, harmless, plural, short, table } from "./terminal.ts";
 
 export interface AuditArguments {
   readonly room: string | undefined;
@@ -119,16 +119,12 @@ function describeAnchor({ event, verdict }: Anchor): object {
 }
 
 function anchorLine({ event, verdict }: Anchor): string {
-  return `  anchor ${event.index} ${wordsOf(verdict)}: ${harmless(event.text)}`;
+  return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmless(event.text)}`;
 }
 
 function entryLine({ cid, anchorIndex, verdict, message }: Entry): string {
   const who = message === null ? "" : ` ${short(checksummed(message.sender))} ${formatTime(message.timestamp)}`;
-  return `  message ${cid} in anchor ${anchorIndex}${who} ${wordsOf(verdict)}`;
-}
-
-function wordsOf(verdict: Verdict): string {
-  return verdict.status === "rejected" ? `rejected (${verdict.code}: ${verdict.reason})` : verdict.status;
+  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}`;
 }
 
 function summarize({ verified, rejected, missing }: VerdictCounts): string {

@@ -32,8 +32,9 @@ export async function readConversation(session: Session, room: RoomId, own: Addr
   const { events } = await reader.allEvents();
   const envelopes = new Map<Cid, Envelope>();
   const replayed = await rebuild(deployment, events, content, {
-    keep: (cid, bytes) => {
-      // Blocks of every kind pass here; only the envelopes of this room are kept.
+    keep: (cid, bytes, kind) => {
+      if (kind !== "message") return;
+      // Of every room's messages, only this one's are kept.
       const envelope = tryDecode(bytes);
       if (envelope?.room === room) envelopes.set(cid, envelope);
     },

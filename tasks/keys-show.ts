@@ -1,12 +1,10 @@
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { cidOfDigest } from "../protocol/cid.ts";
-import { checkKeyDocument, decodeKeyDocument } from "../protocol/key-document.ts";
-import type { KeyVersion } from "../protocol/keys.ts";
-import { MISSING, rejectedBy, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import { verifyKeyDocument } from "../protocol/key-document.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
-import { table } from "./terminal.ts";
+import { formatVerdict, table } from "./terminal.ts";
 
 export interface ShowArguments {
   readonly wallet: string | undefined;
@@ -30,25 +28,26 @@ export async function showKeys(session: Session, wallet: Address): Promise<Outco
       lines.push(`version ${version}: all earlier keys revoked, block ${blockNumber}`);
       continue;
     }
-    const document = await verifyDocument(session, entry);
+    const cid = cidOfDigest(entry.event.document);
+    const document = verifyKeyDocument((await session.content.get(cid)) ?? undefined, session.deployment, entry.event);
     versions.push({
       version,
       verdict: entry.verdict,
       binding: entry.binding,
       encryptionKey: toHex(entry.event.encryptionKey),
       signingKey: toHex(entry.event.signingKey),
-      document: { cid: cidOfDigest(entry.event.document), verdict: document },
+      document: { cid, verdict: document },
       blockNumber,
       transactionHash,
     });
     lines.push(
-      `version ${version}: ${describe(entry.verdict)}`,
+      `version ${version}: ${formatVerdict(entry.verdict)}`,
       table([
         [
           "bound by",
           entry.binding === "signature" ? "the wallet's signature" : "the registry's word for a contract wallet",
         ],
-        ["document", `${cidOfDigest(entry.event.document)}, ${describe(document)}`],
+        ["document", `${cid}, ${formatVerdict(document)}`],
         ["registered", `block ${blockNumber}, transaction ${transactionHash}`],
       ]),
     );
@@ -56,19 +55,4 @@ export async function showKeys(session: Session, wallet: Address): Promise<Outco
   const current = keys.current(wallet);
   const usable = current.status === "usable" ? current.key.event.version : null;
   return { data: { wallet: checksummed(wallet), current: usable, versions }, text: lines.join("\n") };
-}
-
-async function verifyDocument(session: Session, { event }: KeyVersion): Promise<Verdict> {
-  const block = await session.content.get(cidOfDigest(event.document));
-  if (block === null) return MISSING;
-  try {
-    checkKeyDocument(decodeKeyDocument(block), session.deployment, event);
-    return VERIFIED;
-  } catch (error) {
-    return rejectedBy(error);
-  }
-}
-
-function describe(verdict: Verdict): string {
-  return verdict.status === "rejected" ? `rejected (${verdict.code}: ${verdict.reason})` : verdict.status;
 }

@@ -1,4 +1,5 @@
 /** What a person sees. Text from others is made harmless before it reaches a terminal; `--json` keeps it exact. */
+import type { Verdict } from "../protocol/verdict.ts";
 
 /** Where a command writes: results on stdout, everything else on stderr. */
 export interface Terminal {
@@ -32,6 +33,11 @@ export function harmless(text: string): string {
     if (character === "\u200d" || character === "\u200c") return character;
     return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
   });
+}
+
+/** `verified`, `missing`, or `rejected` with its code and reason. */
+export function formatVerdict(verdict: Verdict): string {
+  return verdict.status === "rejected" ? `rejected (${verdict.code}: ${verdict.reason})` : verdict.status;
 }
 
 /** Lines of `name  value`, aligned. */
