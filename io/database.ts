@@ -41,7 +41,8 @@ function codeOf(error: unknown): ErrorCode | null {
   if (!(error instanceof Database.SqliteError)) return null;
   // Extended codes, such as SQLITE_BUSY_SNAPSHOT and SQLITE_IOERR_FSYNC, begin with their primary one.
   if (/^SQLITE_(?:BUSY|LOCKED)/.test(error.code)) return "MAILBOX_BUSY";
-  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(error.code)) return "MAILBOX_DAMAGED";
+  // The statements fit the tables: where one does not, a damaged file says something else of its tables.
+  if (/^SQLITE_(?:CORRUPT|NOTADB|ERROR)/.test(error.code)) return "MAILBOX_DAMAGED";
   if (/^SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN|PERM|NOLFS)/.test(error.code)) return "MAILBOX_WRITE_FAILED";
   return null;
 }

@@ -13,7 +13,8 @@ import type { AnchorEvent, ChainEvent } from "./event.ts";
 import { KeyDirectory } from "./keys.ts";
 import type { Tip } from "./manifest.ts";
 import type { Deployment, RoomId } from "./room.ts";
-import { State, type RoomState } from "./state.ts";
+import { State } from "./state.ts";
+import type { RoomState } from "./state-tree.ts";
 import { MISSING, rejected, VERIFIED } from "./verdict.ts";
 
 /** What a call to {@link Replay.settle} decided. */

@@ -1,48 +1,45 @@
 /** The state of all rooms after an anchor, and its root: a compact sparse Merkle tree over room ids (SPEC 7.4). */
-import { concat, fromHex, uint64 } from "./bytes.ts";
+import { fromHex } from "./bytes.ts";
 import { bytesOfCid, type Cid } from "./cid.ts";
-import { primitives } from "./crypto/provider.ts";
-import { append, EMPTY_RANGE, hashNode, rootOf, type CompactRange } from "./merkle.ts";
+import { append, EMPTY_RANGE } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
-
-export interface RoomState {
-  readonly id: RoomId;
-  /** The room's messages so far, as a compact range over their binary CIDs. */
-  readonly range: CompactRange;
-  /** The anchor that touched the room last. */
-  readonly lastIndex: number;
-}
+import {
+  hashOf,
+  insert,
+  leafAt,
+  leafOf,
+  nodeOf,
+  Saved,
+  savedTree,
+  type NodeSource,
+  type RoomState,
+  type StateNode,
+  type Tree,
+} from "./state-tree.ts";
 
 /** What an anchor adds: the new messages of each touched room, in order; no room is empty. */
 export type Delta = ReadonlyMap<RoomId, readonly Cid[]>;
 
-type Tree = Leaf | Branch | null;
-interface Leaf {
-  readonly room: RoomState;
-  readonly path: Uint8Array;
-  readonly hash: Uint8Array;
-}
-interface Branch {
-  readonly left: Tree;
-  readonly right: Tree;
-  readonly hash: Uint8Array;
-}
-
-const EMPTY_HASH = new Uint8Array(32);
-const LEAF = Uint8Array.of(0);
-
 /** Never changed in place: a later state shares all that it did not touch with the one before. */
 export class State {
-  static readonly EMPTY = new State(null);
+  static readonly EMPTY = new State(null, null);
+  /** Where nodes of it are still to be read from; null when all of it is in memory. */
+  readonly source: NodeSource | null;
   private readonly tree: Tree;
 
-  private constructor(tree: Tree) {
+  private constructor(tree: Tree, source: NodeSource | null) {
     this.tree = tree;
+    this.source = source;
   }
 
   /** The state with these rooms, as {@link rooms} gave them. */
   static of(rooms: Iterable<RoomState>): State {
     return State.EMPTY.with(rooms);
+  }
+
+  /** The saved state with this root. Of it, only what is asked for is read, and then every method may throw the source's refusal. */
+  static open(root: Uint8Array, source: NodeSource): State {
+    return new State(savedTree(source, "", root), source);
   }
 
   /** The state root, 32 bytes. */
@@ -51,20 +48,33 @@ export class State {
   }
 
   room(id: RoomId): RoomState | undefined {
-    const path = fromHex(id, 32);
-    let tree = this.tree;
-    for (let depth = 0; tree !== null && !("room" in tree); depth++)
-      tree = bit(path, depth) === 0 ? tree.left : tree.right;
-    return tree?.room.id === id ? tree.room : undefined;
+    const leaf = leafAt(this.tree, fromHex(id, 32));
+    return leaf?.room.id === id ? leaf.room : undefined;
   }
 
   /** All rooms, by ascending id. */
   *rooms(): Generator<RoomState> {
     const stack: Tree[] = [this.tree];
     for (let tree = stack.pop(); tree !== undefined; tree = stack.pop()) {
-      if (tree === null) continue;
-      if ("room" in tree) yield tree.room;
-      else stack.push(tree.right, tree.left);
+      const node = nodeOf(tree);
+      if (node === null) continue;
+      if ("room" in node) yield node.room;
+      else stack.push(node.right, node.left);
+    }
+  }
+
+  /** The nodes that its source does not have: all that was touched since it was opened, every node where there is no source. */
+  *unsaved(): Generator<{ readonly prefix: string; readonly node: StateNode }> {
+    const stack: { readonly prefix: string; readonly tree: Tree }[] = [{ prefix: "", tree: this.tree }];
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      const { prefix, tree } = next;
+      if (tree === null || tree instanceof Saved) continue;
+      if ("room" in tree) {
+        yield { prefix, node: { room: tree.room } };
+        continue;
+      }
+      yield { prefix, node: { left: hashOf(tree.left), right: hashOf(tree.right) } };
+      stack.push({ prefix: `${prefix}1`, tree: tree.right }, { prefix: `${prefix}0`, tree: tree.left });
     }
   }
 
@@ -83,40 +93,6 @@ export class State {
 
   private with(rooms: Iterable<RoomState>): State {
     const leaves = Array.from(rooms, leafOf).sort((a, b) => (a.room.id < b.room.id ? -1 : 1));
-    return new State(insert(this.tree, leaves, 0));
+    return new State(insert(this.tree, leaves, 0), this.source);
   }
-}
-
-function leafOf(room: RoomState): Leaf {
-  const path = fromHex(room.id, 32);
-  const hash = primitives.sha256(concat(LEAF, path, uint64(room.range.size), rootOf(room.range)));
-  return { room, path, hash };
-}
-
-/** The tree with `leaves` (ascending) put in or replaced; all of them belong below `depth`. */
-function insert(tree: Tree, leaves: readonly Leaf[], depth: number): Tree {
-  const [first] = leaves;
-  if (first === undefined) return tree;
-  if (tree !== null && "room" in tree) {
-    const { id } = tree.room;
-    if (leaves.some(({ room }) => room.id === id)) return insert(null, leaves, depth);
-    const at = leaves.findIndex(({ room }) => room.id > id);
-    const position = at === -1 ? leaves.length : at;
-    return insert(null, [...leaves.slice(0, position), tree, ...leaves.slice(position)], depth);
-  }
-  if (tree === null && leaves.length === 1) return first;
-  const split = leaves.findIndex(({ path }) => bit(path, depth) === 1);
-  const middle = split === -1 ? leaves.length : split;
-  const left = insert(tree?.left ?? null, leaves.slice(0, middle), depth + 1);
-  const right = insert(tree?.right ?? null, leaves.slice(middle), depth + 1);
-  return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
-}
-
-function hashOf(tree: Tree): Uint8Array {
-  return tree === null ? EMPTY_HASH : tree.hash;
-}
-
-/** Most significant bit first. */
-function bit(path: Uint8Array, depth: number): number {
-  return ((path[depth >> 3] ?? 0) >> (7 - (depth & 7))) & 1;
 }

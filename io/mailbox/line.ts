@@ -1,12 +1,16 @@
 /** The line of manifests as the mailbox knows it: its tip, the rooms' state there, and how much of the chain went into it. */
 import type { Database, Statement } from "better-sqlite3";
 
-import { concat } from "../../protocol/bytes.ts";
-import type { Cid } from "../../protocol/cid.ts";
+import { equal } from "../../protocol/bytes.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
+import { isCid, type Cid } from "../../protocol/cid.ts";
+import { primitives } from "../../protocol/crypto/provider.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
-import type { RoomId } from "../../protocol/room.ts";
-import { State, type RoomState } from "../../protocol/state.ts";
+import type { NodeSource } from "../../protocol/state-tree.ts";
+import { State } from "../../protocol/state.ts";
+import { translated } from "../database.ts";
+import { isCount, Rooms } from "./rooms.ts";
 
 /** What of CIDStore the mailbox has accounted for. */
 export interface AccountedLog {
@@ -18,91 +22,161 @@ export interface AccountedLog {
   readonly isSettled: boolean;
 }
 
-interface RoomRow {
-  readonly room: RoomId;
-  readonly size: number;
-  readonly hashes: Uint8Array;
-  readonly lastIndex: number;
+/** What the one row of the table holds. */
+export interface LineRecord {
+  readonly tip: RecordedTip | null;
+  readonly accounted: AccountedLog;
 }
 
+interface RecordedTip extends Omit<Tip, "state"> {
+  /** The state root, 32 bytes. */
+  readonly root: Uint8Array;
+}
+
+type Row = readonly [
+  index: number | null,
+  cid: Cid | null,
+  seq: number | null,
+  root: Uint8Array | null,
+  count: number,
+  head: Uint8Array,
+  isSettled: number,
+];
+
 const HASH_BYTES = 32;
-const EMPTY_LOG: AccountedLog = { count: 0, head: new Uint8Array(HASH_BYTES), isSettled: true };
+const NOTHING: LineRecord = {
+  tip: null,
+  accounted: { count: 0, head: new Uint8Array(HASH_BYTES), isSettled: true },
+};
 
 export class Line {
-  private readonly getMeta: Statement<[string]>;
-  private readonly setMeta: Statement<[string, unknown]>;
-  private readonly deleteTip: Statement<[]>;
-  private readonly allRooms: Statement<[], RoomRow>;
-  private readonly deleteRooms: Statement<[]>;
-  private readonly setRoom: Statement<[RoomId, number, Uint8Array, number]>;
+  private readonly rooms: Rooms;
+  private readonly get: Statement<[], unknown[]>;
+  private readonly set: Statement<[...Row, Uint8Array]>;
 
   constructor(database: Database) {
-    this.getMeta = database.prepare<[string]>("SELECT value FROM meta WHERE name = ?").pluck();
-    this.setMeta = database.prepare(
-      "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    );
-    this.deleteTip = database.prepare(
-      "DELETE FROM meta WHERE name IN ('tip_index', 'tip_cid', 'tip_seq', 'tip_state')",
-    );
-    this.allRooms = database.prepare("SELECT room, size, hashes, last_index AS lastIndex FROM rooms ORDER BY room");
-    this.deleteRooms = database.prepare("DELETE FROM rooms");
-    this.setRoom = database.prepare("INSERT OR REPLACE INTO rooms VALUES (?, ?, ?, ?)");
+    this.rooms = new Rooms(database);
+    this.get = database
+      .prepare<[], unknown[]>(
+        "SELECT tip_index, tip_cid, tip_seq, tip_state, anchor_count, anchor_head, is_settled, checksum FROM line",
+      )
+      .raw();
+    this.set = database.prepare("INSERT OR REPLACE INTO line VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)");
   }
 
-  /** Which anchor the tip is; what a replay needs to put a damaged line right. */
+  /** Which anchor the tip is; null when there is none, or its record is damaged. */
   tipAnchor(): Pick<Tip, "index" | "cid"> | null {
-    const index = this.getMeta.get("tip_index");
-    return index === undefined ? null : { index: index as number, cid: this.getMeta.get("tip_cid") as Cid };
+    return this.record()?.tip ?? null;
   }
 
-  /** @throws MAILBOX_DAMAGED when the rooms do not give the state that was recorded */
+  /**
+   * The tip. Of its state, only what is asked for is read: as long as it is in use, that may throw MAILBOX_DAMAGED, or
+   * MAILBOX_BUSY when another command has moved the line on.
+   * @throws MAILBOX_DAMAGED when the record is not what was written
+   */
   tip(): Tip | null {
-    const anchor = this.tipAnchor();
-    if (anchor === null) return null;
-    const state = State.of(this.allRooms.all().map(roomOf));
-    const recorded = this.getMeta.get("tip_state");
-    if (!(recorded instanceof Uint8Array) || !Buffer.from(state.root).equals(recorded)) {
-      throw new DmtpError("MAILBOX_DAMAGED", "the mailbox: the rooms do not give the recorded state root");
-    }
-    return {
-      ...anchor,
-      seq: this.getMeta.get("tip_seq") as number,
-      state,
+    const record = this.record();
+    if (record === null) throw new DmtpError("MAILBOX_DAMAGED", "the mailbox: the record of the tip has other bytes");
+    if (record.tip === null) return null;
+    const { root, ...anchor } = record.tip;
+    const source: TipSource = {
+      tip: record.tip,
+      node: (prefix) => translated(() => this.rooms.node(prefix)),
+      refusal: () => translated(() => this.refusal(source)),
     };
+    return { ...anchor, state: State.open(root, source) };
   }
 
-  /** Stores a tip with these of its rooms, which are all that differ from what is stored. */
-  setTip(tip: Tip, rooms: Iterable<RoomState>): void {
-    this.setMeta.run("tip_index", tip.index);
-    this.setMeta.run("tip_cid", tip.cid);
-    this.setMeta.run("tip_seq", tip.seq);
-    this.setMeta.run("tip_state", tip.state.root);
-    for (const { id, range, lastIndex } of rooms) this.setRoom.run(id, range.size, concat(...range.hashes), lastIndex);
+  /** Stores a tip: of a state that grew from the stored one only what is new, of any other everything. */
+  setTip({ index, cid, seq, state }: Tip): void {
+    if (state.source !== null && this.isCurrent(state.source as TipSource)) {
+      this.rooms.save(state.unsaved());
+    } else {
+      const whole = state.source === null ? state : State.of([...state.rooms()]);
+      this.rooms.clear();
+      this.rooms.save(whole.unsaved());
+    }
+    this.write({ ...(this.record() ?? NOTHING), tip: { index, cid, seq, root: state.root } });
   }
 
   /** Forgets the tip and every room. */
   clear(): void {
-    this.deleteTip.run();
-    this.deleteRooms.run();
+    this.rooms.clear();
+    this.write({ ...(this.record() ?? NOTHING), tip: null });
   }
 
+  /** When the record is damaged, nothing is accounted for: then the chain is read again, which puts everything right. */
   accounted(): AccountedLog {
-    const count = this.getMeta.get("anchor_count");
-    const head = this.getMeta.get("anchor_head");
-    if (typeof count !== "number" || !(head instanceof Uint8Array)) return EMPTY_LOG;
-    return { count, head: new Uint8Array(head), isSettled: this.getMeta.get("is_settled") === 1 };
+    return this.record()?.accounted ?? { ...NOTHING.accounted, isSettled: false };
   }
 
-  setAccounted({ count, head, isSettled }: AccountedLog): void {
-    this.setMeta.run("anchor_count", count);
-    this.setMeta.run("anchor_head", head);
-    this.setMeta.run("is_settled", isSettled ? 1 : 0);
+  setAccounted(accounted: AccountedLog): void {
+    this.write({ ...(this.record() ?? NOTHING), accounted });
+  }
+
+  /** Null when it is not what was written. */
+  private record(): LineRecord | null {
+    const row = this.get.get();
+    if (row === undefined) return NOTHING;
+    const checksum = row.pop();
+    if (!isRow(row) || !(checksum instanceof Uint8Array) || !equal(checksumOfLine(row), checksum)) return null;
+    const [index, cid, seq, root, count, head, isSettled] = row;
+    return {
+      tip:
+        index === null || cid === null || seq === null || root === null ? null : { index, cid, seq, root: copy(root) },
+      accounted: { count, head: copy(head), isSettled: isSettled === 1 },
+    };
+  }
+
+  private write(record: LineRecord): void {
+    const row = rowOf(record);
+    this.set.run(...row, checksumOfLine(row));
+  }
+
+  private isCurrent({ tip }: TipSource): boolean {
+    const recorded = this.record()?.tip;
+    if (recorded === null || recorded === undefined) return false;
+    const { index, cid, seq, root } = recorded;
+    return index === tip.index && cid === tip.cid && seq === tip.seq && equal(root, tip.root);
+  }
+
+  /** Why a room of a tip could not be read. */
+  private refusal(source: TipSource): DmtpError {
+    return this.isCurrent(source)
+      ? new DmtpError("MAILBOX_DAMAGED", "the mailbox: the rooms do not give the recorded state root")
+      : new DmtpError("MAILBOX_BUSY", "the mailbox: another command has meanwhile moved the line of manifests on");
   }
 }
 
-function roomOf({ room, size, hashes, lastIndex }: RoomRow): RoomState {
-  const parts: Uint8Array[] = [];
-  for (let at = 0; at < hashes.length; at += HASH_BYTES)
-    parts.push(Uint8Array.from(hashes.subarray(at, at + HASH_BYTES)));
-  return { id: room, range: { size, hashes: parts }, lastIndex };
+/** Where the rooms of a tip are read from. */
+interface TipSource extends NodeSource {
+  readonly tip: RecordedTip;
+}
+
+export function rowOf({ tip, accounted: { count, head, isSettled } }: LineRecord): Row {
+  return [tip?.index ?? null, tip?.cid ?? null, tip?.seq ?? null, tip?.root ?? null, count, head, isSettled ? 1 : 0];
+}
+
+/** SHA-256 over the row: an anchor that builds on a tip with one wrong byte would be rejected. */
+export function checksumOfLine(row: Row): Uint8Array {
+  return primitives.sha256(encode(row));
+}
+
+/** A damaged file can give values of any type. */
+function isRow(row: unknown[]): row is [...Row] {
+  const [index, cid, seq, root, count, head, isSettled] = row;
+  return (
+    (index === null || isCount(index)) &&
+    (cid === null || isCid(cid)) &&
+    (seq === null || isCount(seq)) &&
+    (root === null || root instanceof Uint8Array) &&
+    isCount(count) &&
+    head instanceof Uint8Array &&
+    isCount(isSettled)
+  );
+}
+
+/** A plain array, which is compared and shown as such: better-sqlite3 gives Buffers. */
+function copy(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes);
 }

@@ -13,7 +13,7 @@ import type { AnchorEvent } from "../../protocol/event.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
-import type { Delta, RoomState } from "../../protocol/state.ts";
+import type { Delta } from "../../protocol/state.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { openDatabase, translated } from "../database.ts";
 import { Line, type AccountedLog } from "./line.ts";
@@ -134,15 +134,10 @@ export class Mailbox {
    */
   recordAnchor(tip: Tip, delta: Delta): void {
     this.transaction(() => {
-      const touched: RoomState[] = [];
-      for (const [room, cids] of delta) {
-        this.mail.markAnchored(tip.index, room, cids);
-        const state = tip.state.room(room);
-        if (state !== undefined) touched.push(state);
-      }
+      for (const [room, cids] of delta) this.mail.markAnchored(tip.index, room, cids);
       const { count, isSettled } = this.line.accounted();
       if (tip.index < count) return;
-      this.line.setTip(tip, touched);
+      this.line.setTip(tip);
       this.line.setAccounted({ count: tip.index + 1, head: digestOfCid(tip.cid), isSettled });
     });
   }
@@ -182,8 +177,8 @@ export class Mailbox {
     // Our own anchor, still where it was, whose blocks nobody gives us now.
     const isOurs = known !== null && anchor?.event.cid === known.cid && anchor.verdict.status === "missing";
     if (isOurs && (tip === null || tip.index < known.index)) return;
-    this.line.clear();
-    if (tip !== null) this.line.setTip(tip, tip.state.rooms());
+    if (tip === null) this.line.clear();
+    else this.line.setTip(tip);
   }
 }
 

@@ -16,6 +16,7 @@ import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import { Mailbox } from "../../io/mailbox/mailbox.ts";
+import { SCHEMA_VERSION } from "../../io/mailbox/schema.ts";
 import { parseAddress } from "../../protocol/address.ts";
 import { cidOf, digestOfCid } from "../../protocol/cid.ts";
 import { encodeEnvelope } from "../../protocol/envelope.ts";
@@ -79,7 +80,7 @@ describe("The mailbox", () => {
         expect(database.pragma("synchronous", { simple: true })).to.equal(2);
         expect(database.pragma("foreign_keys", { simple: true })).to.equal(1);
         expect(database.pragma("busy_timeout", { simple: true })).to.equal(5000);
-        expect(database.pragma("user_version", { simple: true })).to.equal(1);
+        expect(database.pragma("user_version", { simple: true })).to.equal(SCHEMA_VERSION);
       });
     }
   });
@@ -194,7 +195,7 @@ describe("The mailbox", () => {
   it("refuses a file of a newer version", () => {
     withMailbox(() => undefined);
     const database = new Database(file());
-    database.pragma("user_version = 2");
+    database.pragma(`user_version = ${SCHEMA_VERSION + 1}`);
     database.close();
     expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("MAILBOX_NEWER");
   });
