@@ -1,14 +1,28 @@
-/** `npm run bench`: every figure is a ratio to a bound measured in the same run, or a start-up time. */
+/**
+ * `npm run bench`: every figure is a ratio to a bound measured in the same run, or a limit.
+ *
+ *     npm run bench -- [--only anchor] [--messages N]
+ *
+ * `--messages` makes anchoring at size smaller: a check that it runs, not a measurement.
+ */
+import { parseArgs } from "node:util";
+
+import { benchAnchor } from "./anchor.ts";
 import { benchSeal, benchVerify } from "./crypto.ts";
-import type { Comparison, Duration } from "./measure.ts";
+import type { Comparison, Duration, Limit } from "./measure.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
 
+const { values } = parseArgs({ options: { only: { type: "string" }, messages: { type: "string" } } });
 const comparisons = [benchSeal, benchVerify, benchSend];
 
 const rows: string[][] = [["work", "ratio", "goal", "measured", "bound"]];
-for (const run of comparisons) rows.push(ratioRow(await run()));
-for (const duration of await benchStarts()) rows.push(durationRow(duration));
+if (values.only === undefined) {
+  for (const run of comparisons) rows.push(ratioRow(await run()));
+  for (const duration of await benchStarts()) rows.push(durationRow(duration));
+}
+const anchor = await benchAnchor(values.messages === undefined ? undefined : Number(values.messages));
+rows.push(...anchor.comparisons.map(ratioRow), ...anchor.limits.map(limitRow));
 const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
 for (const row of rows) {
   process.stdout.write(
@@ -24,7 +38,7 @@ function ratioRow({ name, ratio, goal, measuredUs, boundUs, bound }: Comparison)
   return [
     name,
     `${ratio.toFixed(2)} ${mark}`,
-    `≥ ${goal}`,
+    `≥ ${Number(goal.toFixed(2))}`,
     `${measuredUs.toFixed(1)} µs`,
     `${boundUs.toFixed(1)} µs (${bound})`,
   ];
@@ -32,4 +46,9 @@ function ratioRow({ name, ratio, goal, measuredUs, boundUs, bound }: Comparison)
 
 function durationRow({ name, ms, goalMs }: Duration): string[] {
   return [name, ms <= goalMs ? "✓" : "✗", `≤ ${goalMs} ms`, `${ms.toFixed(0)} ms`, ""];
+}
+
+function limitRow({ name, value, limit, unit }: Limit): string[] {
+  const text = (number: number): string => `${number.toLocaleString("en")} ${unit}`.trimEnd();
+  return [name, value <= limit ? "✓" : "✗", `≤ ${text(limit)}`, text(value), ""];
 }

@@ -17,6 +17,14 @@ export interface Duration {
   readonly goalMs: number;
 }
 
+/** A size that must not be larger. */
+export interface Limit {
+  readonly name: string;
+  readonly value: number;
+  readonly limit: number;
+  readonly unit: string;
+}
+
 interface Contestants {
   readonly name: string;
   readonly goal: number;

@@ -7,10 +7,10 @@ const BUSY_TIMEOUT_MS = 5_000;
 const RETRY_MS = 25;
 
 /**
- * Opens a file, made when it is not there.
+ * Opens a file, made when it is not there. `name` is what its errors are said to be of.
  * @throws MAILBOX_BUSY, MAILBOX_DAMAGED, MAILBOX_WRITE_FAILED
  */
-export function openDatabase(path: string): Database.Database {
+export function openDatabase(path: string, name?: string): Database.Database {
   return translated(() => {
     const database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
     try {
@@ -24,16 +24,16 @@ export function openDatabase(path: string): Database.Database {
       database.close();
       throw error;
     }
-  });
+  }, name);
 }
 
-/** Runs `work` with SQLite's errors in DMTP's codes. */
-export function translated<T>(work: () => T): T {
+/** Runs `work` with SQLite's errors in DMTP's codes; `name` says of what they are. */
+export function translated<T>(work: () => T, name = "the mailbox"): T {
   try {
     return work();
   } catch (error) {
     const code = codeOf(error);
-    throw code === null ? error : new DmtpError(code, `the mailbox: ${(error as Error).message}`, { cause: error });
+    throw code === null ? error : new DmtpError(code, `${name}: ${(error as Error).message}`, { cause: error });
   }
 }
 

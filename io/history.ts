@@ -1,14 +1,11 @@
-/** A history from chain and content alone, and the mailbox brought up to it. */
+/** A history from chain and content alone. */
 import type { BlockSource } from "../protocol/anchor.ts";
-import { equal } from "../protocol/bytes.ts";
 import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { Replay } from "../protocol/replay.ts";
 import type { Deployment } from "../protocol/room.ts";
-import type { ChainReader } from "./chain/reader.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import type { ContentStore } from "./content/store.ts";
-import type { Mailbox } from "./mailbox/mailbox.ts";
 
 export interface RebuildOptions {
   readonly onProgress?: (progress: { readonly fetched: number; readonly missing: number }) => void;
@@ -51,35 +48,6 @@ export async function rebuild(
     fetcher.forget(new Set(manifestBlocks(replay, true)));
     options.onProgress?.({ fetched: fetcher.fetched, missing: replay.missing().size });
   }
-}
-
-/**
- * Brings the mailbox up to the newest block, if the chain has gone on without it, or another way.
- * @returns `head`: CIDStore's head at the moment that the mailbox is true of, 32 bytes; what the next anchor gives as `prev`
- * @throws what ChainReader, ContentStore and Mailbox throw
- */
-export async function catchUp(
-  mailbox: Mailbox,
-  reader: ChainReader,
-  content: ContentStore,
-): Promise<{ readonly status: "current" | "adopted"; readonly head: Uint8Array }> {
-  const { count, head } = await reader.entryHead();
-  const accounted = mailbox.accounted();
-  if (accounted.isSettled && accounted.count === count && equal(accounted.head, head))
-    return { status: "current", head };
-
-  const { events, head: at } = await reader.allEvents();
-  const adopted = await reader.entryHead(at.block.number);
-  const unknown = new Map<Cid, Uint8Array>();
-  const source = { get: async (cid: Cid) => mailbox.block(cid) ?? (await content.get(cid)) };
-  const replay = await rebuild(reader.deployment, events, source, {
-    keep: (cid, bytes, kind) => {
-      if (kind === "message" && mailbox.block(cid) === null) unknown.set(cid, bytes);
-    },
-  });
-  // A crash before this leaves the mailbox as it was; the next command reads the chain again.
-  mailbox.adopt(replay, (cid) => unknown.get(cid));
-  return { status: "adopted", head: adopted.head };
 }
 
 /**

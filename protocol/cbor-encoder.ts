@@ -1,4 +1,4 @@
-import { concat, utf8 } from "./bytes.ts";
+import { utf8 } from "./bytes.ts";
 import { CID_TAG, compareKeys, Float, Link, type CborArray, type CborMap, type CborValue } from "./cbor.ts";
 
 const MAX_UINT64 = 2n ** 64n - 1n;
@@ -37,7 +37,10 @@ class Writer {
     else if (typeof value === "string") this.sized(3, utf8(value));
     else if (value instanceof Link) {
       this.head(6, CID_TAG);
-      this.sized(2, concat(Uint8Array.of(0), value.bytes));
+      this.head(2, 1 + value.bytes.length);
+      // The identity multibase prefix.
+      this.byte(0);
+      this.raw(value.bytes);
     } else if (value instanceof Map) this.map(value as CborMap);
     else if (value === null) this.byte(0xf6);
     else if (typeof value === "boolean") this.byte(value ? 0xf5 : 0xf4);
@@ -68,6 +71,10 @@ class Writer {
 
   private sized(major: number, bytes: Uint8Array): void {
     this.head(major, bytes.length);
+    this.raw(bytes);
+  }
+
+  private raw(bytes: Uint8Array): void {
     this.reserve(bytes.length);
     this.buffer.set(bytes, this.length);
     this.length += bytes.length;

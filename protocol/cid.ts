@@ -1,4 +1,4 @@
-import { concat, equal } from "./bytes.ts";
+import { equal } from "./bytes.ts";
 import { Link, MAX_BLOCK_BYTES } from "./cbor.ts";
 import { primitives } from "./crypto/provider.ts";
 import { DmtpError } from "./error.ts";
@@ -16,7 +16,9 @@ const PREFIX = Uint8Array.of(0x01, 0x71, 0x12, 0x20);
 const DIGEST_BYTES = 32;
 const CID_BYTES = PREFIX.length + DIGEST_BYTES;
 const CID_LENGTH = 59;
-const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
+/** Character codes: `b`, and the alphabet of RFC 4648 in lower case. */
+const BASE32_PREFIX = 0x62;
+const BASE32 = Array.from("abcdefghijklmnopqrstuvwxyz234567", (character) => character.charCodeAt(0));
 
 /** The CID of a block. */
 export function cidOf(block: Uint8Array): Cid {
@@ -26,7 +28,7 @@ export function cidOf(block: Uint8Array): Cid {
 /** The CID with this 32-byte SHA-256 digest. */
 export function cidOfDigest(digest: Uint8Array): Cid {
   if (digest.length !== DIGEST_BYTES) throw new RangeError("a digest has 32 bytes");
-  let text = "b";
+  const characters = [BASE32_PREFIX];
   let bits = 0;
   let value = 0;
   for (let i = 0; i < CID_BYTES; i++) {
@@ -34,10 +36,12 @@ export function cidOfDigest(digest: Uint8Array): Cid {
     bits += 8;
     while (bits >= 5) {
       bits -= 5;
-      text += BASE32[(value >> bits) & 31] ?? "";
+      characters.push(BASE32[(value >> bits) & 31] ?? 0);
     }
   }
-  return (text + (BASE32[(value << (5 - bits)) & 31] ?? "")) as Cid;
+  characters.push(BASE32[(value << (5 - bits)) & 31] ?? 0);
+  // At once: a text that was put together piece by piece keeps all pieces, 2 kB for each of a million CIDs.
+  return String.fromCharCode(...characters) as Cid;
 }
 
 /** The CID in a link's binary form, or null when it is another kind of CID. */
@@ -48,7 +52,7 @@ export function cidOfBytes(bytes: Uint8Array): Cid | null {
 
 /** The binary form: 36 bytes. */
 export function bytesOfCid(cid: Cid): Uint8Array {
-  return concat(PREFIX, digestOfCid(cid));
+  return decodeBase32(cid);
 }
 
 /** The 32-byte SHA-256 digest that the CID names. */

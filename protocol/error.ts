@@ -88,6 +88,12 @@ export const ERRORS = {
   NOT_ANCHORER: input("Run this with the anchorer's account, or let the owner call setAnchorer."),
   FUNDS_INSUFFICIENT: input("Send POL to the account that pays for this transaction."),
   HEAD_MOVED: unavailable("Somebody else anchored in between; run the command again."),
+  FEE_TOO_HIGH: unavailable("Wait for lower fees, or raise --max-fee or --max-cost; nothing was sent."),
+  TRANSACTION_PENDING: unavailable("Run the command again: it goes on with the transaction that waits."),
+  ANCHOR_RUNNING: unavailable(
+    "Another anchor of this mailbox is at work; it takes these messages with it, or the next run does.",
+  ),
+  ANCHOR_OVERTAKEN: unavailable("Another command has read the chain in between; run the command again."),
   TRANSACTION_FAILED: unavailable("The transaction was not mined as planned; run the command again."),
 
   // Content

@@ -40,6 +40,8 @@ export interface ManifestDraft {
   readonly manifest: Manifest;
   /** Shards and heads first, the manifest last: what is stored never links to what is not. */
   readonly blocks: readonly Block[];
+  /** The state after it. Its anchor's index is not known yet; no hash depends on it. */
+  readonly state: State;
 }
 
 /** At most this many shards, and as many heads blocks: 6.5 million messages an anchor (SPEC 7.1). */
@@ -52,7 +54,6 @@ const MEMBERS = ["v", "seq", "base", "prev", "rooms", "heads", "count", "state"]
 /** The manifest that adds `delta` to `tip`; the same input gives the same bytes. */
 export function draftManifest(tip: Tip | null, delta: Delta): ManifestDraft {
   const before = tip?.state ?? State.EMPTY;
-  // The index under which it will be anchored is not known yet; no hash depends on it.
   const after = before.after(delta, Number.NaN);
   const shards = encodeShards(delta).map(toBlock);
   const heads = encodeHeads(headsOf(delta, before, after)).map(toBlock);
@@ -70,7 +71,12 @@ export function draftManifest(tip: Tip | null, delta: Delta): ManifestDraft {
     state: after.root,
   };
   const block = toBlock(encodeManifest(manifest));
-  return { cid: block.cid, manifest, blocks: [...shards, ...heads, block] };
+  return { cid: block.cid, manifest, blocks: [...shards, ...heads, block], state: after };
+}
+
+/** The tip that the line has when the draft of this delta is anchored under this index. */
+export function tipOf({ cid, manifest, state }: ManifestDraft, delta: Delta, index: number): Tip {
+  return { index, cid, seq: manifest.seq, state: state.touchedBy(index, delta.keys()) };
 }
 
 export function encodeManifest(manifest: Manifest): Uint8Array {

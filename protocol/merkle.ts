@@ -1,9 +1,8 @@
 /** The Merkle tree of RFC 9162 (2.1.1), kept as a compact range: a room's root grows by one leaf in O(log n). */
-import { concat } from "./bytes.ts";
 import { primitives } from "./crypto/provider.ts";
 
-const LEAF = Uint8Array.of(0);
-const NODE = Uint8Array.of(1);
+const NODE = 1;
+const HASH_BYTES = 32;
 
 /** The roots of the perfect subtrees of a tree, largest first: one for each bit set in `size`. Never changed in place. */
 export interface CompactRange {
@@ -15,12 +14,18 @@ export const EMPTY_RANGE: CompactRange = { size: 0, hashes: [] };
 
 /** SHA-256(0x00 ‖ data) */
 export function hashLeaf(data: Uint8Array): Uint8Array {
-  return primitives.sha256(concat(LEAF, data));
+  const input = new Uint8Array(1 + data.length);
+  input.set(data, 1);
+  return primitives.sha256(input);
 }
 
 /** SHA-256(0x01 ‖ left ‖ right) */
 export function hashNode(left: Uint8Array, right: Uint8Array): Uint8Array {
-  return primitives.sha256(concat(NODE, left, right));
+  const input = new Uint8Array(1 + 2 * HASH_BYTES);
+  input[0] = NODE;
+  input.set(left, 1);
+  input.set(right, 1 + HASH_BYTES);
+  return primitives.sha256(input);
 }
 
 /** The range with these leaves (data, not yet hashed) behind it. */

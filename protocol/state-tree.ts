@@ -12,13 +12,24 @@ export interface RoomState {
   readonly lastIndex: number;
 }
 
-/** A node as it is saved: of several rooms, the hashes of both halves (32 zero bytes for an empty one); or its only room. */
-export type StateNode = { readonly left: Uint8Array; readonly right: Uint8Array } | { readonly room: RoomState };
+/** Four levels of branches as they are saved: where each of the 16 hexadecimal digits leads, null for nowhere. */
+export type SavedBranch = readonly (SavedWay | null)[];
+
+export interface SavedWay {
+  readonly hash: Uint8Array;
+  /** One room is there and no branch: the hash is that room's leaf's. */
+  readonly isRoom: boolean;
+}
+
+/** A branch, by the hexadecimal digits that the ids of its rooms begin with; or a room. */
+export type SavedNode = { readonly prefix: string; readonly branch: SavedBranch } | { readonly room: RoomState };
 
 /** Where the nodes of a state were saved. It needs no trust: a node is believed when it hashes to what its parent says. */
 export interface NodeSource {
-  /** The node of all rooms whose ids begin with these bits, a text of `0` and `1`; undefined if nothing is there. */
-  node(prefix: string): StateNode | undefined;
+  /** Undefined where there is none. */
+  branch(prefix: string): SavedBranch | undefined;
+  /** The only room whose id begins with these digits. */
+  room(prefix: string): RoomState | undefined;
   /** What to throw when the node there is not the one that was saved. */
   refusal(prefix: string): Error;
 }
@@ -40,18 +51,22 @@ interface Branch {
 
 const EMPTY_HASH = new Uint8Array(32);
 const LEAF = Uint8Array.of(0);
+const DIGITS = 16;
 
 /** A node that is in its source, and in memory only once it was needed. */
 export class Saved {
   readonly hash: Uint8Array;
+  readonly prefix: string;
+  /** Of the root it is not known. */
+  readonly isRoom: boolean;
   private readonly source: NodeSource;
-  private readonly prefix: string;
   private found: Node | undefined;
 
-  constructor(source: NodeSource, prefix: string, hash: Uint8Array) {
+  constructor(source: NodeSource, prefix: string, { hash, isRoom }: SavedWay) {
     this.source = source;
     this.prefix = prefix;
     this.hash = hash;
+    this.isRoom = isRoom;
   }
 
   /** @throws the source's refusal */
@@ -60,26 +75,71 @@ export class Saved {
   }
 
   private read(): Node {
-    const { source, prefix } = this;
-    const saved = source.node(prefix);
-    if (saved === undefined) throw source.refusal(prefix);
-    const node = "room" in saved ? leafOf(saved.room) : this.branchOf(saved);
-    if (!equal(node.hash, this.hash)) throw source.refusal(prefix);
+    const { source, prefix, hash } = this;
+    const branch = this.isRoom ? undefined : source.branch(prefix);
+    const room = branch === undefined ? source.room(prefix) : undefined;
+    const node = branch === undefined ? room && leafOf(room) : this.joined(branch, 0, DIGITS);
+    if (node === undefined || node === null || node instanceof Saved || !equal(node.hash, hash)) {
+      throw source.refusal(prefix);
+    }
     return node;
   }
 
-  private branchOf({ left, right }: { readonly left: Uint8Array; readonly right: Uint8Array }): Branch {
-    return {
-      left: savedTree(this.source, `${this.prefix}0`, left),
-      right: savedTree(this.source, `${this.prefix}1`, right),
-      hash: hashNode(left, right),
-    };
+  /** The tree over some of the branch's ways. */
+  private joined(branch: SavedBranch, start: number, end: number): Tree {
+    if (end - start === 1) {
+      const way = branch[start] ?? null;
+      return way && new Saved(this.source, this.prefix + start.toString(16), way);
+    }
+    const middle = (start + end) / 2;
+    const left = this.joined(branch, start, middle);
+    const right = this.joined(branch, middle, end);
+    const only = left === null ? right : right === null ? left : null;
+    // A subtree with one room is its leaf, and one without rooms is none.
+    if ((left === null && right === null) || (only instanceof Saved && only.isRoom)) return only;
+    return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
   }
 }
 
-/** The saved tree with this hash. */
-export function savedTree(source: NodeSource, prefix: string, hash: Uint8Array): Tree {
-  return equal(hash, EMPTY_HASH) ? null : new Saved(source, prefix, hash);
+/** The saved tree with this root. */
+export function savedTree(source: NodeSource, hash: Uint8Array): Tree {
+  return equal(hash, EMPTY_HASH) ? null : new Saved(source, "", { hash, isRoom: false });
+}
+
+/** The nodes that no source has; those of a source are never under them, for they come in wholes of four levels. */
+export function* unsavedNodes(root: Tree): Generator<SavedNode> {
+  const stack: { readonly prefix: string; readonly tree: Tree }[] = [{ prefix: "", tree: root }];
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    const { prefix, tree } = next;
+    if (tree === null || tree instanceof Saved) continue;
+    if ("room" in tree) {
+      yield { room: tree.room };
+      continue;
+    }
+    const ways = waysOf(tree, prefix.length);
+    yield {
+      prefix,
+      branch: ways.map((way) => way && { hash: way.hash, isRoom: way instanceof Saved ? way.isRoom : "room" in way }),
+    };
+    ways.forEach((way, digit) => stack.push({ prefix: prefix + digit.toString(16), tree: way }));
+  }
+}
+
+/** Where each digit leads, four levels below a branch. */
+function waysOf(branch: Branch, digitAt: number): Tree[] {
+  const ways: Tree[] = Array.from({ length: DIGITS }, () => null);
+  const descend = (tree: Tree, start: number, end: number): void => {
+    if (tree === null) return;
+    if (end - start === 1) ways[start] = tree;
+    else if (tree instanceof Saved) ways[Number.parseInt(tree.prefix.slice(-1), 16)] = tree;
+    else if ("room" in tree) ways[Number.parseInt(tree.room.id.charAt(2 + digitAt), 16)] = tree;
+    else {
+      descend(tree.left, start, (start + end) / 2);
+      descend(tree.right, (start + end) / 2, end);
+    }
+  };
+  descend(branch, 0, DIGITS);
+  return ways;
 }
 
 /** The node, read if it has to be. */

@@ -9,11 +9,11 @@ import {
   leafAt,
   leafOf,
   nodeOf,
-  Saved,
   savedTree,
+  unsavedNodes,
   type NodeSource,
   type RoomState,
-  type StateNode,
+  type SavedNode,
   type Tree,
 } from "./state-tree.ts";
 
@@ -39,7 +39,7 @@ export class State {
 
   /** The saved state with this root. Of it, only what is asked for is read, and then every method may throw the source's refusal. */
   static open(root: Uint8Array, source: NodeSource): State {
-    return new State(savedTree(source, "", root), source);
+    return new State(savedTree(source, root), source);
   }
 
   /** The state root, 32 bytes. */
@@ -64,18 +64,8 @@ export class State {
   }
 
   /** The nodes that its source does not have: all that was touched since it was opened, every node where there is no source. */
-  *unsaved(): Generator<{ readonly prefix: string; readonly node: StateNode }> {
-    const stack: { readonly prefix: string; readonly tree: Tree }[] = [{ prefix: "", tree: this.tree }];
-    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-      const { prefix, tree } = next;
-      if (tree === null || tree instanceof Saved) continue;
-      if ("room" in tree) {
-        yield { prefix, node: { room: tree.room } };
-        continue;
-      }
-      yield { prefix, node: { left: hashOf(tree.left), right: hashOf(tree.right) } };
-      stack.push({ prefix: `${prefix}1`, tree: tree.right }, { prefix: `${prefix}0`, tree: tree.left });
-    }
+  unsaved(): Generator<SavedNode> {
+    return unsavedNodes(this.tree);
   }
 
   /** The state after the anchor with this index added `delta`; O(touched rooms · log rooms). */
@@ -91,8 +81,22 @@ export class State {
     return this.with(touched);
   }
 
+  /** The same state, its rooms with these ids touched last by the anchor with this index. No message is hashed again. */
+  touchedBy(anchorIndex: number, rooms: Iterable<RoomId>): State {
+    const leaves = Array.from(rooms, (id) => {
+      const leaf = leafAt(this.tree, fromHex(id, 32));
+      if (leaf?.room.id !== id) throw new RangeError("a room that the state does not have");
+      return { ...leaf, room: { ...leaf.room, lastIndex: anchorIndex } };
+    });
+    return new State(insert(this.tree, leaves.sort(byId), 0), this.source);
+  }
+
   private with(rooms: Iterable<RoomState>): State {
-    const leaves = Array.from(rooms, leafOf).sort((a, b) => (a.room.id < b.room.id ? -1 : 1));
+    const leaves = Array.from(rooms, leafOf).sort(byId);
     return new State(insert(this.tree, leaves, 0), this.source);
   }
+}
+
+function byId(a: { readonly room: RoomState }, b: { readonly room: RoomState }): number {
+  return a.room.id < b.room.id ? -1 : 1;
 }

@@ -149,8 +149,9 @@ async function converse(
 
 async function pinAndAnchor(session: Session): Promise<{ value: undefined; result: string }> {
   await pin(session);
-  const { data } = await anchor(session, undefined);
-  const { anchored, manifest, gasUsed } = data as { anchored: number; manifest: string; gasUsed: string };
+  const { data } = await anchor(session);
+  const { anchored, anchors } = data as { anchored: number; anchors: { manifest: string; gasUsed: string }[] };
+  const { manifest = "", gasUsed } = anchors[0] ?? {};
   return {
     value: undefined,
     result: `${plural(anchored, "message")} in ${short(manifest)}, ${Number(gasUsed).toLocaleString("en")} gas`,

@@ -10,6 +10,7 @@ import { httpRpc } from "../io/chain/http-rpc.ts";
 import type { Rpc } from "../io/chain/rpc.ts";
 import { parseEnvironment } from "../io/environment.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";
+import { accountsOf } from "../tasks/accounts.ts";
 import { Session, type SessionParts } from "../tasks/session.ts";
 
 export interface LocalDeployment {
@@ -60,7 +61,15 @@ export async function deployOver(
     // Whoever deploys here says itself what is going on.
   };
   const terminal = { result: quiet, note, progress: quiet };
-  const parts = { reader, environment, terminal, signers: () => Promise.resolve(signers) };
+  const accounts = await accountsOf(connection.networkConfig, rpc);
+  const parts = {
+    reader,
+    rpc,
+    environment,
+    terminal,
+    signers: () => Promise.resolve(signers),
+    accounts: () => Promise.resolve(accounts),
+  };
   return {
     open: (other = {}) => new Session({ ...parts, ...other }),
     accounts: signers.map((signer) => parseAddress(signer.address)),

@@ -17,25 +17,37 @@ export interface Outcome {
   readonly error?: DmtpError;
 }
 
-/** Makes a Hardhat action of a command: opens the session, prints the outcome, closes what was opened. */
+/** Makes a Hardhat action of a command. */
 export function command<Arguments extends { readonly json: boolean }>(
   run: (session: Session, args: Arguments) => Promise<Outcome>,
 ): (args: Arguments, hre: HardhatRuntimeEnvironment) => Promise<void> {
-  return async (args, hre) => {
-    let session: Session | undefined;
-    try {
-      session = await openSession(hre, process.env, terminal);
-      const { data, text, error } = await run(session, args);
-      terminal.progress(null);
-      terminal.result(args.json ? JSON.stringify(data, null, 2) : text);
-      if (error !== undefined) reportError(error, false);
-    } catch (error) {
-      terminal.progress(null);
-      reportError(asDmtpError(error), args.json);
-    } finally {
-      await session?.close();
-    }
-  };
+  return (args, hre) =>
+    conclude(
+      () => openSession(hre, process.env, terminal),
+      (session) => run(session, args),
+      args.json,
+    );
+}
+
+/** Opens the session, prints the outcome, closes what was opened, and leaves the exit code. Throws nothing. */
+export async function conclude(
+  open: () => Promise<Session>,
+  run: (session: Session) => Promise<Outcome>,
+  json: boolean,
+): Promise<void> {
+  let session: Session | undefined;
+  try {
+    session = await open();
+    const { data, text, error } = await run(session);
+    terminal.progress(null);
+    terminal.result(json ? JSON.stringify(data, null, 2) : text);
+    if (error !== undefined) reportError(error, false);
+  } catch (error) {
+    terminal.progress(null);
+    reportError(asDmtpError(error), json);
+  } finally {
+    await session?.close();
+  }
 }
 
 /** `error[CODE]: what` and `hint: what to do` on stderr, and the exit code of its kind. No stack trace for a user's mistake. */

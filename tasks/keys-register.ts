@@ -1,3 +1,4 @@
+import { readFeeMarket, usualFees } from "../io/chain/fees.ts";
 import { sendRegister, walletOf } from "../io/chain/writer.ts";
 import { checksummed, parseAddress } from "../protocol/address.ts";
 import { bindingRequest, type KeyBinding } from "../protocol/binding.ts";
@@ -73,7 +74,9 @@ export async function register(session: Session, from: string | undefined, passp
   // The document goes first: a registered key without its document would be lost for ever if this machine stopped here.
   await content.put([{ cid, bytes: block }]);
   await content.pin([cid]);
-  const receipt = await sendRegister(signer, deployment, binding, signature);
+  // What a library suggests can be less than Polygon's nodes take.
+  const fees = usualFees(await readFeeMarket(session.rpc, chainId));
+  const receipt = await sendRegister(signer, deployment, binding, signature, fees);
   return {
     data: {
       wallet: checksummed(address),

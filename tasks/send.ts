@@ -1,5 +1,5 @@
 import { walletOf } from "../io/chain/writer.ts";
-import { catchUp } from "../io/history.ts";
+import { catchUp } from "../io/catch-up.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { cidOf, digestOfCid, type Cid } from "../protocol/cid.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
@@ -52,7 +52,7 @@ export async function send(
   const opener = openerOf(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
-  await catchUp(mailbox, reader, content);
+  await catchUp(mailbox, reader, content, session.now);
 
   const sealed = mailbox.transaction(() => {
     const messages = sealAll(session, own, peers, drafts);

@@ -7,6 +7,7 @@ import type { Signer } from "ethers";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import { z } from "zod";
 
+import type { Account } from "../io/chain/account.ts";
 import { ChainReader } from "../io/chain/reader.ts";
 import type { Rpc } from "../io/chain/rpc.ts";
 import { httpRpc } from "../io/chain/http-rpc.ts";
@@ -16,10 +17,12 @@ import type { ContentStore } from "../io/content/store.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
 import { Mailbox } from "../io/mailbox/mailbox.ts";
+import { pause } from "../io/pause.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { KeyDirectory } from "../protocol/keys.ts";
 import type { Deployment } from "../protocol/room.ts";
+import { accountsOf } from "./accounts.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The contracts' addresses on one network. */
@@ -30,9 +33,17 @@ export interface SessionParts {
   readonly reader: ChainReader;
   readonly environment: Environment;
   readonly terminal: Terminal;
-  /** The accounts that the network signs for. */
+  /** Where transactions go; what is read through `reader` comes from the same node. */
+  readonly rpc: Rpc;
+  /** The accounts that the network signs for: as wallets, and as payers. */
   readonly signers: () => Promise<readonly Signer[]>;
+  readonly accounts: () => Promise<readonly Account[]>;
+  /** The content store; by default the one that the environment names, opened when it is needed and closed with the session. */
+  readonly content?: ContentStore;
   readonly now?: () => number;
+  /** Milliseconds of a clock that never jumps. */
+  readonly elapsedMs?: () => number;
+  readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly random?: (sizeBytes: number) => Uint8Array;
 }
 
@@ -40,9 +51,14 @@ export class Session {
   readonly reader: ChainReader;
   readonly environment: Environment;
   readonly terminal: Terminal;
+  readonly rpc: Rpc;
   readonly now: () => number;
+  readonly elapsedMs: () => number;
+  readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly random: (sizeBytes: number) => Uint8Array;
+  private readonly accounts: () => Promise<readonly Account[]>;
   private readonly signers: () => Promise<readonly Signer[]>;
+  private readonly givenStore: ContentStore | undefined;
   private openMailbox: Mailbox | undefined;
   private openStore: ContentStore | undefined;
 
@@ -50,8 +66,13 @@ export class Session {
     this.reader = parts.reader;
     this.environment = parts.environment;
     this.terminal = parts.terminal;
+    this.rpc = parts.rpc;
+    this.givenStore = parts.content;
     this.signers = parts.signers;
+    this.accounts = parts.accounts;
     this.now = parts.now ?? Date.now;
+    this.elapsedMs = parts.elapsedMs ?? (() => performance.now());
+    this.pause = parts.pause ?? pause;
     this.random = parts.random ?? ((sizeBytes) => new Uint8Array(randomBytes(sizeBytes)));
   }
 
@@ -69,7 +90,7 @@ export class Session {
   }
 
   get content(): ContentStore {
-    return (this.openStore ??= openContent(this.environment, this.folder));
+    return this.givenStore ?? (this.openStore ??= openContent(this.environment, this.folder));
   }
 
   /**
@@ -81,11 +102,18 @@ export class Session {
       const own = parseAddress(await signer.getAddress());
       if (address === undefined || own === address) return { signer, address: own };
     }
-    const what =
-      address === undefined
-        ? "the network has no accounts"
-        : `${checksummed(address)} is not an account of this network`;
-    throw new DmtpError("ACCOUNT_UNKNOWN", what);
+    throw accountUnknown(address);
+  }
+
+  /**
+   * The same, as one that pays for transactions.
+   * @throws ACCOUNT_UNKNOWN
+   */
+  async account(address?: Address): Promise<Account> {
+    const accounts = await this.accounts();
+    const account = address === undefined ? accounts[0] : accounts.find((own) => own.address === address);
+    if (account === undefined) throw accountUnknown(address);
+    return account;
   }
 
   /** The key histories of these wallets, straight from the registry. */
@@ -99,6 +127,12 @@ export class Session {
     this.openMailbox?.close();
     await this.openStore?.close();
   }
+}
+
+function accountUnknown(address: Address | undefined): DmtpError {
+  const what =
+    address === undefined ? "the network has no accounts" : `${checksummed(address)} is not an account of this network`;
+  return new DmtpError("ACCOUNT_UNKNOWN", what);
 }
 
 /** @throws DEPLOYMENT_UNKNOWN, CONFIGURATION_INVALID and what ChainReader.open throws */
@@ -116,8 +150,10 @@ export async function openSession(
   });
   return new Session({
     reader,
+    rpc,
     environment,
     terminal,
+    accounts: async () => accountsOf((await hre.network.getOrCreate()).networkConfig, rpc),
     signers: async () => (await hre.network.getOrCreate()).ethers.getSigners(),
   });
 }

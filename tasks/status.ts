@@ -1,10 +1,11 @@
 import { formatEther } from "ethers/utils";
 
 import { readStatus } from "../io/chain/writer.ts";
+import type { JournalState } from "../io/mailbox/journal.ts";
 import { checksummed } from "../protocol/address.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
-import { table } from "./terminal.ts";
+import { plural, table } from "./terminal.ts";
 
 export default command<{ readonly json: boolean }>(status);
 
@@ -14,6 +15,9 @@ export async function status(session: Session): Promise<Outcome> {
   const [chain, head] = await Promise.all([readStatus(reader), reader.head()]);
   const { unanchored, unpinned, messages } = mailbox.counts();
   const last = chain.lastAnchor;
+  const open = mailbox.anchors.open().map(({ index, state, count, manifest, blockNumber }) => {
+    return { index, state, messages: count, manifest, blockNumber };
+  });
   const ageS = last === null ? null : Math.max(0, Math.floor(session.now() / 1000) - last.timestamp);
   return {
     data: {
@@ -26,7 +30,7 @@ export async function status(session: Session): Promise<Outcome> {
       lastAnchor: last === null ? null : { ...last, ageS },
       owner: { address: checksummed(chain.owner), balanceWei: chain.ownerBalance.toString() },
       anchorer: { address: checksummed(chain.anchorer), balanceWei: chain.anchorerBalance.toString() },
-      mailbox: { folder, messages, unanchored, unpinned },
+      mailbox: { folder, messages, unanchored, unpinned, openAnchors: open },
       content: content.name,
     },
     text: table(
@@ -41,6 +45,9 @@ export async function status(session: Session): Promise<Outcome> {
             : `${chain.anchors}, the last in block ${last.blockNumber}, ${formatAge(ageS ?? 0)} ago`,
         ],
         ["mailbox", `${messages} messages, ${unanchored} unanchored, ${unpinned} unpinned`],
+        ...open.map(({ index, state, messages: count }): [string, string] => {
+          return [`anchor ${index}`, `${plural(count, "message")}, ${MEANINGS[state]}`];
+        }),
         ["content", content.name],
         ["owner", `${checksummed(chain.owner)}, ${formatEther(chain.ownerBalance)} POL`],
         ["anchorer", `${checksummed(chain.anchorer)}, ${formatEther(chain.anchorerBalance)} POL`],
@@ -49,6 +56,17 @@ export async function status(session: Session): Promise<Outcome> {
     ),
   };
 }
+
+/** What an open row of the journal waits for. */
+const MEANINGS: Readonly<Record<JournalState, string>> = {
+  planned: "planned; the next run goes on",
+  written: "stored and pinned; the next run goes on",
+  submitted: "its transaction waits to be mined",
+  mined: "mined, not final yet",
+  final: "final",
+  adopted: "accounted for",
+  abandoned: "given up",
+};
 
 function formatAge(seconds: number): string {
   if (seconds < 120) return `${seconds} s`;

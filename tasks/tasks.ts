@@ -52,6 +52,26 @@ export const tasks = [
 
   task("anchor", "Put all unanchored messages into a manifest and anchor it on chain")
     .addOption({ ...from, description: "The anchorer's account (default: the network's first)" })
+    .addOption({
+      name: "maxFee",
+      description: "The most to pay for a unit of gas, in gwei (default: no cap)",
+      ...optional,
+    })
+    .addOption({ name: "maxCost", description: "The most to pay for an anchor, in POL (default: 0.5)", ...optional })
+    .addOption({
+      name: "confirmations",
+      description: "Wait until it lies this many blocks deep (default: 1)",
+      ...optional,
+    })
+    .addFlag({ name: "waitFinal", description: "Wait until its block is final" })
+    .addOption({ name: "timeout", description: "Seconds to wait, for each of these (default: 300)", ...optional })
+    .addFlag({ name: "dryRun", description: "Say what would be anchored and what it would cost; write nothing" })
+    .addFlag({ name: "watch", description: "Go on as a service, a log line in JSON for each round" })
+    .addPositionalArgument({
+      name: "interval",
+      description: "With --watch: seconds between two rounds (default: 600)",
+      ...optional,
+    })
     .addFlag(json)
     .setAction(() => import("./anchor.ts"))
     .build(),

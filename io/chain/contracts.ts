@@ -24,6 +24,9 @@ export const cidStoreInterface = new Interface([
   "function owner() view returns (address)",
 ]);
 
+/** `cids` again, as bytes, which a string is in the ABI: ethers refuses a string that is not UTF-8, and the contract takes one. */
+export const entryInterface = new Interface(["function cids(uint256 index) view returns (bytes)"]);
+
 export const keyRegistryInterface = new Interface([
   "event KeyRegistered(uint256 indexed index, address indexed wallet, uint256 version, bytes32 encryptionKey, bytes32 signingKey, bytes32 document, uint256 deadline, bytes signature, bool hasCode)",
   "event KeyRevoked(uint256 indexed index, address indexed wallet, uint256 version)",

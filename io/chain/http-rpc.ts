@@ -1,4 +1,4 @@
-/** JSON-RPC 2.0 over HTTP, with batches, for reading: a call may be sent again, so it is never a transaction. */
+/** JSON-RPC 2.0 over HTTP, with batches. A call may be sent again: reading does no harm, and a signed transaction is mined once. */
 import { DmtpError } from "../../protocol/error.ts";
 import { originOf, revertData, unreachable, withoutUrls, type RpcFault } from "./rpc-fault.ts";
 import type { Rpc, RpcCall } from "./rpc.ts";

@@ -1,6 +1,6 @@
 /** What the chain says: heads, counts and events of one deployment, as far as all given nodes agree, and proved complete. */
 import type { Address } from "../../protocol/address.ts";
-import { fromHex } from "../../protocol/bytes.ts";
+import { equal, fromHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
@@ -8,7 +8,8 @@ import { agree, askAll } from "./agreement.ts";
 import { parseBigQuantity, parseCount, parseLogs, type Block } from "./answer.ts";
 import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./call.ts";
 import { checkContracts, readChainId, type Contracts } from "./contract-check.ts";
-import { cidStoreInterface, keyRegistryInterface } from "./contracts.ts";
+import { cidStoreInterface, entryInterface, keyRegistryInterface } from "./contracts.ts";
+import { entryOf, type StoredEntry } from "./entry.ts";
 import { decodeLog, TOPICS } from "./event-log.ts";
 import { ChainHeads, type ChainHead } from "./head.ts";
 import { LogRange, readRanges } from "./log-range.ts";
@@ -83,18 +84,32 @@ export class ChainReader {
     return { anchors: parseCount(anchors), keys: parseCount(keys) };
   }
 
-  /** CIDStore's count and head, 32 bytes, zero when it is empty; at the newest block unless another is given. */
-  async entryHead(blockNumber?: number): Promise<{ readonly count: number; readonly head: Uint8Array }> {
-    const number = blockNumber ?? (await this.head()).block.number;
-    const view = { to: this.deployment.cidStore, contract: cidStoreInterface };
-    const [count, head] = await this.views(
-      [
-        { ...view, name: "count" },
-        { ...view, name: "head" },
-      ],
-      number,
-    );
-    return { count: parseCount(count), head: fromHex(String(head), 32) };
+  /**
+   * CIDStore's count and head, 32 bytes, zero when it is empty; at the newest block unless another is given.
+   * @throws CHAIN_DISAGREES when the last entry is not what the head is the digest of
+   */
+  entryHead(
+    blockNumber?: number,
+  ): Promise<{ readonly count: number; readonly head: Uint8Array; readonly at: ChainHead }> {
+    return this.retried(async () => {
+      const at = await this.headAt(blockNumber);
+      const view = { to: this.deployment.cidStore, contract: cidStoreInterface };
+      const views = ["count", "head"].map((name) => ({ ...view, name }));
+      const [counted, digest] = await this.views(views, at.block.number);
+      const count = parseCount(counted);
+      const head = fromHex(String(digest), 32);
+      const [last] = count === 0 ? [] : await this.entries(count - 1, 1, at.block.number);
+      if (!equal(head, last?.head ?? new Uint8Array(32)))
+        throw new DmtpError("CHAIN_DISAGREES", `CIDStore's head is not its entry ${count - 1}`);
+      return { count, head, at };
+    });
+  }
+
+  /** CIDStore's entries from `index` on, at the end of a block. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
+  async entries(index: number, count: number, blockNumber: number): Promise<StoredEntry[]> {
+    const view = { to: this.deployment.cidStore, contract: entryInterface, name: "cids" };
+    const views = Array.from({ length: count }, (_, i) => ({ ...view, args: [index + i] }));
+    return (await this.views(views, blockNumber)).map((bytes) => entryOf(bytes as Hex));
   }
 
   /**

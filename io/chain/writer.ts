@@ -1,4 +1,4 @@
-/** Transactions, who sends them, and whether they can pay. Everything is tried without paying first. */
+/** Registrations, and who may write to CIDStore and can pay for it. Everything is tried without paying first. */
 import type { Signer, TransactionReceipt, TransactionRequest, TransactionResponse } from "ethers";
 import type { Interface } from "ethers/abi";
 
@@ -8,6 +8,7 @@ import { toHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { cidStoreInterface, keyRegistryInterface } from "./contracts.ts";
+import type { Fees } from "./fees.ts";
 import type { ChainReader } from "./reader.ts";
 import { transactionError } from "./transaction-error.ts";
 
@@ -48,40 +49,26 @@ export async function walletOf(signer: Signer): Promise<Wallet> {
   };
 }
 
-/** @throws FUNDS_INSUFFICIENT, TRANSACTION_FAILED, CHAIN_UNREACHABLE */
+/**
+ * Registers the binding of the signer's wallet.
+ * @param fees what to offer; what the signer's library thinks fit when not given
+ * @throws FUNDS_INSUFFICIENT, TRANSACTION_FAILED, CHAIN_UNREACHABLE
+ */
 export async function sendRegister(
   signer: Signer,
   deployment: Deployment,
   binding: KeyBinding,
   signature: Uint8Array,
+  fees?: Fees,
 ): Promise<Receipt> {
   const { encryptionKey, signingKey, document, deadline } = binding;
   const args = [toHex(encryptionKey), toHex(signingKey), toHex(document), deadline, toHex(signature)];
-  return receiptOf(await send(signer, deployment.keyRegistry, keyRegistryInterface, "register", args));
+  return receiptOf(await send(signer, deployment.keyRegistry, keyRegistryInterface, "register", args, fees));
 }
 
 /** @throws FUNDS_INSUFFICIENT, TRANSACTION_FAILED, CHAIN_UNREACHABLE */
 export async function sendRevoke(signer: Signer, deployment: Deployment): Promise<Receipt> {
   return receiptOf(await send(signer, deployment.keyRegistry, keyRegistryInterface, "revoke", []));
-}
-
-/**
- * Appends a digest to CIDStore if its head is still `prev`.
- * @param prev 32 bytes, zero for an empty log
- * @throws NOT_ANCHORER, HEAD_MOVED, FUNDS_INSUFFICIENT, TRANSACTION_FAILED, CHAIN_UNREACHABLE
- */
-export async function sendAnchor(
-  signer: Signer,
-  deployment: Deployment,
-  prev: Uint8Array,
-  digest: Uint8Array,
-): Promise<Receipt & { readonly index: number }> {
-  const receipt = await send(signer, deployment.cidStore, cidStoreInterface, "anchor", [toHex(prev), toHex(digest)]);
-  for (const log of receipt.logs) {
-    const parsed = log.address.toLowerCase() === deployment.cidStore ? cidStoreInterface.parseLog(log) : null;
-    if (parsed?.name === "CIDAnchored") return { ...receiptOf(receipt), index: Number(parsed.args.index) };
-  }
-  throw new DmtpError("TRANSACTION_FAILED", `transaction ${receipt.hash} anchored nothing`);
 }
 
 /** @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
@@ -119,8 +106,9 @@ async function send(
   contract: Interface,
   name: string,
   args: readonly unknown[],
+  fees?: Fees,
 ): Promise<TransactionReceipt> {
-  const request: TransactionRequest = { to: checksummed(to), data: contract.encodeFunctionData(name, args) };
+  const request: TransactionRequest = { to: checksummed(to), data: contract.encodeFunctionData(name, args), ...fees };
   let response: TransactionResponse;
   try {
     const gas = await signer.estimateGas(request);

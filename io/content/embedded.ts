@@ -1,7 +1,7 @@
 /**
  * Blocks in a folder: real CIDs without a daemon. They lie in one SQLite file, because a batch is then one sync instead of one
  * for each block (10,000 blocks: bench/send.ts), 10^6 of them need no folders of their own, and a torn write is SQLite's to mend.
- * Nothing is ever collected, so a pin only records that it was asked for.
+ * Nothing is ever collected, so a pin proves that all is there, and records that it was asked for.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -13,11 +13,27 @@ import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { openDatabase } from "../database.ts";
 import { makeFolder } from "../durable-folder.ts";
+import { LINK_HEAD, linksOf, MAX_LINK_DEPTH } from "./links.ts";
 import type { ContentStore } from "./store.ts";
 
 /** Reads are synchronous, for that is several times faster; a server must get its turn in between. */
 const YIELD_AFTER_MS = 10;
+/** That many take less than that. */
+const LOOKUPS = 256;
 const FILE = "blocks.db";
+/** `user_version` of the file. */
+const VERSION = 1;
+const TABLES = `
+  CREATE TABLE blocks (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
+  -- Ids of blocks.
+  CREATE TABLE pins (id INTEGER PRIMARY KEY) STRICT;
+`;
+const COPY = `
+  INSERT INTO blocks (digest, bytes) SELECT digest, bytes FROM old_blocks;
+  INSERT INTO pins SELECT id FROM old_pins JOIN blocks USING (digest);
+  DROP TABLE old_blocks;
+  DROP TABLE old_pins;
+`;
 /** A block that is there with other bytes, such as a damaged disk gives, is written again. */
 const PUT = `INSERT INTO blocks (digest, bytes) VALUES (?, ?)
   ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE bytes IS NOT excluded.bytes`;
@@ -25,7 +41,11 @@ const PUT = `INSERT INTO blocks (digest, bytes) VALUES (?, ?)
 interface OpenStore {
   readonly database: Database;
   readonly get: Statement<[Uint8Array], { readonly bytes: Buffer }>;
+  /** Where the first link is, from 1; 0 without any; undefined without the block. */
+  readonly findLink: Statement<[Uint8Array, Uint8Array], number>;
+  readonly has: Statement<[Uint8Array], number>;
   readonly put: Statement<[Uint8Array, Uint8Array]>;
+  readonly pin: Statement<[Uint8Array]>;
 }
 
 export class EmbeddedStore implements ContentStore {
@@ -41,19 +61,8 @@ export class EmbeddedStore implements ContentStore {
   }
 
   async get(cid: Cid): Promise<Uint8Array | null> {
-    if (performance.now() - this.lastYield > YIELD_AFTER_MS) {
-      await new Promise(setImmediate);
-      this.lastYield = performance.now();
-    }
-    return this.reading((store) => {
-      const row = store?.get.get(digestOfCid(cid));
-      if (row === undefined) return null;
-      try {
-        return verifyBlock(cid, new Uint8Array(row.bytes));
-      } catch {
-        return null;
-      }
-    });
+    if (this.isLongSinceYield()) await this.yield();
+    return this.reading((store) => (store === undefined ? null : readBlock(store, cid)));
   }
 
   put(blocks: readonly Block[]): Promise<void> {
@@ -69,27 +78,27 @@ export class EmbeddedStore implements ContentStore {
     });
   }
 
-  pin(roots: readonly Cid[]): Promise<void> {
-    return attempt(() => {
-      const digests = roots.map(digestOfCid);
-      this.reading((store) => {
-        const missing = roots.find((_, i) => store?.get.get(digests[i] ?? new Uint8Array(0)) === undefined);
-        if (missing !== undefined) throw new DmtpError("CONTENT_MISSING", `${missing} is not in ${this.name}`);
-      });
-      if (roots.length === 0) return;
-      this.writing(({ database }) => {
-        const insert = database.prepare("INSERT OR IGNORE INTO pins (digest) VALUES (?)");
-        database.transaction(() => {
-          for (const digest of digests) insert.run(digest);
-        })();
-      });
+  async pin(roots: readonly Cid[]): Promise<void> {
+    const [first] = await this.missing(roots, 1);
+    if (first !== undefined) throw new DmtpError("CONTENT_MISSING", `${first} is not in ${this.name}`);
+    if (roots.length === 0) return;
+    this.writing(({ database, pin }) => {
+      database.transaction(() => {
+        for (const cid of roots) pin.run(digestOfCid(cid));
+      })();
     });
+  }
+
+  async missing(roots: readonly Cid[], limit: number): Promise<Cid[]> {
+    const missing = new Set<Cid>();
+    await this.findMissing(roots, 0, limit, missing);
+    return [...missing];
   }
 
   isPinned(cids: readonly Cid[]): Promise<boolean[]> {
     return attempt(() =>
       this.reading((store) => {
-        const select = store?.database.prepare("SELECT 1 FROM pins WHERE digest = ?");
+        const select = store?.database.prepare("SELECT 1 FROM pins JOIN blocks USING (id) WHERE digest = ?");
         return cids.map((cid) => select?.get(digestOfCid(cid)) !== undefined);
       }),
     );
@@ -99,6 +108,34 @@ export class EmbeddedStore implements ContentStore {
     this.store?.database.close();
     this.store = undefined;
     return Promise.resolve();
+  }
+
+  /** Goes down block by block: of a million messages, only one shard's are in memory. */
+  private async findMissing(cids: readonly Cid[], depth: number, limit: number, missing: Set<Cid>): Promise<void> {
+    for (let start = 0; start < cids.length && missing.size < limit; start += LOOKUPS) {
+      if (this.isLongSinceYield()) await this.yield();
+      const links = this.reading((store) => {
+        const find = (): Cid[] =>
+          cids.slice(start, start + LOOKUPS).flatMap((cid) => {
+            if (missing.size >= limit) return [];
+            const found = store === undefined ? null : findLinks(store, cid, depth);
+            if (found === null) missing.add(cid);
+            return found ?? [];
+          });
+        // In a transaction the file is locked for all of them once.
+        return store === undefined ? find() : store.database.transaction(find).deferred();
+      });
+      await this.findMissing(links, depth + 1, limit, missing);
+    }
+  }
+
+  private isLongSinceYield(): boolean {
+    return performance.now() - this.lastYield > YIELD_AFTER_MS;
+  }
+
+  private async yield(): Promise<void> {
+    await new Promise(setImmediate);
+    this.lastYield = performance.now();
   }
 
   /** Without a file there is nothing to read, and none is made. */
@@ -117,15 +154,17 @@ export class EmbeddedStore implements ContentStore {
 
   private open(): OpenStore {
     makeFolder(this.folder);
-    const database = openDatabase(join(this.folder, FILE));
-    database.exec(`
-      CREATE TABLE IF NOT EXISTS blocks (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-      CREATE TABLE IF NOT EXISTS pins (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
-    `);
+    const database = openDatabase(join(this.folder, FILE), FILE);
+    prepareTables(database);
     return {
       database,
       get: database.prepare("SELECT bytes FROM blocks WHERE digest = ?"),
+      findLink: database
+        .prepare<[Uint8Array, Uint8Array], number>("SELECT instr(bytes, ?) FROM blocks WHERE digest = ?")
+        .pluck(),
+      has: database.prepare<[Uint8Array], number>("SELECT 1 FROM blocks WHERE digest = ?").pluck(),
       put: database.prepare(PUT),
+      pin: database.prepare("INSERT OR IGNORE INTO pins SELECT id FROM blocks WHERE digest = ?"),
     };
   }
 
@@ -138,6 +177,43 @@ export class EmbeddedStore implements ContentStore {
       throw new DmtpError(code, `${this.name} ${what}: ${reason}`, { cause });
     }
   }
+}
+
+/** Makes the tables, or makes them of those of version 0, which had no ids: a pin by digest cost as much as the block itself. */
+function prepareTables(database: Database): void {
+  if (database.pragma("user_version", { simple: true }) === VERSION) return;
+  database
+    .transaction(() => {
+      if (database.pragma("user_version", { simple: true }) === VERSION) return;
+      const isOld = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'blocks'").get() !== undefined;
+      if (isOld) database.exec("ALTER TABLE blocks RENAME TO old_blocks; ALTER TABLE pins RENAME TO old_pins");
+      database.exec(TABLES);
+      if (isOld) database.exec(COPY);
+      database.pragma(`user_version = ${VERSION}`);
+    })
+    .immediate();
+}
+
+/** Null when it is not there, or has other bytes. */
+function readBlock(store: OpenStore, cid: Cid): Uint8Array | null {
+  const row = store.get.get(digestOfCid(cid));
+  if (row === undefined) return null;
+  try {
+    return verifyBlock(cid, new Uint8Array(row.bytes));
+  } catch {
+    return null;
+  }
+}
+
+/** Null when the block is not there. */
+function findLinks(store: OpenStore, cid: Cid, depth: number): readonly Cid[] | null {
+  const digest = digestOfCid(cid);
+  if (depth === MAX_LINK_DEPTH) return store.has.get(digest) === undefined ? null : [];
+  const at = store.findLink.get(LINK_HEAD, digest);
+  if (at === undefined) return null;
+  if (at === 0) return [];
+  const block = readBlock(store, cid);
+  return block === null ? null : linksOf(block);
 }
 
 /** What a promise gives or refuses, from work that is synchronous. */

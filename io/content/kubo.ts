@@ -5,6 +5,7 @@ import { isCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { forEachConcurrent } from "../concurrent.ts";
+import { linksOf, MAX_LINK_DEPTH } from "./links.ts";
 import type { ContentStore } from "./store.ts";
 
 interface KuboOptions {
@@ -67,11 +68,12 @@ export class KuboStore implements ContentStore {
     });
   }
 
-  async pin(roots: readonly Cid[]): Promise<void> {
+  async pin(roots: readonly Cid[], { isSearching = true } = {}): Promise<void> {
     const { pin, CID } = await this.open();
+    const options = { recursive: true, ...(isSearching ? {} : { offline: true }) };
     await forEachConcurrent(roots, CONCURRENT, async (cid) => {
       try {
-        await pin.add(CID.parse(cid), { recursive: true, signal: AbortSignal.timeout(this.pinTimeoutMs) });
+        await pin.add(CID.parse(cid), { ...options, signal: AbortSignal.timeout(this.pinTimeoutMs) });
       } catch (cause) {
         if (isAbsent(cause)) throw this.failure("CONTENT_MISSING", `cannot find all that ${cid} links to`, cause);
         throw this.failure(
@@ -81,6 +83,22 @@ export class KuboStore implements ContentStore {
         );
       }
     });
+  }
+
+  async missing(roots: readonly Cid[], limit: number): Promise<Cid[]> {
+    const missing = new Set<Cid>();
+    let level = roots;
+    for (let depth = 0; depth <= MAX_LINK_DEPTH; depth++) {
+      const next: Cid[][] = level.map(() => []);
+      await forEachConcurrent(level, CONCURRENT, async (cid, i) => {
+        if (missing.size >= limit) return;
+        const bytes = await this.fetchBlock(cid, { offline: true }, LOCAL_TIMEOUT_MS);
+        if (bytes === null) missing.add(cid);
+        else next[i] = linksOf(bytes);
+      });
+      level = next.flat();
+    }
+    return [...missing].slice(0, limit);
   }
 
   async isPinned(cids: readonly Cid[]): Promise<boolean[]> {

@@ -17,9 +17,17 @@ export interface ContentStore {
 
   /**
    * Keeps what these link to from garbage collection, and themselves.
+   * @param options.isSearching false: what is not at hand is not searched for, it is missing
    * @throws CONTENT_MISSING, CONTENT_WRITE_FAILED, CONTENT_UNREACHABLE
    */
-  pin(roots: readonly Cid[]): Promise<void>;
+  pin(roots: readonly Cid[], options?: { readonly isSearching?: boolean }): Promise<void>;
+
+  /**
+   * Of these and of all that they link to, the blocks that are not at hand: at most `limit`, none when a pin would find everything.
+   * Who has them can put them, and ask again.
+   * @throws CONTENT_UNREACHABLE
+   */
+  missing(roots: readonly Cid[], limit: number): Promise<Cid[]>;
 
   /** Which of these were pinned as roots. @throws CONTENT_UNREACHABLE */
   isPinned(cids: readonly Cid[]): Promise<boolean[]>;

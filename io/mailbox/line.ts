@@ -81,7 +81,8 @@ export class Line {
     const { root, ...anchor } = record.tip;
     const source: TipSource = {
       tip: record.tip,
-      node: (prefix) => translated(() => this.rooms.node(prefix)),
+      branch: (prefix) => translated(() => this.rooms.branch(prefix)),
+      room: (prefix) => translated(() => this.rooms.room(prefix)),
       refusal: () => translated(() => this.refusal(source)),
     };
     return { ...anchor, state: State.open(root, source) };

@@ -7,7 +7,9 @@ import { concat } from "../../protocol/bytes.ts";
 import { cidOfDigest, digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { MAX_SEEN, type Envelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import type { Block } from "../../protocol/manifest.ts";
 import type { RoomId } from "../../protocol/room.ts";
+import type { Delta } from "../../protocol/state.ts";
 
 export interface MailboxMessage {
   readonly cid: Cid;
@@ -33,6 +35,19 @@ export interface NewMessage {
   readonly envelope: Envelope;
 }
 
+/** Messages that wait to be anchored: how many, and the id of the last; ids only grow. */
+export interface Backlog {
+  readonly lastId: number;
+  readonly count: number;
+}
+
+/** Some of the messages that are not pinned: all of them with ids above `afterId`, up to `lastId`. */
+export interface PinPage {
+  readonly afterId: number;
+  readonly lastId: number;
+  readonly cids: readonly Cid[];
+}
+
 interface Row extends Omit<MailboxMessage, "seen" | "envelope" | "pinned"> {
   readonly seen: Uint8Array;
   readonly envelope: Uint8Array;
@@ -40,6 +55,10 @@ interface Row extends Omit<MailboxMessage, "seen" | "envelope" | "pinned"> {
 }
 
 const COLUMNS = `m.cid, m.room, sender, receiver, seq, timestamp, seen, envelope, anchor_index AS anchorIndex, pinned`;
+/** A message as a manifest lists it, and whether both tables say the same of it. */
+const LISTED =
+  "cids.room, cids.cid, cids.room IS m.room AND cids.cid IS m.cid FROM cids LEFT JOIN messages m USING (id)";
+type ListedRow = [room: RoomId, cid: Cid, isWhole: number];
 const DIGEST_BYTES = 32;
 
 /** Prepared statements over the tables of schema.ts; transactions and errors are the mailbox's. */
@@ -66,11 +85,24 @@ export class Messages {
       heads: prepare<[RoomId, number], Uint8Array>(
         "SELECT digest FROM heads WHERE room = ? ORDER BY id DESC LIMIT ?",
       ).pluck(),
-      unanchored: prepare<[], { room: RoomId; cid: Cid }>(
-        "SELECT room, cid FROM cids WHERE anchor_index IS NULL ORDER BY id",
+      backlog: prepare<[number, number], { lastId: number | null; count: number }>(
+        `SELECT max(id) AS lastId, count(*) AS count
+         FROM (SELECT id FROM cids WHERE anchor_index IS NULL AND id > ? ORDER BY id LIMIT ?)`,
       ),
-      unpinned: prepare<[], Cid>("SELECT cid FROM cids WHERE pinned = 0 ORDER BY id").pluck(),
-      markPinned: prepare<[Cid]>("UPDATE cids SET pinned = 1 WHERE cid = ? AND pinned = 0"),
+      unanchored: prepare<[number, number], ListedRow>(
+        `SELECT ${LISTED} WHERE anchor_index IS NULL AND id > ? AND id <= ? ORDER BY id`,
+      ).raw(),
+      anchored: prepare<[number], ListedRow>(`SELECT ${LISTED} WHERE anchor_index = ? ORDER BY id`).raw(),
+      unpinned: prepare<[number, number], { id: number; cid: Cid }>(
+        "SELECT id, cid FROM cids WHERE pinned = 0 AND id > ? ORDER BY id LIMIT ?",
+      ),
+      blocksAfter: prepare<[number, number], { id: number; cid: Cid; envelope: Uint8Array }>(
+        "SELECT id, cid, envelope FROM messages WHERE id > ? AND id <= ? ORDER BY id",
+      ),
+      markPinned: prepare<[number, number]>("UPDATE cids SET pinned = 1 WHERE pinned = 0 AND id > ? AND id <= ?"),
+      markBacklog: prepare<[number, number, number]>(
+        "UPDATE cids SET anchor_index = ? WHERE anchor_index IS NULL AND id > ? AND id <= ?",
+      ),
       markAnchored: prepare<[number, Cid, RoomId]>(
         "UPDATE cids SET anchor_index = ? WHERE cid = ? AND room = ? AND anchor_index IS NULL",
       ),
@@ -82,7 +114,8 @@ export class Messages {
       message: prepare<[Cid], Row>(`SELECT ${COLUMNS} FROM messages m JOIN cids USING (id) WHERE m.cid = ?`),
       block: prepare<[Cid], Uint8Array>("SELECT envelope FROM messages WHERE cid = ?").pluck(),
       counts: prepare<[], { messages: number; unanchored: number; unpinned: number }>(
-        `SELECT (SELECT count(*) FROM messages) AS messages,
+        // Ids are given one after the other, and no message is ever deleted; to count a million takes as long as to anchor a hundred.
+        `SELECT (SELECT coalesce(max(id), 0) FROM messages) AS messages,
                 (SELECT count(*) FROM cids WHERE anchor_index IS NULL) AS unanchored,
                 (SELECT count(*) FROM cids WHERE pinned = 0) AS unpinned`,
       ),
@@ -115,15 +148,58 @@ export class Messages {
   }
 
   unanchored(): { readonly room: RoomId; readonly cid: Cid }[] {
-    return this.statements.unanchored.all();
+    return this.statements.unanchored.all(0, Number.MAX_SAFE_INTEGER).map(([room, cid]) => ({ room, cid }));
   }
 
-  unpinned(): Cid[] {
-    return this.statements.unpinned.all();
+  /** The first messages behind an id that no anchor lists; null when there are none. */
+  backlog(afterId: number, limit: number): Backlog | null {
+    const { lastId = null, count = 0 } = this.statements.backlog.get(afterId, limit) ?? {};
+    return lastId === null ? null : { lastId, count };
   }
 
-  markPinned(cids: Iterable<Cid>): void {
-    for (const cid of cids) this.statements.markPinned.run(cid);
+  /** The messages with `afterId` < id ≤ `lastId` that no anchor lists. @throws MAILBOX_DAMAGED */
+  delta(afterId: number, lastId: number): Delta {
+    return byRoom(this.statements.unanchored.iterate(afterId, lastId));
+  }
+
+  /** The messages that this anchor lists. @throws MAILBOX_DAMAGED */
+  anchoredDelta(anchorIndex: number): Delta {
+    return byRoom(this.statements.anchored.iterate(anchorIndex));
+  }
+
+  unpinned(afterId: number, limit: number): PinPage {
+    const rows = this.statements.unpinned.all(afterId, limit);
+    return { afterId, lastId: rows.at(-1)?.id ?? afterId, cids: rows.map(({ cid }) => cid) };
+  }
+
+  /** @throws MAILBOX_DAMAGED when the disk gave other bytes back */
+  *blocks({ afterId, lastId }: PinPage, maxBytes: number): Generator<Block[]> {
+    for (let last = afterId; last < lastId;) {
+      const batch: Block[] = [];
+      let sizeBytes = 0;
+      for (const { id, cid, envelope } of this.statements.blocksAfter.iterate(last, lastId)) {
+        batch.push({ cid, bytes: verified(cid, envelope) });
+        sizeBytes += envelope.length;
+        last = id;
+        if (sizeBytes >= maxBytes) break;
+      }
+      if (batch.length === 0) return;
+      yield batch;
+    }
+  }
+
+  markPinned({ afterId, lastId }: PinPage): void {
+    this.statements.markPinned.run(afterId, lastId);
+  }
+
+  /** The messages of {@link delta} are listed by this anchor. */
+  markBacklog(afterId: number, lastId: number, anchorIndex: number): void {
+    this.statements.markBacklog.run(anchorIndex, afterId, lastId);
+  }
+
+  /** No anchor lists these any more. */
+  unmarkAnchor(anchorIndex: number): void {
+    this.statements.unmarkAnchor.run(anchorIndex);
   }
 
   /** Of several anchors that list a message, the first one marked stays. */
@@ -154,6 +230,18 @@ export class Messages {
   counts(): { readonly messages: number; readonly unanchored: number; readonly unpinned: number } {
     return this.statements.counts.get() ?? { messages: 0, unanchored: 0, unpinned: 0 };
   }
+}
+
+/** @throws MAILBOX_DAMAGED when the two tables differ: nobody would notice before the anchor is paid for */
+function byRoom(rows: Iterable<ListedRow>): Delta {
+  const rooms = new Map<RoomId, Cid[]>();
+  for (const [room, cid, isWhole] of rows) {
+    if (isWhole !== 1) throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: ${cid} in ${room} is not what was added`);
+    const cids = rooms.get(room);
+    if (cids === undefined) rooms.set(room, [cid]);
+    else cids.push(cid);
+  }
+  return new Map([...rooms].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function messageOf(row: Row): MailboxMessage {

@@ -5,7 +5,7 @@ import { concat, equal } from "../../protocol/bytes.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { primitives } from "../../protocol/crypto/provider.ts";
 import { isRoomId, type RoomId } from "../../protocol/room.ts";
-import type { RoomState, StateNode } from "../../protocol/state-tree.ts";
+import type { RoomState, SavedBranch, SavedNode, SavedWay } from "../../protocol/state-tree.ts";
 
 interface RoomRow {
   readonly room: RoomId;
@@ -16,7 +16,9 @@ interface RoomRow {
 }
 
 const HASH_BYTES = 32;
-const ID_BITS = 256;
+const WAY_BYTES = 1 + HASH_BYTES;
+const IS_ROOM = 16;
+const ID_DIGITS = 64;
 
 /** Prepared statements over the tables of schema.ts; transactions and errors are the mailbox's. */
 export class Rooms {
@@ -28,12 +30,12 @@ export class Rooms {
   private readonly deleteRooms: Statement<[]>;
 
   constructor(database: Database) {
-    this.getBranch = database.prepare<[string]>("SELECT children FROM branches WHERE prefix = ?").pluck();
+    this.getBranch = database.prepare<[string]>("SELECT ways FROM branches WHERE prefix = ?").pluck();
     this.getRoom = database.prepare(
       "SELECT room, size, hashes, last_index AS lastIndex, checksum FROM rooms WHERE room BETWEEN ? AND ? LIMIT 1",
     );
     this.setBranch = database.prepare(
-      "INSERT INTO branches VALUES (?, ?) ON CONFLICT (prefix) DO UPDATE SET children = excluded.children",
+      "INSERT INTO branches VALUES (?, ?) ON CONFLICT (prefix) DO UPDATE SET ways = excluded.ways",
     );
     this.setRoom = database.prepare(
       "INSERT OR REPLACE INTO rooms (room, size, hashes, last_index, checksum) VALUES (?, ?, ?, ?, ?)",
@@ -42,26 +44,25 @@ export class Rooms {
     this.deleteRooms = database.prepare("DELETE FROM rooms");
   }
 
-  /** The node under these bits, unproved; undefined where there is none, or nothing that could be one. */
-  node(prefix: string): StateNode | undefined {
-    const children = this.getBranch.get(prefix);
-    if (children !== undefined) {
-      if (!(children instanceof Uint8Array) || children.length !== 2 * HASH_BYTES) return undefined;
-      const [left, right] = splitHashes(children) as [Uint8Array, Uint8Array];
-      return { left, right };
-    }
-    const row = this.getRoom.get(boundary(prefix, "0"), boundary(prefix, "1"));
-    const room = row && roomOf(row);
-    return room && { room };
+  /** Unproved; undefined where there is none, or nothing that could be one. */
+  branch(prefix: string): SavedBranch | undefined {
+    const ways = this.getBranch.get(prefix);
+    return ways instanceof Uint8Array && ways.length % WAY_BYTES === 0 ? decodeBranch(ways) : undefined;
   }
 
-  save(nodes: Iterable<{ readonly prefix: string; readonly node: StateNode }>): void {
-    for (const { prefix, node } of nodes) {
+  /** As {@link branch}. */
+  room(prefix: string): RoomState | undefined {
+    const row = this.getRoom.get(`0x${prefix.padEnd(ID_DIGITS, "0")}`, `0x${prefix.padEnd(ID_DIGITS, "f")}`);
+    return row && roomOf(row);
+  }
+
+  save(nodes: Iterable<SavedNode>): void {
+    for (const node of nodes) {
       if ("room" in node) {
         const { id, range, lastIndex } = node.room;
         this.setRoom.run(id, range.size, concat(...range.hashes), lastIndex, checksumOfRoom(node.room));
       } else {
-        this.setBranch.run(prefix, concat(node.left, node.right));
+        this.setBranch.run(node.prefix, encodeBranch(node.branch));
       }
     }
   }
@@ -96,13 +97,27 @@ export function isCount(value: unknown): value is number {
 export function splitHashes(hashes: Uint8Array): Uint8Array[] {
   const parts: Uint8Array[] = [];
   for (let at = 0; at < hashes.length; at += HASH_BYTES)
-    parts.push(Uint8Array.from(hashes.subarray(at, at + HASH_BYTES)));
+    parts.push(new Uint8Array(hashes.subarray(at, at + HASH_BYTES)));
   return parts;
 }
 
-/** The first or last room id that begins with these bits. */
-function boundary(prefix: string, fill: "0" | "1"): string {
-  const digits = Math.ceil(prefix.length / 4);
-  const head = prefix.padEnd(4 * digits, fill).replace(/.{4}/g, (bits) => Number.parseInt(bits, 2).toString(16));
-  return `0x${head.padEnd(ID_BITS / 4, fill === "0" ? "0" : "f")}`;
+/** Each way that leads somewhere: its digit, plus 16 when one room is there, and its hash. */
+export function encodeBranch(branch: SavedBranch): Uint8Array {
+  return concat(
+    ...branch.flatMap((way, digit) =>
+      way === null ? [] : [Uint8Array.of(digit | (way.isRoom ? IS_ROOM : 0)), way.hash],
+    ),
+  );
+}
+
+function decodeBranch(ways: Uint8Array): SavedBranch {
+  const branch: (SavedWay | null)[] = Array.from({ length: IS_ROOM }, () => null);
+  // One plain copy of the Buffer, and views of it.
+  const bytes = new Uint8Array(ways);
+  for (let at = 0; at < bytes.length; at += WAY_BYTES) {
+    const head = bytes[at] ?? 0;
+    const hash = bytes.subarray(at + 1, at + WAY_BYTES);
+    branch[head % IS_ROOM] = { hash, isRoom: head >= IS_ROOM };
+  }
+  return branch;
 }

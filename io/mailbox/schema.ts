@@ -3,6 +3,7 @@ import type { Database } from "better-sqlite3";
 
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
+import { addJournal } from "./journal-migration.ts";
 import { saveStateTree } from "./state-tree-migration.ts";
 
 /** `application_id` of the file: "DMTP" in ASCII. */
@@ -50,7 +51,7 @@ const VERSION_1 = `
 `;
 
 /** The change to version 2, then the one to version 3, and so on; one that has been released never changes again. */
-const MIGRATIONS: readonly ((database: Database) => void)[] = [saveStateTree];
+const MIGRATIONS: readonly ((database: Database) => void)[] = [saveStateTree, addJournal];
 
 /** `user_version` of the file. An older file is brought up to it when it is opened; a newer one is left alone. */
 export const SCHEMA_VERSION = 1 + MIGRATIONS.length;

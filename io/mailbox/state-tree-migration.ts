@@ -4,13 +4,13 @@
  */
 import type { Database } from "better-sqlite3";
 
-import { concat, equal } from "../../protocol/bytes.ts";
+import { equal } from "../../protocol/bytes.ts";
 import { isCid } from "../../protocol/cid.ts";
 import { isRoomId, type RoomId } from "../../protocol/room.ts";
 import type { RoomState } from "../../protocol/state-tree.ts";
 import { State } from "../../protocol/state.ts";
 import { checksumOfLine, rowOf, type LineRecord } from "./line.ts";
-import { checksumOfRoom, isCount, splitHashes } from "./rooms.ts";
+import { checksumOfRoom, encodeBranch, isCount, splitHashes } from "./rooms.ts";
 
 const TABLES = `
   -- The tip of the line of manifests, null where there is none; and what of CIDStore is accounted for. One row at most.
@@ -26,9 +26,10 @@ const TABLES = `
     checksum BLOB NOT NULL
   ) STRICT;
 
-  -- The branches of the state tree. "prefix" is the bits, 0 or 1, that the ids of all rooms under it begin with; "children" the
-  -- hash of those that go on with 0, then of those that go on with 1. A subtree with one room is its row in "rooms".
-  CREATE TABLE branches (prefix TEXT PRIMARY KEY, children BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  -- The branches of the state tree, four levels in a row: "prefix" is the hexadecimal digits that the ids of all rooms under it
+  -- begin with, "ways" where the next digit leads: the digit, plus 16 when one room is there, and the hash. A subtree with one
+  -- room is its row in "rooms".
+  CREATE TABLE branches (prefix TEXT PRIMARY KEY, ways BLOB NOT NULL) STRICT, WITHOUT ROWID;
   ALTER TABLE rooms ADD COLUMN checksum BLOB NOT NULL DEFAULT x'';
 `;
 const OLD_NAMES = ["tip_index", "tip_cid", "tip_seq", "tip_state", "anchor_count", "anchor_head", "is_settled"];
@@ -60,9 +61,9 @@ export function saveStateTree(database: Database): void {
   insert.run(...row, checksumOfLine(row));
   const setBranch = database.prepare("INSERT INTO branches VALUES (?, ?)");
   const setChecksum = database.prepare("UPDATE rooms SET checksum = ? WHERE room = ?");
-  for (const { prefix, node } of state.unsaved()) {
+  for (const node of state.unsaved()) {
     if ("room" in node) setChecksum.run(checksumOfRoom(node.room), node.room.id);
-    else setBranch.run(prefix, concat(node.left, node.right));
+    else setBranch.run(node.prefix, encodeBranch(node.branch));
   }
 }
 

@@ -6,7 +6,6 @@ import { expect } from "chai";
 
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { rebuild } from "../../io/history.ts";
-import { sendAnchor } from "../../io/chain/writer.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOf, digestOfCid } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
@@ -19,6 +18,7 @@ import { register } from "../../tasks/keys-register.ts";
 import { send } from "../../tasks/send.ts";
 import type { Session } from "../../tasks/session.ts";
 import { walletOf } from "../../io/chain/writer.ts";
+import { sendAnchor } from "../fixtures/anchor.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 
 describe("a room over four anchors, one of them invalid", () => {
@@ -39,9 +39,9 @@ describe("a room over four anchors, one of them invalid", () => {
     await register(session, chain.bob);
     await write("alice", "one");
     await write("bob", "two\n\nafter an empty line");
-    await anchor(session, undefined);
+    await anchor(session);
     await write("alice", "drei, τέσσερα, пять, 六, سبعة 🎉");
-    await anchor(session, undefined);
+    await anchor(session);
 
     // A block that is no manifest, anchored by the operator; the head that it is anchored on is the real one.
     const junk = Uint8Array.of(0xa1, 0x61, 0x61, 0x01);
@@ -51,7 +51,7 @@ describe("a room over four anchors, one of them invalid", () => {
     await sendAnchor(signer, session.deployment, head, digestOfCid(cidOf(junk)));
 
     await write("bob", "x".repeat(100_000));
-    await anchor(session, undefined);
+    await anchor(session);
   });
 
   after(async () => {
@@ -112,7 +112,7 @@ describe("a room over four anchors, one of them invalid", () => {
     for (const name of await readdir(session.folder)) if (name !== "blocks") await rm(join(session.folder, name));
     session = chain.open();
     await write("alice", "and on");
-    await anchor(session, undefined);
+    await anchor(session);
     const replayed = await rebuildFrom(session, session.content);
     const seqs = replayed.entries(roomOf(session, chain)).map(({ message }) => [message?.sender, message?.seq]);
     expect(seqs).to.deep.equal([

@@ -9,8 +9,10 @@ import { expect } from "chai";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { MAX_BLOCK_BYTES } from "../../protocol/cbor.ts";
 import { cidOf, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import type { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { useFolder } from "../fixtures/folder.ts";
+import { ALICE, BOB, CAROL, deltaOf, History } from "../fixtures/history.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -155,6 +157,78 @@ describe("The embedded content store", () => {
   it("pins nothing that it does not have", async () => {
     const store = open();
     expect(await codeOfAsync(() => store.pin([block("none").cid]))).to.equal("CONTENT_MISSING");
+  });
+
+  describe("with a manifest", () => {
+    const history = new History();
+    const messages = [history.message(ALICE, BOB), history.message(ALICE, CAROL), history.message(BOB, ALICE)];
+    const draft = history.draft(
+      deltaOf([history.room(ALICE, BOB), [messages[0]!, messages[2]!]], [history.room(ALICE, CAROL), [messages[1]!]]),
+    );
+    const blocks = [...history.blocks].map(([cid, bytes]) => ({ cid, bytes }));
+    const all = [...messages, ...draft.blocks.map(({ cid }) => cid)];
+
+    function remove(cid: Cid): void {
+      const database = new Database(file());
+      expect(database.prepare("DELETE FROM blocks WHERE digest = ?").run(digestOfCid(cid)).changes).to.equal(1);
+      database.close();
+    }
+
+    it("pins it when all that it links to is there, which is every block of the history", async () => {
+      const store = open();
+      await store.put(blocks);
+      expect([...history.blocks.keys()]).to.have.members(all);
+      expect(await store.missing([draft.cid], 10)).to.deep.equal([]);
+      await store.pin([draft.cid]);
+      expect(await store.isPinned([draft.cid, messages[0]!])).to.deep.equal([true, false]);
+    });
+
+    for (const [i, cid] of all.entries()) {
+      it(`refuses to pin it without block ${i + 1} of ${all.length}, names that one, and takes it again`, async () => {
+        const store = open();
+        await store.put(blocks);
+        remove(cid);
+        const refusal = await store.pin([draft.cid]).catch((error: unknown) => error as DmtpError);
+        expect(refusal).to.have.property("code", "CONTENT_MISSING");
+        expect(refusal?.message).to.include(cid);
+        expect(await store.isPinned([draft.cid])).to.deep.equal([false]);
+        expect(await store.missing([draft.cid], 10)).to.deep.equal([cid]);
+        await store.put([{ cid, bytes: history.blocks.get(cid)! }]);
+        await store.pin([draft.cid]);
+      });
+    }
+
+    it("takes a shard with other bytes for missing, and names no more than it is asked for", async () => {
+      const store = open();
+      await store.put(blocks);
+      const [shard] = draft.manifest.rooms;
+      damage(shard!, history.blocks.get(shard!)!.with(20, 0x30));
+      expect(await store.missing([draft.cid], 10)).to.deep.equal([shard]);
+      for (const cid of messages) remove(cid);
+      await store.put([{ cid: shard!, bytes: history.blocks.get(shard!)! }]);
+      expect(await store.missing([draft.cid], 10)).to.have.members(messages);
+      expect(await store.missing([draft.cid], 2)).to.have.length(2);
+      expect(await open(join(folder(), "none")).missing([draft.cid], 10)).to.deep.equal([draft.cid]);
+    });
+  });
+
+  it("keeps blocks and pins of a file of its first layout", async () => {
+    const [one, two] = [block("one"), block("two")];
+    mkdirSync(root());
+    const old = new Database(file());
+    old.exec(`
+      CREATE TABLE IF NOT EXISTS blocks (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+      CREATE TABLE IF NOT EXISTS pins (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+    `);
+    for (const { cid, bytes } of [one, two])
+      old.prepare("INSERT INTO blocks VALUES (?, ?)").run(digestOfCid(cid), bytes);
+    old.prepare("INSERT INTO pins VALUES (?)").run(digestOfCid(two.cid));
+    old.close();
+    for (let time = 0; time < 2; time++) {
+      const store = open();
+      expect(await store.isPinned([one.cid, two.cid])).to.deep.equal([false, true]);
+      for (const { cid, bytes } of [one, two]) expect(await store.get(cid)).to.deep.equal(bytes);
+    }
   });
 
   it("lets a server have its turn while many blocks are read", async () => {

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { expect } from "chai";
@@ -8,6 +8,7 @@ import { parseEnvironment } from "../../io/environment.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
+import { codeOf } from "../fixtures/refusal.ts";
 
 describe("The environment", () => {
   it("needs nothing: every variable has a default or is left out", () => {
@@ -86,6 +87,12 @@ describe("The data folder", () => {
     expect(path).to.equal(join(folder(), "data", "11111111-22222222"));
     expect(statSync(path).mode & 0o777).to.equal(0o700);
     expect(dataFolder(DEPLOYMENT, { dataDir: join(folder(), "data") })).to.equal(path);
+  });
+
+  it("is refused by its code where none can be made", () => {
+    const dataDir = join(folder(), "file");
+    writeFileSync(dataDir, "");
+    expect(codeOf(() => dataFolder(DEPLOYMENT, { dataDir }))).to.equal("MAILBOX_WRITE_FAILED");
   });
 
   it("lies in .dmtp/<chain id> when none is given", () => {

@@ -8,6 +8,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { FakeKubo, fail, json } from "../fixtures/fake-kubo.ts";
 import { useFolder } from "../fixtures/folder.ts";
+import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -116,6 +117,38 @@ describe("The Kubo content store", () => {
     const lists = kubo.requests.filter(({ path }) => path === "/api/v0/pin/ls");
     expect(lists.map(({ query }) => query.get("type"))).to.deep.equal(Array(4).fill("recursive"));
     expect(lists.filter(({ query }) => !query.has("arg")).length).to.equal(1);
+  });
+
+  it("names what is missing of a manifest and of all that it links to, without asking the network", async () => {
+    const history = new History();
+    const message = history.message(ALICE, BOB);
+    const draft = history.draft(deltaOf([history.room(ALICE, BOB), [message]]));
+    const blocks = [...history.blocks].map(([cid, bytes]) => ({ cid, bytes }));
+    await store.put(blocks);
+    expect(await store.missing([draft.cid], 10)).to.deep.equal([]);
+    for (const { cid, bytes } of blocks) {
+      kubo.blocks.delete(cid);
+      expect(await store.missing([draft.cid], 10)).to.deep.equal([cid]);
+      kubo.blocks.set(cid, bytes);
+    }
+    kubo.blocks.clear();
+    expect(
+      await store.missing(
+        blocks.map(({ cid }) => cid),
+        2,
+      ),
+    ).to.have.length(2);
+    const gets = kubo.requests.filter(({ path }) => path === "/api/v0/block/get");
+    expect(gets.filter(({ query }) => query.get("offline") !== "true")).to.deep.equal([]);
+  });
+
+  it("does not search for what it is told to pin from what is at hand", async () => {
+    const one = block("one");
+    await store.put([one]);
+    await store.pin([one.cid], { isSearching: false });
+    await store.pin([one.cid]);
+    const adds = kubo.requests.filter(({ path }) => path === "/api/v0/pin/add");
+    expect(adds.map(({ query }) => query.get("offline"))).to.deep.equal(["true", null]);
   });
 
   it("says that something to pin cannot be found in time", async () => {

@@ -9,6 +9,7 @@ import { toHex } from "../../protocol/bytes.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import { State } from "../../protocol/state.ts";
+import { adopt } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
 import { writeVersion1 } from "../fixtures/mailbox-version-1.ts";
@@ -46,9 +47,9 @@ describe("A mailbox of version 1", () => {
     writeVersion1(folder(), DEPLOYMENT, tip);
     for (let time = 0; time < 2; time++) {
       withMailbox((mailbox) => {
-        expect(text(mailbox.tip())).to.deep.equal(text(tip));
-        expect(mailbox.accounted().count).to.equal(2);
-        expect(mailbox.accounted().isSettled).to.equal(true);
+        expect(text(mailbox.anchors.tip())).to.deep.equal(text(tip));
+        expect(mailbox.anchors.known().count).to.equal(2);
+        expect(mailbox.anchors.known().isSettled).to.equal(true);
         const { database } = mailbox as unknown as { database: Database.Database };
         expect(database.pragma("user_version", { simple: true })).to.equal(SCHEMA_VERSION);
       });
@@ -59,7 +60,7 @@ describe("A mailbox of version 1", () => {
     writeVersion1(folder(), DEPLOYMENT, tip);
     withMailbox(() => undefined);
     const fresh = Mailbox.open(join(folder(), "fresh"), DEPLOYMENT);
-    fresh.recordAnchor({ ...tip, state: State.of(tip.state.rooms()) }, new Map());
+    fresh.anchors.recordTip({ ...tip, state: State.of(tip.state.rooms()) });
     fresh.close();
     const dump = (path: string) => {
       const database = new Database(path, { readonly: true });
@@ -75,12 +76,12 @@ describe("A mailbox of version 1", () => {
   it("is brought up with nothing anchored, and goes on from there", () => {
     writeVersion1(folder(), DEPLOYMENT, null);
     withMailbox((mailbox) => {
-      expect(mailbox.tip()).to.equal(null);
-      expect(mailbox.accounted()).to.deep.equal({ count: 0, head: new Uint8Array(32), isSettled: true });
+      expect(mailbox.anchors.tip()).to.equal(null);
+      expect(mailbox.anchors.known()).to.deep.equal({ count: 0, head: new Uint8Array(32), isSettled: true });
       const block = history.blocks.get(first)!;
       mailbox.add([{ cid: first, block, envelope: decodeEnvelope(block) }]);
-      mailbox.adopt(history.replay(), history.get);
-      expect(text(mailbox.tip())).to.deep.equal(text(tip));
+      adopt(mailbox, history.replay(), history.get);
+      expect(text(mailbox.anchors.tip())).to.deep.equal(text(tip));
     });
   });
 
@@ -96,10 +97,10 @@ describe("A mailbox of version 1", () => {
       writeVersion1(folder(), DEPLOYMENT, tip);
       change(sql!);
       withMailbox((mailbox) => {
-        expect(codeOf(() => mailbox.tip())).to.equal("MAILBOX_DAMAGED");
-        expect(mailbox.accounted().isSettled).to.equal(false);
-        mailbox.adopt(history.replay(), history.get);
-        expect(text(mailbox.tip())).to.deep.equal(text(tip));
+        expect(codeOf(() => mailbox.anchors.tip())).to.equal("MAILBOX_DAMAGED");
+        expect(mailbox.anchors.known().isSettled).to.equal(false);
+        adopt(mailbox, history.replay(), history.get);
+        expect(text(mailbox.anchors.tip())).to.deep.equal(text(tip));
       });
     });
   }

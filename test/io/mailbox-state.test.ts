@@ -26,9 +26,9 @@ describe("The mailbox's state", () => {
   }
 
   function record(mailbox: Mailbox, delta: Delta, index: number): Tip {
-    const state = (mailbox.tip()?.state ?? State.EMPTY).after(delta, index);
+    const state = (mailbox.anchors.tip()?.state ?? State.EMPTY).after(delta, index);
     const tip = { index, cid: cidOf(utf8(`anchor ${index}`)), seq: index, state };
-    mailbox.recordAnchor(tip, new Map());
+    mailbox.anchors.recordTip(tip);
     return tip;
   }
 
@@ -46,7 +46,7 @@ describe("The mailbox's state", () => {
             mailbox.close();
             mailbox = Mailbox.open(home, DEPLOYMENT);
           }
-          const state = mailbox.tip()?.state;
+          const state = mailbox.anchors.tip()?.state;
           const all = sum(steps.slice(0, i + 1).map(([each]) => each));
           expect(toHex(state?.root ?? new Uint8Array(0))).to.equal(toHex(naiveRoot(all)));
           expect([...(state?.rooms() ?? [])]).to.deep.equal([...whole.rooms()]);
@@ -60,27 +60,27 @@ describe("The mailbox's state", () => {
   it("is replaced as a whole by one that did not grow from it", () => {
     const mailbox = Mailbox.open(folder(), DEPLOYMENT);
     record(mailbox, rooms(0, 30), 0);
-    const stored = mailbox.tip()!;
+    const stored = mailbox.anchors.tip()!;
     const others = State.EMPTY.after(rooms(20, 50), 1);
-    mailbox.recordAnchor({ ...stored, index: 1, state: others }, new Map());
-    expect([...mailbox.tip()!.state.rooms()]).to.deep.equal([...others.rooms()]);
+    mailbox.anchors.recordTip({ ...stored, index: 1, state: others });
+    expect([...mailbox.anchors.tip()!.state.rooms()]).to.deep.equal([...others.rooms()]);
     // Two states that both grew from the stored one: the second takes the place of the first.
-    const base = mailbox.tip()!;
+    const base = mailbox.anchors.tip()!;
     const [one, two] = [rooms(100, 110), rooms(200, 210)].map((delta, i) => base.state.after(delta, 2 + i));
-    mailbox.recordAnchor({ ...base, index: 2, state: one! }, new Map());
-    mailbox.recordAnchor({ ...base, index: 3, state: two! }, new Map());
-    expect([...mailbox.tip()!.state.rooms()]).to.deep.equal([...State.of(two!.rooms()).rooms()]);
-    expect(mailbox.tip()!.state.room([...rooms(100, 101).keys()][0]!)).to.equal(undefined);
+    mailbox.anchors.recordTip({ ...base, index: 2, state: one! });
+    mailbox.anchors.recordTip({ ...base, index: 3, state: two! });
+    expect([...mailbox.anchors.tip()!.state.rooms()]).to.deep.equal([...State.of(two!.rooms()).rooms()]);
+    expect(mailbox.anchors.tip()!.state.room([...rooms(100, 101).keys()][0]!)).to.equal(undefined);
     mailbox.close();
   });
 
   it("says busy, not damaged, when another command has recorded an anchor in between", () => {
     const [mine, other] = [Mailbox.open(folder(), DEPLOYMENT), Mailbox.open(folder(), DEPLOYMENT)];
     record(mine, rooms(0, 30), 0);
-    const tip = mine.tip()!;
+    const tip = mine.anchors.tip()!;
     record(other, rooms(0, 5), 1);
     expect(codeOf(() => tip.state.after(rooms(0, 5), 1))).to.equal("MAILBOX_BUSY");
-    expect(mine.tip()!.index).to.equal(1);
+    expect(mine.anchors.tip()!.index).to.equal(1);
     mine.close();
     other.close();
   });
@@ -89,7 +89,7 @@ describe("The mailbox's state", () => {
     const mailbox = Mailbox.open(join(folder(), "whole"), DEPLOYMENT);
     for (let i = 0; i < 4; i++) record(mailbox, rooms(i * 10, i * 10 + 20), i);
     const delta = new Map([...rooms(5, 15), ...rooms(30, 34), ...rooms(60, 64)]);
-    const expected = draftManifest(mailbox.tip(), delta).cid;
+    const expected = draftManifest(mailbox.anchors.tip(), delta).cid;
     mailbox.close();
     const bytes = readFileSync(join(folder(), "whole", "mailbox.sqlite"));
     const outcomes = { found: 0, harmless: 0 };
@@ -105,9 +105,9 @@ describe("The mailbox's state", () => {
         try {
           damaged = Mailbox.open(home, DEPLOYMENT);
           // A line that is not there is read from the chain: nothing is accounted for.
-          if (damaged.accounted().count === 0) outcomes.found += 1;
+          if (damaged.anchors.known().count === 0) outcomes.found += 1;
           else {
-            expect(draftManifest(damaged.tip(), delta).cid).to.equal(expected);
+            expect(draftManifest(damaged.anchors.tip(), delta).cid).to.equal(expected);
             outcomes.harmless += 1;
           }
         } catch (error) {

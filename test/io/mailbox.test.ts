@@ -15,6 +15,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect } from "chai";
 
+import type { JournalRow } from "../../io/mailbox/journal.ts";
 import { Mailbox } from "../../io/mailbox/mailbox.ts";
 import { SCHEMA_VERSION } from "../../io/mailbox/schema.ts";
 import { parseAddress } from "../../protocol/address.ts";
@@ -145,11 +146,117 @@ describe("The mailbox", () => {
     withMailbox((mailbox) => {
       mailbox.add(messages);
       expect(mailbox.unanchored()).to.deep.equal(messages.map(({ cid, envelope }) => ({ room: envelope.room, cid })));
-      mailbox.markPinned([cids[1]!]);
-      expect(mailbox.unpinned()).to.deep.equal([cids[0], cids[2]]);
-      expect(mailbox.message(cids[1]!)?.pinned).to.equal(true);
+      const page = mailbox.unpinned(0, 2);
+      expect(page.cids).to.deep.equal(cids.slice(0, 2));
+      mailbox.add([message(CAROL, ALICE)]);
+      mailbox.markPinned(page);
+      expect(messages.map(({ cid }) => mailbox.message(cid)?.pinned)).to.deep.equal([true, true, false]);
+      expect(mailbox.unpinned(0, 10).cids).to.have.length(2);
+      expect(mailbox.unpinned(0, 10).cids[0]).to.equal(cids[2]);
+      expect(mailbox.unpinned(page.lastId, 1).cids).to.deep.equal([cids[2]]);
+      expect(mailbox.unpinned(mailbox.unpinned(0, 10).lastId, 1).cids).to.deep.equal([]);
     });
   });
+
+  it("gives the blocks of a page, as many at a time as their size allows", () => {
+    const messages = Array.from({ length: 5 }, (_, i) => message(ALICE, BOB, { seq: i + 1 }));
+    withMailbox((mailbox) => {
+      mailbox.add(messages);
+      const page = mailbox.unpinned(mailbox.unpinned(0, 1).lastId, 3);
+      const blocks = messages.slice(1, 4).map(({ cid, block }) => ({ cid, bytes: block }));
+      for (const [maxBytes, sizes] of [
+        [1, [1, 1, 1]],
+        [messages[1]!.block.length + 1, [2, 1]],
+        [1_000_000, [3]],
+      ] as const) {
+        const batches = [...mailbox.blocks(page, maxBytes)];
+        expect(batches.map((batch) => batch.length)).to.deep.equal(sizes);
+        expect(batches.flat()).to.deep.equal(blocks);
+      }
+    });
+  });
+
+  it("shows in a snapshot what was there when it began, and lets others write meanwhile", () => {
+    withMailbox((mailbox) => {
+      withMailbox((other) => {
+        mailbox.snapshot(() => {
+          expect(mailbox.counts().messages).to.equal(0);
+          other.add([message(ALICE, BOB)]);
+          expect(mailbox.counts().messages).to.equal(0);
+        });
+        expect(mailbox.counts().messages).to.equal(1);
+      });
+    });
+  });
+
+  it("plans what waits, by room and in order, and gives the same again while more is sent", () => {
+    const messages = [message(ALICE, BOB), message(ALICE, CAROL), message(BOB, ALICE), message(BOB, CAROL)];
+    const cids = messages.map(({ cid }) => cid);
+    const head = new Uint8Array(32);
+    withMailbox((mailbox) => {
+      const { anchors } = mailbox;
+      const mine = (row: JournalRow): void => {
+        anchors.write(row, cidOf(Uint8Array.of(row.index)));
+        anchors.mine(row, 1);
+      };
+      const indices = () => cids.map((cid) => mailbox.message(cid)?.anchorIndex);
+      expect(anchors.plan(head, 7, 10)).to.equal(null);
+      mailbox.add(messages.slice(0, 3));
+      const row = anchors.plan(head, 7, 10)!;
+      expect(row.count).to.equal(3);
+      const expected = [
+        [room, [cids[0], cids[2]]],
+        [history.room(ALICE, CAROL), [cids[1]]],
+      ].sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
+      expect([...anchors.delta(row)]).to.deep.equal(expected);
+      mailbox.add(messages.slice(3));
+      expect([...anchors.delta(row)]).to.deep.equal(expected);
+      // The next plan begins behind this one, mined or not.
+      const next = anchors.plan(head, 8, 10)!;
+      expect([...anchors.delta(next)]).to.deep.equal([[history.room(BOB, CAROL), [cids[3]]]]);
+      mine(row);
+      expect(indices()).to.deep.equal([7, 7, 7, null]);
+      mine(next);
+      expect(indices()).to.deep.equal([7, 7, 7, 8]);
+      anchors.unmine(row);
+      expect(indices()).to.deep.equal([null, null, null, 8]);
+      expect([...anchors.delta(row)]).to.deep.equal(expected);
+      anchors.abandon(next, "a test");
+      expect(anchors.plan(head, 8, 2)).to.equal(null);
+    });
+  });
+
+  it("plans no more than it is told to, and the rest next time", () => {
+    withMailbox((mailbox) => {
+      mailbox.add(Array.from({ length: 5 }, (_, i) => message(ALICE, BOB, { seq: i + 1 })));
+      const head = new Uint8Array(32);
+      expect([0, 1, 2, 3].map((index) => mailbox.anchors.plan(head, index, 2)?.count)).to.deep.equal([
+        2,
+        2,
+        1,
+        undefined,
+      ]);
+    });
+  });
+
+  for (const [column, value] of [
+    ["cid", cidOf(Uint8Array.of(1))],
+    ["room", history.room(ALICE, CAROL)],
+  ] as const) {
+    for (const table of ["cids", "messages"]) {
+      it(`gives no delta when the ${column} of a message is another one in ${table}`, () => {
+        const one = message(ALICE, BOB);
+        withMailbox((mailbox) => mailbox.add([one]));
+        const database = new Database(file());
+        database.prepare(`UPDATE ${table} SET ${column} = ?`).run(value);
+        database.close();
+        withMailbox(({ anchors }) => {
+          const row = anchors.plan(new Uint8Array(32), 0, 10)!;
+          expect(codeOf(() => anchors.delta(row))).to.equal("MAILBOX_DAMAGED");
+        });
+      });
+    }
+  }
 
   it("keeps nothing of a transaction that fails, and undoes an inner one alone", () => {
     const [a, b, c] = [message(ALICE, BOB), message(ALICE, BOB), message(ALICE, BOB)];

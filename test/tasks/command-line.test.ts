@@ -99,7 +99,11 @@ describe("the commands, as a person runs them", () => {
     const pinned = await run(["pin", "--json"]);
     expect(JSON.parse(pinned.stdout)).to.include({ pinned: 3, alreadyPinned: 0 });
     const anchored = await run(["anchor", "--json"]);
-    expect(JSON.parse(anchored.stdout)).to.include({ anchored: 3, rooms: 1, index: 0 });
+    expect(JSON.parse(anchored.stdout)).to.have.nested.include({
+      anchored: 3,
+      "anchors[0].rooms": 1,
+      "anchors[0].index": 0,
+    });
     const again = await run(["anchor"]);
     expect([again.code, again.stdout]).to.deep.equal([
       0,

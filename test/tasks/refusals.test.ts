@@ -14,6 +14,7 @@ import { contentOfText, MAX_BODY_BYTES } from "../../protocol/content.ts";
 import { identityOfSeed } from "../../protocol/identity.ts";
 import { decodeKeyDocument, encodeKeyDocument } from "../../protocol/key-document.ts";
 import { anchor } from "../../tasks/anchor.ts";
+import { DEFAULT_OPTIONS } from "../../tasks/anchor-options.ts";
 import { readDrafts } from "../../tasks/draft.ts";
 import { register } from "../../tasks/keys-register.ts";
 import { send } from "../../tasks/send.ts";
@@ -223,8 +224,8 @@ describe("anchor refuses before anything is paid", () => {
 
   it("does nothing, and pays nothing, while there is nothing to anchor", async () => {
     const before = await chain.connection.ethers.provider.getBalance(chain.operator);
-    const { data } = await anchor(session, undefined);
-    expect(data).to.deep.equal({ anchored: 0 });
+    const { data } = await anchor(session);
+    expect(data).to.deep.equal({ anchored: 0, anchorer: null, anchors: [] });
     expect(await chain.connection.ethers.provider.getBalance(chain.operator)).to.equal(before);
   });
 
@@ -233,7 +234,7 @@ describe("anchor refuses before anything is paid", () => {
     let message = "";
     const code = await codeOfAsync(async () => {
       try {
-        await anchor(session, chain.alice);
+        await anchor(session, { ...DEFAULT_OPTIONS, from: chain.alice });
       } catch (error) {
         message = (error as Error).message;
         throw error;
@@ -247,9 +248,9 @@ describe("anchor refuses before anything is paid", () => {
   it("an account without funds", async () => {
     const { networkHelpers } = chain.connection;
     await networkHelpers.setBalance(chain.operator, 1n);
-    expect(await codeOfAsync(() => anchor(session, undefined))).to.equal("FUNDS_INSUFFICIENT");
+    expect(await codeOfAsync(() => anchor(session))).to.equal("FUNDS_INSUFFICIENT");
     await networkHelpers.setBalance(chain.operator, 10n ** 20n);
     expect(session.mailbox.counts().unanchored).to.equal(1);
-    expect((await anchor(session, undefined)).data).to.include({ anchored: 1 });
+    expect((await anchor(session)).data).to.include({ anchored: 1 });
   });
 });

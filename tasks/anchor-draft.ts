@@ -1,0 +1,75 @@
+/** The manifest of one row of the journal: made, and stored so that nothing on chain ever names what is not there. */
+import { DmtpError } from "../protocol/error.ts";
+import type { Cid } from "../protocol/cid.ts";
+import { draftManifest, type ManifestDraft } from "../protocol/manifest.ts";
+import type { JournalRow } from "../io/mailbox/journal.ts";
+import { pin } from "./pin.ts";
+import type { Session } from "./session.ts";
+import { plural } from "./terminal.ts";
+
+/** What of a session it takes. */
+type Place = Pick<Session, "mailbox" | "content" | "terminal">;
+
+export interface RowDraft extends ManifestDraft {
+  /** Rooms touched. */
+  readonly roomCount: number;
+}
+
+/**
+ * The same manifest each time it is made. Null, and the row is given up, when its messages are no longer those that were
+ * planned, or make another manifest than the one that was stored.
+ */
+export function makeDraft({ mailbox }: Pick<Session, "mailbox">, row: JournalRow): RowDraft | null {
+  const { anchors } = mailbox;
+  const delta = anchors.delta(row);
+  let count = 0;
+  for (const cids of delta.values()) count += cids.length;
+  const draft = count === row.count ? mailbox.snapshot(() => draftManifest(anchors.tip(), delta)) : null;
+  if (draft !== null && (row.manifest === null || row.manifest === draft.cid))
+    return { ...draft, roomCount: delta.size };
+  anchors.abandon(row, "its messages are no longer those that were planned");
+  return null;
+}
+
+/**
+ * Stores and pins all that a manifest links to, then itself.
+ * @throws CONTENT_MISSING that names a message that neither the store nor the mailbox has; CONTENT_WRITE_FAILED, CONTENT_UNREACHABLE
+ */
+export async function storeDraft(session: Place, draft: ManifestDraft): Promise<void> {
+  const { content, terminal } = session;
+  // Messages are pinned before anything names them, so that no manifest ever points at what garbage collection may take.
+  await pin(session);
+  terminal.progress(`storing ${plural(draft.blocks.length, "block")}`);
+  // A crash after this leaves blocks that nothing names; the next run makes the same ones.
+  await content.put(draft.blocks);
+  await pinWhole(session, draft.cid);
+}
+
+/** How many lost messages are put again at once. */
+const REPAIR_BATCH = 1_000;
+
+/** Pins a manifest. What the store has lost since it was pinned is put again from the mailbox. */
+async function pinWhole({ content, mailbox, terminal }: Place, manifest: Cid): Promise<void> {
+  let repaired = 0;
+  for (;;) {
+    try {
+      await content.pin([manifest], { isSearching: false });
+      break;
+    } catch (error) {
+      if (!(error instanceof DmtpError && error.code === "CONTENT_MISSING")) throw error;
+    }
+    const lost = await content.missing([manifest], REPAIR_BATCH);
+    const blocks = lost.map((cid) => {
+      const bytes = mailbox.block(cid);
+      if (bytes !== null) return { cid, bytes };
+      throw new DmtpError(
+        "CONTENT_MISSING",
+        `${content.name} has lost message ${cid}, and the mailbox does not have it`,
+      );
+    });
+    await content.put(blocks);
+    repaired += blocks.length;
+  }
+  if (repaired === 0) return;
+  terminal.note(`warning: ${content.name} had lost ${plural(repaired, "message")}, which the mailbox had: put again`);
+}

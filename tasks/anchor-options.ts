@@ -1,0 +1,86 @@
+/** What `anchor` may do and pay, from the command line. */
+import { parseUnits } from "ethers/utils";
+
+import type { FeeLimits } from "../io/chain/fees.ts";
+import { parseAddress, type Address } from "../protocol/address.ts";
+import { DmtpError } from "../protocol/error.ts";
+
+export interface AnchorArguments {
+  readonly from: string | undefined;
+  readonly maxFee: string | undefined;
+  readonly maxCost: string | undefined;
+  readonly confirmations: string | undefined;
+  readonly waitFinal: boolean;
+  readonly timeout: string | undefined;
+  readonly dryRun: boolean;
+  readonly watch: boolean;
+  readonly interval: string | undefined;
+  readonly json: boolean;
+}
+
+export interface AnchorOptions {
+  /** The anchorer's account; undefined: the network's first. */
+  readonly from: Address | undefined;
+  readonly limits: FeeLimits;
+  /** How many blocks, its own included, an anchor must lie deep before it is reported. */
+  readonly confirmations: number;
+  readonly waitFinal: boolean;
+  /** How long a run waits for one transaction, and for its confirmations. */
+  readonly timeoutMs: number;
+}
+
+/** A cap that an anchor reaches when gas costs 8,000 gwei, which Polygon has not seen. */
+const DEFAULT_MAX_COST = "0.5";
+const DEFAULT_TIMEOUT_S = 300;
+const DEFAULT_INTERVAL_S = 600;
+
+export const DEFAULT_OPTIONS: AnchorOptions = {
+  from: undefined,
+  limits: { maxFeePerGas: undefined, maxCost: parseUnits(DEFAULT_MAX_COST, "ether") },
+  confirmations: 1,
+  waitFinal: false,
+  timeoutMs: DEFAULT_TIMEOUT_S * 1_000,
+};
+
+/** @throws OPTION_INVALID, ADDRESS_INVALID */
+export function parseAnchorOptions(args: AnchorArguments): AnchorOptions {
+  if (args.interval !== undefined && !args.watch)
+    throw new DmtpError("OPTION_INVALID", "an interval is for --watch only");
+  if (args.watch && (args.dryRun || args.waitFinal)) {
+    throw new DmtpError("OPTION_INVALID", "--watch goes with neither --dry-run nor --wait-final");
+  }
+  return {
+    from: args.from === undefined ? undefined : parseAddress(args.from),
+    limits: {
+      maxFeePerGas: args.maxFee === undefined ? undefined : amount("--max-fee", args.maxFee, "gwei"),
+      maxCost: amount("--max-cost", args.maxCost ?? DEFAULT_MAX_COST, "ether"),
+    },
+    confirmations: whole("--confirmations", args.confirmations ?? "1", 1, 10_000),
+    waitFinal: args.waitFinal,
+    timeoutMs: whole("--timeout", args.timeout ?? String(DEFAULT_TIMEOUT_S), 1, 86_400) * 1_000,
+  };
+}
+
+/** Seconds between the ends of two rounds. @throws OPTION_INVALID */
+export function parseInterval(text: string | undefined): number {
+  return whole("the interval of --watch", text ?? String(DEFAULT_INTERVAL_S), 1, 86_400);
+}
+
+function amount(option: string, text: string, unit: "gwei" | "ether"): bigint {
+  const name = unit === "gwei" ? "gwei" : "POL";
+  if (!/^[0-9]{1,12}(?:\.[0-9]{1,9})?$/.test(text) || /^[0.]+$/.test(text)) {
+    throw new DmtpError(
+      "OPTION_INVALID",
+      `${option} is not an amount in ${name}, such as ${unit === "gwei" ? "200" : "0.5"}`,
+    );
+  }
+  return parseUnits(text, unit);
+}
+
+function whole(option: string, text: string, min: number, max: number): number {
+  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) {
+    throw new DmtpError("OPTION_INVALID", `${option} is not a whole number from ${min} to ${max}`);
+  }
+  return value;
+}

@@ -1,0 +1,83 @@
+/** What `anchor` would do, before anybody pays for it. */
+import { anchorCall } from "../io/chain/anchor-call.ts";
+import { estimateGas } from "../io/chain/submission.ts";
+import { feesWithin, readFeeMarket } from "../io/chain/fees.ts";
+import { lookAtChain } from "../io/catch-up.ts";
+import { checksummed } from "../protocol/address.ts";
+import { formatGwei, formatPol } from "../io/chain/amount.ts";
+import { toHex } from "../protocol/bytes.ts";
+import { digestOfCid } from "../protocol/cid.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { makeDraft } from "./anchor-draft.ts";
+import type { AnchorOptions } from "./anchor-options.ts";
+import { findAnchorer, nextRow } from "./anchor-round.ts";
+import type { Outcome } from "./command.ts";
+import type { Session } from "./session.ts";
+import { plural, table } from "./terminal.ts";
+
+/**
+ * `anchor --dry-run`: what the next anchor would be and cost. Nothing is written: not to the chain, not to the content store, and
+ * what the journal would say is rolled back.
+ * @throws what the anchor would throw before its transaction
+ */
+export async function rehearse(session: Session, options: AnchorOptions): Promise<Outcome> {
+  const { mailbox, deployment, reader, content, rpc, now } = session;
+  const { standing, apply } = await lookAtChain(mailbox, reader, content, now);
+  const next = mailbox.rehearse(() => {
+    apply();
+    const row = nextRow(session, standing);
+    const draft = row === null ? null : makeDraft(session, row);
+    return row === null || draft === null ? null : { row, draft };
+  });
+  if (next === null) {
+    return {
+      data: { dryRun: true, messages: 0 },
+      text: "nothing to anchor: every message in the mailbox is anchored",
+    };
+  }
+  const { row, draft } = next;
+  const account = await findAnchorer(session, options, standing);
+  const digest = digestOfCid(draft.cid);
+  const gas = await estimateGas(rpc, account.address, anchorCall(deployment, row.prev, digest));
+  if (gas === "overtaken") throw new DmtpError("HEAD_MOVED", "somebody else anchored while this was worked out");
+  const market = await readFeeMarket(rpc, deployment.chainId);
+  const fees = feesWithin(market, options.limits, gas);
+  const cost = gas * (market.baseFeePerGas + market.tip);
+  const sizeBytes = draft.blocks.reduce((size, { bytes }) => size + bytes.length, 0);
+  const isResumed = row.state !== "planned";
+  return {
+    data: {
+      dryRun: true,
+      index: row.index,
+      messages: row.count,
+      rooms: draft.roomCount,
+      manifest: draft.cid,
+      digest: toHex(digest),
+      prev: toHex(row.prev),
+      blocks: draft.blocks.length,
+      sizeBytes,
+      resumed: isResumed,
+      anchorer: checksummed(account.address),
+      gasLimit: gas.toString(),
+      baseFeePerGasWei: market.baseFeePerGas.toString(),
+      tipPerGasWei: market.tip.toString(),
+      costWei: cost.toString(),
+      maxCostWei: fees === null ? null : (gas * fees.maxFeePerGas).toString(),
+      isWithinCaps: fees !== null,
+    },
+    text: [
+      `would anchor ${plural(row.count, "message")} of ${plural(draft.roomCount, "room")} as anchor ${row.index}${isResumed ? ", which an earlier run began" : ""}`,
+      table([
+        ["manifest", draft.cid],
+        ["digest", toHex(digest)],
+        ["to store", `${plural(draft.blocks.length, "block")}, ${plural(sizeBytes, "byte")}`],
+        ["gas", `at most ${gas.toLocaleString("en")}, at ${formatGwei(market.baseFeePerGas + market.tip)} gwei`],
+        [
+          "cost",
+          `${formatPol(cost)} POL now, ${fees === null ? "more than the caps allow" : `never more than ${formatPol(gas * fees.maxFeePerGas)} POL`}`,
+        ],
+      ]),
+      "nothing was written",
+    ].join("\n"),
+  };
+}
