@@ -12,6 +12,12 @@ interface Vm {
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
 
+    /// The environment variable, or `fallback_` when it is not set.
+    function envOr(string calldata name, string calldata fallback_) external view returns (string memory);
+    function envOr(string calldata name, address fallback_) external view returns (address);
+    /// From here on the test runs on a fork of the newest block at `url`.
+    function createSelectFork(string calldata url) external returns (uint256 forkId);
+
     function prank(address sender) external;
     function roll(uint256 blockNumber) external;
     function warp(uint256 timestamp) external;
