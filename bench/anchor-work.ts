@@ -41,9 +41,13 @@ type Place = Pick<Session, "mailbox" | "content" | "terminal">;
 const SILENT: Terminal = { result: () => undefined, note: () => undefined, progress: () => undefined };
 const PUT_BLOCKS = 2_000;
 
-/** All that an anchor does but the transaction: pins what waits, writes shards, heads and manifest, records the new tip. */
+/**
+ * All that an anchor does but the transaction: settles the one before, whose block is final by now, pins what waits, writes shards,
+ * heads and manifest, and says in the journal what was done.
+ */
 async function anchorOnce(session: Place): Promise<readonly Block[]> {
   const { anchors } = session.mailbox;
+  for (const row of anchors.open()) anchors.settle(row);
   const { count, head } = anchors.known();
   const row = anchors.plan(head, count, MAX_MESSAGES);
   const draft = row === null ? null : makeDraft(session, row);
@@ -51,7 +55,6 @@ async function anchorOnce(session: Place): Promise<readonly Block[]> {
   await storeDraft(session, draft);
   anchors.write(row, draft.cid);
   anchors.mine(row, 1);
-  anchors.settle(row);
   return draft.blocks;
 }
 
@@ -59,8 +62,8 @@ async function anchorAll(folder: string): Promise<AnchorResult> {
   const place = open(folder);
   const anchors: (readonly Block[])[] = [];
   const ms = await time(async () => {
-    for (let blocks = await anchorOnce(place); blocks.length > 0; blocks = await anchorOnce(place))
-      anchors.push(blocks);
+    do anchors.push(await anchorOnce(place));
+    while (place.mailbox.counts().unanchored > 0);
   });
   await close(place);
   const sizes = anchors.flat().map(({ bytes }) => bytes.length);

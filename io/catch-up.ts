@@ -26,7 +26,7 @@ type Reader = Pick<ChainReader, "deployment" | "entryHead" | "entries" | "findEn
 export interface Look {
   readonly standing: Standing;
   /** Writes it into the mailbox, in one transaction. @throws ANCHOR_OVERTAKEN when another command has meanwhile ended a row */
-  apply(): void;
+  readonly apply: () => void;
 }
 
 /**

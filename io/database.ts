@@ -37,6 +37,20 @@ export function translated<T>(work: () => T, name = "the mailbox"): T {
   }
 }
 
+/** As {@link translated}, for what comes one by one. */
+export function* translatedEach<T>(items: Generator<T>): Generator<T> {
+  try {
+    for (;;) {
+      const next = translated(() => items.next());
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    // Whoever stops early must not leave a statement open, which would keep every write out.
+    items.return(undefined);
+  }
+}
+
 function codeOf(error: unknown): ErrorCode | null {
   if (!(error instanceof Database.SqliteError)) return null;
   // Extended codes, such as SQLITE_BUSY_SNAPSHOT and SQLITE_IOERR_FSYNC, begin with their primary one.

@@ -23,7 +23,8 @@ function keyBytes(text: string): Uint8Array {
   return bytes;
 }
 
-class Writer {
+/** Writes a value piece by piece. Whoever uses `head` and `link` answers for the canonical form. */
+export class Writer {
   private buffer = new Uint8Array(512);
   private length = 0;
 
@@ -35,13 +36,8 @@ class Writer {
     if (typeof value === "number") this.integer(value);
     else if (value instanceof Uint8Array) this.sized(2, value);
     else if (typeof value === "string") this.sized(3, utf8(value));
-    else if (value instanceof Link) {
-      this.head(6, CID_TAG);
-      this.head(2, 1 + value.bytes.length);
-      // The identity multibase prefix.
-      this.byte(0);
-      this.raw(value.bytes);
-    } else if (value instanceof Map) this.map(value as CborMap);
+    else if (value instanceof Link) this.link(value.bytes);
+    else if (value instanceof Map) this.map(value as CborMap);
     else if (value === null) this.byte(0xf6);
     else if (typeof value === "boolean") this.byte(value ? 0xf5 : 0xf4);
     else if (typeof value === "bigint") this.integer(value);
@@ -51,6 +47,14 @@ class Writer {
       this.head(4, items.length);
       for (const item of items) this.value(item);
     }
+  }
+
+  link(cid: Uint8Array): void {
+    this.head(6, CID_TAG);
+    this.head(2, 1 + cid.length);
+    // The identity multibase prefix.
+    this.byte(0);
+    this.raw(cid);
   }
 
   private integer(value: number | bigint): void {
@@ -87,7 +91,7 @@ class Writer {
     this.length += 8;
   }
 
-  private head(major: number, argument: number | bigint): void {
+  head(major: number, argument: number | bigint): void {
     const kind = major << 5;
     if (argument < 24) {
       this.byte(kind | Number(argument));

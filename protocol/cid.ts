@@ -15,7 +15,8 @@ export type Cid = string & { readonly [brand]: "Cid" };
 const PREFIX = Uint8Array.of(0x01, 0x71, 0x12, 0x20);
 const DIGEST_BYTES = 32;
 const CID_BYTES = PREFIX.length + DIGEST_BYTES;
-const CID_LENGTH = 59;
+/** Characters of a CID's text. */
+export const CID_LENGTH = 59;
 /** Character codes: `b`, and the alphabet of RFC 4648 in lower case. */
 const BASE32_PREFIX = 0x62;
 const BASE32 = Array.from("abcdefghijklmnopqrstuvwxyz234567", (character) => character.charCodeAt(0));

@@ -27,7 +27,7 @@ const CODE = "HEADS_MALFORMED";
 const HEAD_BYTES = 1 + 34 + 9 + 9 + 34;
 
 /** The heads of the rooms in `delta`, which led from `before` to `after`. */
-export function headsOf(delta: Delta, before: State, after: State): Head[] {
+export function headsOf(delta: Pick<Delta, "keys">, before: State, after: State): Head[] {
   return [...delta.keys()].sort().map((room) => {
     const state = after.room(room);
     if (state === undefined) throw new RangeError("the state after a delta lacks one of its rooms");

@@ -6,8 +6,9 @@ import { cidOf, isCid, linkTo, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
 import { Fields, readLink, readUint, VERSION } from "./fields.ts";
 import { encodeHeads, headsOf } from "./heads.ts";
-import { encodeShards } from "./shard.ts";
-import { State, type Delta } from "./state.ts";
+import type { RoomId } from "./room.ts";
+import { ShardPacker } from "./shard.ts";
+import { State, type Delta, type RoomMessages } from "./state.ts";
 
 export interface Manifest {
   /** How many manifests came before it in its line: 0 for a first. */
@@ -42,6 +43,8 @@ export interface ManifestDraft {
   readonly blocks: readonly Block[];
   /** The state after it. Its anchor's index is not known yet; no hash depends on it. */
   readonly state: State;
+  /** The rooms that it adds to, by ascending id. */
+  readonly touched: readonly RoomId[];
 }
 
 /** At most this many shards, and as many heads blocks: 6.5 million messages an anchor (SPEC 7.1). */
@@ -53,30 +56,44 @@ const MEMBERS = ["v", "seq", "base", "prev", "rooms", "heads", "count", "state"]
 
 /** The manifest that adds `delta` to `tip`; the same input gives the same bytes. */
 export function draftManifest(tip: Tip | null, delta: Delta): ManifestDraft {
+  return draftRooms(
+    tip,
+    [...delta].sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
+}
+
+/** As {@link draftManifest}, of a delta that comes room by room, by ascending id: a million messages are never in memory at once. */
+export function draftRooms(tip: Tip | null, delta: Iterable<RoomMessages>): ManifestDraft {
   const before = tip?.state ?? State.EMPTY;
-  const after = before.after(delta, Number.NaN);
-  const shards = encodeShards(delta).map(toBlock);
-  const heads = encodeHeads(headsOf(delta, before, after)).map(toBlock);
+  const packer = new ShardPacker();
+  const counts = new Map<RoomId, number>();
+  let last = "";
+  const packed = function* (): Generator<RoomMessages> {
+    for (const [room, cids] of delta) {
+      if (room <= last) throw new RangeError("the rooms of a delta do not ascend");
+      last = room;
+      counts.set(room, cids.length);
+      packer.add(room, cids);
+      yield [room, cids];
+    }
+  };
+  const after = before.after(packed(), Number.NaN);
+  const shards = packer.finish().map(toBlock);
+  const heads = encodeHeads(headsOf(counts, before, after)).map(toBlock);
   if (shards.length === 0 || shards.length > MAX_SHARDS || heads.length > MAX_SHARDS) {
     throw new RangeError(`a manifest needs 1 to ${MAX_SHARDS} shards, this delta ${shards.length}`);
   }
-  let count = 0;
-  for (const cids of delta.values()) count += cids.length;
   const manifest: Manifest = {
     seq: tip === null ? 0 : tip.seq + 1,
     base: tip === null ? null : { index: tip.index, cid: tip.cid },
     rooms: shards.map(({ cid }) => cid),
     heads: heads.map(({ cid }) => cid),
-    count,
+    count: [...counts.values()].reduce((sum, count) => sum + count, 0),
     state: after.root,
   };
   const block = toBlock(encodeManifest(manifest));
-  return { cid: block.cid, manifest, blocks: [...shards, ...heads, block], state: after };
-}
-
-/** The tip that the line has when the draft of this delta is anchored under this index. */
-export function tipOf({ cid, manifest, state }: ManifestDraft, delta: Delta, index: number): Tip {
-  return { index, cid, seq: manifest.seq, state: state.touchedBy(index, delta.keys()) };
+  const touched = [...counts.keys()];
+  return { cid: block.cid, manifest, blocks: [...shards, ...heads, block], state: after, touched };
 }
 
 export function encodeManifest(manifest: Manifest): Uint8Array {

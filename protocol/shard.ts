@@ -1,12 +1,12 @@
 /** A shard (SPEC 7.2): a block that is exactly `{ROOM_ID: [CID, …]}`, with an anchor's new messages. */
 import { MAX_BLOCK_BYTES, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
-import { linkTo, type Cid } from "./cid.ts";
+import { Writer } from "./cbor-encoder.ts";
+import { bytesOfCid, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
 import { readArray, readLink } from "./fields.ts";
 import { isRoomId, type RoomId } from "./room.ts";
-import type { Delta } from "./state.ts";
+import type { Delta, RoomMessages } from "./state.ts";
 
 const CODE = "SHARD_MALFORMED";
 /** A room id as a map key: a 2-byte head and 66 characters; an array head takes up to 5 more. */
@@ -17,29 +17,61 @@ const MAP_HEAD_BYTES = 5;
 
 /** Packs a delta into as few blocks of at most `maxBytes` as its order allows; a long room goes on in the next. */
 export function encodeShards(delta: Delta, maxBytes = MAX_BLOCK_BYTES): Uint8Array[] {
-  const shards: Uint8Array[] = [];
-  let shard = new Map<string, CborValue>();
-  let size = MAP_HEAD_BYTES;
-  const flush = (): void => {
-    shards.push(encode(shard));
-    shard = new Map();
-    size = MAP_HEAD_BYTES;
-  };
-  for (const [room, cids] of [...delta].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const packer = new ShardPacker(maxBytes);
+  for (const [room, cids] of [...delta].sort(([a], [b]) => (a < b ? -1 : 1))) packer.add(room, cids);
+  return packer.finish();
+}
+
+/** Packs a delta that comes room by room, by ascending id. */
+export class ShardPacker {
+  private readonly maxBytes: number;
+  private readonly shards: Uint8Array[] = [];
+  private shard: RoomMessages[] = [];
+  private sizeBytes = MAP_HEAD_BYTES;
+
+  constructor(maxBytes = MAX_BLOCK_BYTES) {
+    this.maxBytes = maxBytes;
+  }
+
+  add(room: RoomId, cids: readonly Cid[]): void {
     for (let start = 0; start < cids.length;) {
-      const fits = Math.floor((maxBytes - size - ROOM_BYTES) / LINK_BYTES);
+      const fits = Math.floor((this.maxBytes - this.sizeBytes - ROOM_BYTES) / LINK_BYTES);
       if (fits < 1) {
-        flush();
+        this.flush();
         continue;
       }
       const part = cids.slice(start, start + fits);
-      shard.set(room, part.map(linkTo));
-      size += ROOM_BYTES + part.length * LINK_BYTES;
+      this.shard.push([room, part]);
+      this.sizeBytes += ROOM_BYTES + part.length * LINK_BYTES;
       start += part.length;
     }
   }
-  if (shard.size > 0) flush();
-  return shards;
+
+  finish(): Uint8Array[] {
+    if (this.shard.length > 0) this.flush();
+    return this.shards;
+  }
+
+  private flush(): void {
+    this.shards.push(encodeShard(this.shard));
+    this.shard = [];
+    this.sizeBytes = MAP_HEAD_BYTES;
+  }
+}
+
+/**
+ * What `encode` gives for a map of lists of links, without a Link for each of a million messages. Keys of one length are in
+ * canonical order when they ascend.
+ */
+function encodeShard(rooms: readonly RoomMessages[]): Uint8Array {
+  const writer = new Writer();
+  writer.head(5, rooms.length);
+  for (const [room, cids] of rooms) {
+    writer.value(room);
+    writer.head(4, cids.length);
+    for (const cid of cids) writer.link(bytesOfCid(cid));
+  }
+  return writer.bytes();
 }
 
 /** @throws SHARD_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */

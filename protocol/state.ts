@@ -17,7 +17,10 @@ import {
   type Tree,
 } from "./state-tree.ts";
 
-/** What an anchor adds: the new messages of each touched room, in order; no room is empty. */
+/** New messages of a room, in order; never none. */
+export type RoomMessages = readonly [room: RoomId, cids: readonly Cid[]];
+
+/** What an anchor adds: the new messages of each touched room. */
 export type Delta = ReadonlyMap<RoomId, readonly Cid[]>;
 
 /** Never changed in place: a later state shares all that it did not touch with the one before. */
@@ -68,8 +71,8 @@ export class State {
     return unsavedNodes(this.tree);
   }
 
-  /** The state after the anchor with this index added `delta`; O(touched rooms · log rooms). */
-  after(delta: Delta, anchorIndex: number): State {
+  /** The state after the anchor with this index added `delta`, each room once; O(touched rooms · log rooms). */
+  after(delta: Iterable<RoomMessages>, anchorIndex: number): State {
     const touched: RoomState[] = [];
     for (const [id, cids] of delta) {
       touched.push({
@@ -79,16 +82,6 @@ export class State {
       });
     }
     return this.with(touched);
-  }
-
-  /** The same state, its rooms with these ids touched last by the anchor with this index. No message is hashed again. */
-  touchedBy(anchorIndex: number, rooms: Iterable<RoomId>): State {
-    const leaves = Array.from(rooms, (id) => {
-      const leaf = leafAt(this.tree, fromHex(id, 32));
-      if (leaf?.room.id !== id) throw new RangeError("a room that the state does not have");
-      return { ...leaf, room: { ...leaf.room, lastIndex: anchorIndex } };
-    });
-    return new State(insert(this.tree, leaves.sort(byId), 0), this.source);
   }
 
   private with(rooms: Iterable<RoomState>): State {

@@ -1,7 +1,7 @@
 /** The manifest of one row of the journal: made, and stored so that nothing on chain ever names what is not there. */
 import { DmtpError } from "../protocol/error.ts";
 import type { Cid } from "../protocol/cid.ts";
-import { draftManifest, type ManifestDraft } from "../protocol/manifest.ts";
+import { draftRooms, type ManifestDraft } from "../protocol/manifest.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { pin } from "./pin.ts";
 import type { Session } from "./session.ts";
@@ -10,23 +10,14 @@ import { plural } from "./terminal.ts";
 /** What of a session it takes. */
 type Place = Pick<Session, "mailbox" | "content" | "terminal">;
 
-export interface RowDraft extends ManifestDraft {
-  /** Rooms touched. */
-  readonly roomCount: number;
-}
-
 /**
  * The same manifest each time it is made. Null, and the row is given up, when its messages are no longer those that were
  * planned, or make another manifest than the one that was stored.
  */
-export function makeDraft({ mailbox }: Pick<Session, "mailbox">, row: JournalRow): RowDraft | null {
+export function makeDraft({ mailbox }: Pick<Session, "mailbox">, row: JournalRow): ManifestDraft | null {
   const { anchors } = mailbox;
-  const delta = anchors.delta(row);
-  let count = 0;
-  for (const cids of delta.values()) count += cids.length;
-  const draft = count === row.count ? mailbox.snapshot(() => draftManifest(anchors.tip(), delta)) : null;
-  if (draft !== null && (row.manifest === null || row.manifest === draft.cid))
-    return { ...draft, roomCount: delta.size };
+  const draft = mailbox.snapshot(() => (anchors.isWhole(row) ? draftRooms(anchors.tip(), anchors.delta(row)) : null));
+  if (draft !== null && (row.manifest === null || row.manifest === draft.cid)) return draft;
   anchors.abandon(row, "its messages are no longer those that were planned");
   return null;
 }

@@ -50,7 +50,7 @@ export async function rehearse(session: Session, options: AnchorOptions): Promis
       dryRun: true,
       index: row.index,
       messages: row.count,
-      rooms: draft.roomCount,
+      rooms: draft.touched.length,
       manifest: draft.cid,
       digest: toHex(digest),
       prev: toHex(row.prev),
@@ -66,7 +66,7 @@ export async function rehearse(session: Session, options: AnchorOptions): Promis
       isWithinCaps: fees !== null,
     },
     text: [
-      `would anchor ${plural(row.count, "message")} of ${plural(draft.roomCount, "room")} as anchor ${row.index}${isResumed ? ", which an earlier run began" : ""}`,
+      `would anchor ${plural(row.count, "message")} of ${plural(draft.touched.length, "room")} as anchor ${row.index}${isResumed ? ", which an earlier run began" : ""}`,
       table([
         ["manifest", draft.cid],
         ["digest", toHex(digest)],

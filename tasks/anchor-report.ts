@@ -9,7 +9,7 @@ export function describeAnchored({ index, messages, draft, resumed, transaction 
   return {
     index,
     messages,
-    rooms: draft.roomCount,
+    rooms: draft.touched.length,
     manifest: draft.cid,
     base: draft.manifest.base?.index ?? null,
     state: toHex(draft.manifest.state),
@@ -27,7 +27,7 @@ export function describeAnchored({ index, messages, draft, resumed, transaction 
 export function formatAnchored({ index, messages, draft, resumed, transaction }: Anchored): string {
   const begun = resumed ? ", which an earlier run began" : "";
   return [
-    `anchored ${plural(messages, "message")} of ${plural(draft.roomCount, "room")} as anchor ${index}${begun}`,
+    `anchored ${plural(messages, "message")} of ${plural(draft.touched.length, "room")} as anchor ${index}${begun}`,
     table([
       ["manifest", draft.cid],
       ["state root", toHex(draft.manifest.state)],

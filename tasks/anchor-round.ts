@@ -15,8 +15,8 @@ import { checksummed } from "../protocol/address.ts";
 import { equal } from "../protocol/bytes.ts";
 import { digestOfCid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { MAX_MESSAGES } from "../protocol/manifest.ts";
-import { makeDraft, storeDraft, type RowDraft } from "./anchor-draft.ts";
+import { MAX_MESSAGES, type ManifestDraft } from "../protocol/manifest.ts";
+import { makeDraft, storeDraft } from "./anchor-draft.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
 import type { Session } from "./session.ts";
 
@@ -24,7 +24,7 @@ import type { Session } from "./session.ts";
 export interface Anchored {
   readonly index: number;
   readonly messages: number;
-  readonly draft: RowDraft;
+  readonly draft: ManifestDraft;
   /** Whether an earlier run began it. */
   readonly resumed: boolean;
   readonly transaction: MinedTransaction;
@@ -85,7 +85,7 @@ class Round {
   private readonly options: AnchorOptions;
   private readonly signal: AbortSignal | undefined;
   /** What this run worked on. */
-  private readonly begun = new Map<number, { readonly row: JournalRow; readonly draft: RowDraft }>();
+  private readonly begun = new Map<number, { readonly row: JournalRow; readonly draft: ManifestDraft }>();
   private account: Account | null = null;
   private turns = 0;
 
@@ -195,7 +195,7 @@ class Round {
   }
 
   /** @throws TRANSACTION_FAILED for a revert that a moved head does not explain: it was paid for, and would be again */
-  private async submit(account: Account, row: JournalRow, draft: RowDraft): Promise<MinedTransaction | null> {
+  private async submit(account: Account, row: JournalRow, draft: ManifestDraft): Promise<MinedTransaction | null> {
     const { mailbox, deployment, rpc, reader, terminal, pause, elapsedMs } = this.session;
     const { limits, timeoutMs } = this.options;
     const call = anchorCall(deployment, row.prev, digestOfCid(draft.cid));
@@ -290,7 +290,7 @@ class Round {
   }
 }
 
-function describeRow(row: JournalRow, draft: RowDraft, transaction: MinedTransaction): Anchored {
+function describeRow(row: JournalRow, draft: ManifestDraft, transaction: MinedTransaction): Anchored {
   return { index: row.index, messages: row.count, draft, resumed: row.state !== "planned", transaction };
 }
 

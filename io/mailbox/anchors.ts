@@ -8,7 +8,8 @@ import type { Anchor } from "../../protocol/anchor.ts";
 import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
-import { State, type Delta } from "../../protocol/state.ts";
+import { State, type RoomMessages } from "../../protocol/state.ts";
+import { translatedEach } from "../database.ts";
 import type { Attempt, AttemptLog } from "../chain/submission.ts";
 import { Journal, type JournalRow } from "./journal.ts";
 import type { AccountedLog, Line } from "./line.ts";
@@ -74,9 +75,17 @@ export class Anchors {
     });
   }
 
-  /** A row's messages by room; the same each time. */
-  delta({ afterId, lastId }: JournalRow): Delta {
-    return this.mail.delta(afterId, lastId);
+  /** Whether the row's messages still wait, all of them and no others. */
+  isWhole({ afterId, lastId, count }: JournalRow): boolean {
+    return this.mail.backlogCount(afterId, lastId) === count;
+  }
+
+  /**
+   * A row's messages by ascending room, each room's in the order in which they came; the same each time. Nothing can be written
+   * while it is read.
+   */
+  *delta({ afterId, lastId }: JournalRow): Generator<RoomMessages> {
+    yield* translatedEach(this.mail.delta(afterId, lastId));
   }
 
   /** The row's manifest and all that it links to is stored and pinned. @throws ANCHOR_OVERTAKEN */

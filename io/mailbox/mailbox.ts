@@ -11,7 +11,7 @@ import type { Block } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
 import { makeFolder } from "../durable-folder.ts";
-import { openDatabase, translated } from "../database.ts";
+import { openDatabase, translated, translatedEach } from "../database.ts";
 import { Anchors } from "./anchors.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
@@ -102,12 +102,7 @@ export class Mailbox {
 
   /** The blocks of all messages between the ends of a page, pinned ones too, some at a time: as many as `maxBytes` take, and one more. */
   *blocks(page: PinPage, maxBytes: number): Generator<Block[]> {
-    const batches = this.mail.blocks(page, maxBytes);
-    for (;;) {
-      const next = translated(() => batches.next());
-      if (next.done === true) return;
-      yield next.value;
-    }
+    yield* translatedEach(this.mail.blocks(page, maxBytes));
   }
 
   markPinned(page: PinPage): void {

@@ -4,12 +4,12 @@ import type { Database, Statement } from "better-sqlite3";
 import type { Address } from "../../protocol/address.ts";
 import { compare } from "../../protocol/bytes.ts";
 import { concat } from "../../protocol/bytes.ts";
-import { cidOfDigest, digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
+import { CID_LENGTH, cidOfDigest, digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { MAX_SEEN, type Envelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { RoomId } from "../../protocol/room.ts";
-import type { Delta } from "../../protocol/state.ts";
+import type { RoomMessages } from "../../protocol/state.ts";
 
 export interface MailboxMessage {
   readonly cid: Cid;
@@ -55,10 +55,10 @@ interface Row extends Omit<MailboxMessage, "seen" | "envelope" | "pinned"> {
 }
 
 const COLUMNS = `m.cid, m.room, sender, receiver, seq, timestamp, seen, envelope, anchor_index AS anchorIndex, pinned`;
-/** A message as a manifest lists it, and whether both tables say the same of it. */
-const LISTED =
-  "cids.room, cids.cid, cids.room IS m.room AND cids.cid IS m.cid FROM cids LEFT JOIN messages m USING (id)";
-type ListedRow = [room: RoomId, cid: Cid, isWhole: number];
+/** A room's messages as a manifest lists them, one CID after the other; and whether both tables say the same of each. */
+const LISTED = `cids.room, group_concat(cids.cid, '' ORDER BY id), min(cids.room IS m.room AND cids.cid IS m.cid)
+  FROM cids LEFT JOIN messages m USING (id)`;
+type RoomRow = [room: RoomId, cids: string, isWhole: number];
 const DIGEST_BYTES = 32;
 
 /** Prepared statements over the tables of schema.ts; transactions and errors are the mailbox's. */
@@ -89,10 +89,16 @@ export class Messages {
         `SELECT max(id) AS lastId, count(*) AS count
          FROM (SELECT id FROM cids WHERE anchor_index IS NULL AND id > ? ORDER BY id LIMIT ?)`,
       ),
-      unanchored: prepare<[number, number], ListedRow>(
-        `SELECT ${LISTED} WHERE anchor_index IS NULL AND id > ? AND id <= ? ORDER BY id`,
+      backlogCount: prepare<[number, number], number>(
+        "SELECT count(*) FROM cids WHERE anchor_index IS NULL AND id > ? AND id <= ?",
+      ).pluck(),
+      unanchored: prepare<[], { room: RoomId; cid: Cid }>(
+        "SELECT room, cid FROM cids WHERE anchor_index IS NULL ORDER BY id",
+      ),
+      backlogRooms: prepare<[number, number], RoomRow>(
+        `SELECT ${LISTED} WHERE anchor_index IS NULL AND id > ? AND id <= ? GROUP BY cids.room`,
       ).raw(),
-      anchored: prepare<[number], ListedRow>(`SELECT ${LISTED} WHERE anchor_index = ? ORDER BY id`).raw(),
+      anchoredRooms: prepare<[number], RoomRow>(`SELECT ${LISTED} WHERE anchor_index = ? GROUP BY cids.room`).raw(),
       unpinned: prepare<[number, number], { id: number; cid: Cid }>(
         "SELECT id, cid FROM cids WHERE pinned = 0 AND id > ? ORDER BY id LIMIT ?",
       ),
@@ -148,7 +154,7 @@ export class Messages {
   }
 
   unanchored(): { readonly room: RoomId; readonly cid: Cid }[] {
-    return this.statements.unanchored.all(0, Number.MAX_SAFE_INTEGER).map(([room, cid]) => ({ room, cid }));
+    return this.statements.unanchored.all();
   }
 
   /** The first messages behind an id that no anchor lists; null when there are none. */
@@ -157,14 +163,19 @@ export class Messages {
     return lastId === null ? null : { lastId, count };
   }
 
-  /** The messages with `afterId` < id ≤ `lastId` that no anchor lists. @throws MAILBOX_DAMAGED */
-  delta(afterId: number, lastId: number): Delta {
-    return byRoom(this.statements.unanchored.iterate(afterId, lastId));
+  /** How many messages with `afterId` < id ≤ `lastId` no anchor lists. */
+  backlogCount(afterId: number, lastId: number): number {
+    return this.statements.backlogCount.get(afterId, lastId) ?? 0;
   }
 
-  /** The messages that this anchor lists. @throws MAILBOX_DAMAGED */
-  anchoredDelta(anchorIndex: number): Delta {
-    return byRoom(this.statements.anchored.iterate(anchorIndex));
+  /** These, by ascending room, each room's in the order in which they came. @throws MAILBOX_DAMAGED */
+  delta(afterId: number, lastId: number): Generator<RoomMessages> {
+    return byRoom(this.statements.backlogRooms.iterate(afterId, lastId));
+  }
+
+  /** The messages that this anchor lists, likewise. @throws MAILBOX_DAMAGED */
+  anchoredDelta(anchorIndex: number): Generator<RoomMessages> {
+    return byRoom(this.statements.anchoredRooms.iterate(anchorIndex));
   }
 
   unpinned(afterId: number, limit: number): PinPage {
@@ -233,15 +244,14 @@ export class Messages {
 }
 
 /** @throws MAILBOX_DAMAGED when the two tables differ: nobody would notice before the anchor is paid for */
-function byRoom(rows: Iterable<ListedRow>): Delta {
-  const rooms = new Map<RoomId, Cid[]>();
-  for (const [room, cid, isWhole] of rows) {
-    if (isWhole !== 1) throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: ${cid} in ${room} is not what was added`);
-    const cids = rooms.get(room);
-    if (cids === undefined) rooms.set(room, [cid]);
-    else cids.push(cid);
+function* byRoom(rows: Iterable<RoomRow>): Generator<RoomMessages> {
+  for (const [room, text, isWhole] of rows) {
+    if (isWhole !== 1)
+      throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: messages of ${room} are not what was added`);
+    const cids: Cid[] = [];
+    for (let at = 0; at < text.length; at += CID_LENGTH) cids.push(text.slice(at, at + CID_LENGTH) as Cid);
+    yield [room, cids];
   }
-  return new Map([...rooms].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function messageOf(row: Row): MailboxMessage {

@@ -8,7 +8,7 @@ import { Mailbox } from "../../io/mailbox/mailbox.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
-import { draftManifest, type Tip } from "../../protocol/manifest.ts";
+import { draftRooms, type Tip } from "../../protocol/manifest.ts";
 import { State, type Delta } from "../../protocol/state.ts";
 import { adopt } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
@@ -46,7 +46,7 @@ describe("The mailbox and the line of manifests", () => {
     const { anchors } = mailbox;
     const { count, head } = anchors.known();
     const row = anchors.plan(head, count, 1_000)!;
-    const draft = draftManifest(anchors.tip(), anchors.delta(row));
+    const draft = draftRooms(anchors.tip(), anchors.delta(row));
     for (const { bytes } of draft.blocks) history.put(bytes);
     anchors.write(row, draft.cid);
     const { index } = history.anchorText(draft.cid);

@@ -252,7 +252,7 @@ describe("The mailbox", () => {
         database.close();
         withMailbox(({ anchors }) => {
           const row = anchors.plan(new Uint8Array(32), 0, 10)!;
-          expect(codeOf(() => anchors.delta(row))).to.equal("MAILBOX_DAMAGED");
+          expect(codeOf(() => [...anchors.delta(row)])).to.equal("MAILBOX_DAMAGED");
         });
       });
     }

@@ -39,6 +39,17 @@ describe("Shards", () => {
     );
   });
 
+  it("are what the encoder gives for a map of lists of links", () => {
+    fc.assert(
+      fc.property(anyDelta, fc.integer({ min: 119, max: 3000 }), (delta, maxBytes) => {
+        for (const shard of encodeShards(delta, maxBytes)) {
+          const rooms = [...decodeShard(shard)].map(([room, cids]) => [room, cids.map(linkTo)] as const);
+          expect(shard).to.deep.equal(encode(new Map<string, CborValue>(rooms.toReversed())));
+        }
+      }),
+    );
+  });
+
   it("are as few as one where everything fits", () => {
     expect(
       encodeShards(

@@ -63,7 +63,9 @@ describe("An anchor under conditions that it cannot work under", () => {
     expect(await codeOfAsync(() => ChainReader.open(rpcs, { cidStore, keyRegistry }, 137))).to.equal("CHAIN_ID_WRONG");
     const nobody = { cidStore: keyRegistry.replace(/.$/, "0") as typeof cidStore, keyRegistry };
     expect(await codeOfAsync(() => ChainReader.open(rpcs, nobody))).to.equal("CONTRACT_MISSING");
-    expect(await codeOfAsync(() => ChainReader.open(rpcs, { cidStore: keyRegistry, keyRegistry }))).to.equal("CONTRACT_WRONG");
+    expect(await codeOfAsync(() => ChainReader.open(rpcs, { cidStore: keyRegistry, keyRegistry }))).to.equal(
+      "CONTRACT_WRONG",
+    );
   });
 
   it("refuses a node whose head is not its last entry", async () => {
@@ -144,14 +146,19 @@ describe("An anchor under conditions that it cannot work under", () => {
     for (const change of changes) {
       const [cid] = await operator.send(session, 1);
       session.faulty.lose("eth_sendRawTransaction", "before", Infinity);
-      expect(await codeOfAsync(() => anchorRound(session, { ...DEFAULT_OPTIONS, timeoutMs: 50 })), change).to.not.equal(null);
+      expect(await codeOfAsync(() => anchorRound(session, { ...DEFAULT_OPTIONS, timeoutMs: 50 })), change).to.not.equal(
+        null,
+      );
       session.faulty.mend();
       const database = new Database(file());
       database.prepare(`UPDATE journal SET ${change} WHERE state = 'submitted'`).run();
       database.close();
       await run();
       expect(session.mailbox.counts().unanchored, change).to.equal(0);
-      expect((await operator.anchoredCids()).filter((each) => each === cid), change).to.have.length(1);
+      expect(
+        (await operator.anchoredCids()).filter((each) => each === cid),
+        change,
+      ).to.have.length(1);
     }
   });
 
@@ -160,7 +167,9 @@ describe("An anchor under conditions that it cannot work under", () => {
     await codeOfAsync(() => anchorRound(session, { ...DEFAULT_OPTIONS, timeoutMs: 50 }));
     session.faulty.mend();
     const database = new Database(file());
-    expect(database.prepare("UPDATE attempts SET raw = replace(raw, substr(raw, 60, 2), '00')").run().changes).to.equal(1);
+    expect(database.prepare("UPDATE attempts SET raw = replace(raw, substr(raw, 60, 2), '00')").run().changes).to.equal(
+      1,
+    );
     database.close();
     expect((await run()).anchored).to.have.length(1);
     expect(await operator.anchorerNonce()).to.equal(nonce + 1);
@@ -186,7 +195,10 @@ describe("An anchor under conditions that it cannot work under", () => {
     const [{ draft, transaction }] = anchored as [(typeof anchored)[0]];
     expect(data).to.include({ dryRun: true, index: 0, messages: 2, rooms: 1, manifest: draft.cid, isWithinCaps: true });
     expect(data).to.have.property("digest", `0x${Buffer.from(digestOfCid(draft.cid)).toString("hex")}`);
-    expect(data).to.have.property("anchorer", checksummed(new LocalAccount(operator.deployed.anchorer.privateKey).address));
+    expect(data).to.have.property(
+      "anchorer",
+      checksummed(new LocalAccount(operator.deployed.anchorer.privateKey).address),
+    );
     const { gasLimit, maxCostWei } = data as { gasLimit: string; maxCostWei: string };
     expect(BigInt(gasLimit) >= transaction.gasUsed && transaction.cost <= BigInt(maxCostWei)).to.equal(true);
     expect((await rehearse(session, DEFAULT_OPTIONS)).data).to.deep.equal({ dryRun: true, messages: 0 });
@@ -243,9 +255,13 @@ describe("The options of anchor", () => {
       { watch: true, dryRun: true },
       { watch: true, waitFinal: true },
     ]) {
-      expect(codeOf(() => parseAnchorOptions({ ...none, ...args })), JSON.stringify(args)).to.equal("OPTION_INVALID");
+      expect(
+        codeOf(() => parseAnchorOptions({ ...none, ...args })),
+        JSON.stringify(args),
+      ).to.equal("OPTION_INVALID");
     }
-    for (const interval of ["0", "x", "86401", ""]) expect(codeOf(() => parseInterval(interval))).to.equal("OPTION_INVALID");
+    for (const interval of ["0", "x", "86401", ""])
+      expect(codeOf(() => parseInterval(interval))).to.equal("OPTION_INVALID");
     expect(parseInterval(undefined)).to.equal(600);
   });
 });

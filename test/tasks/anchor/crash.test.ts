@@ -80,7 +80,10 @@ describe("kill -9 during an anchor", () => {
       await operator.mine(70);
       const sent = await operator.send(session, 1);
       await session.close();
-      expect(await crashAt(point)).to.deep.equal({ points: ["before settle", "after settle"].slice(0, point + 1), signal: "SIGKILL" });
+      expect(await crashAt(point)).to.deep.equal({
+        points: ["before settle", "after settle"].slice(0, point + 1),
+        signal: "SIGKILL",
+      });
       const next = await operator.open();
       expect((await anchorRound(next, DEFAULT_OPTIONS)).anchored.map(({ messages }) => messages)).to.deep.equal([1]);
       await next.close();

@@ -112,9 +112,7 @@ describe("An anchor on a chain that has gone another way", () => {
     const right = await operator.open("right");
     const sent = await operator.send(left, 3);
     right.mailbox.add(
-      left.mailbox
-        .messages(left.mailbox.message(sent[0]!)!.room)
-        .map(({ cid }) => ({ cid, ...operator.blockOf(cid) })),
+      left.mailbox.messages(left.mailbox.message(sent[0]!)!.room).map(({ cid }) => ({ cid, ...operator.blockOf(cid) })),
     );
     await operator.dev("evm_setIntervalMining", 1);
     await Promise.all([anchorRound(left, DEFAULT_OPTIONS), anchorRound(right, DEFAULT_OPTIONS)]);

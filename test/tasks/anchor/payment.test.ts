@@ -135,7 +135,11 @@ describe("What an anchor pays", () => {
     await base(100n);
     await operator.mine();
     // From before a backup was restored: this mailbox knows nothing of it, and nobody will mine it.
-    await anchorer.sendTransaction({ to: anchorer.address, maxFeePerGas: 101n * GWEI, maxPriorityFeePerGas: 50n * GWEI });
+    await anchorer.sendTransaction({
+      to: anchorer.address,
+      maxFeePerGas: 101n * GWEI,
+      maxPriorityFeePerGas: 50n * GWEI,
+    });
     whileWaiting = async (turn) => {
       await base(turn < 40 ? 1_000n : 100n);
       await operator.mine();
@@ -182,7 +186,11 @@ describe("What an anchor pays", () => {
     const nonce = await operator.anchorerNonce();
     session.faulty.answer("eth_sendRawTransaction", async (call, inner) => {
       session.faulty.mend();
-      await anchorer.sendTransaction({ to: anchorer.address, maxPriorityFeePerGas: 90n * GWEI, maxFeePerGas: 200n * GWEI });
+      await anchorer.sendTransaction({
+        to: anchorer.address,
+        maxPriorityFeePerGas: 90n * GWEI,
+        maxFeePerGas: 200n * GWEI,
+      });
       await operator.mine();
       return inner.request(call);
     });

@@ -35,7 +35,8 @@ describe("npx hardhat anchor, as a process", () => {
 
   async function end(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
     const output = { stdout: "", stderr: "" };
-    for (const name of ["stdout", "stderr"] as const) child[name]?.on("data", (chunk: Buffer) => (output[name] += chunk.toString()));
+    for (const name of ["stdout", "stderr"] as const)
+      child[name]?.on("data", (chunk: Buffer) => (output[name] += chunk.toString()));
     const [code] = (await once(child, "close")) as [number | null];
     return { code, ...output };
   }
@@ -104,6 +105,6 @@ describe("npx hardhat anchor, as a process", () => {
     const session = await operator.open("service");
     expect(session.mailbox.counts().unanchored).to.equal(0);
     await session.close();
-    expect((await operator.entryCount())).to.equal(3);
+    expect(await operator.entryCount()).to.equal(3);
   });
 });

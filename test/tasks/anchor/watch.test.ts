@@ -21,7 +21,10 @@ describe("Anchoring as a service", () => {
   /** Runs rounds; `between` is called in each pause with its number, and ends the service when it returns true. */
   async function watch(
     between: (round: number, session: Session) => Promise<boolean>,
-    { open = () => operator.open(), options = DEFAULT_OPTIONS }: { open?: () => Promise<Session>; options?: AnchorOptions } = {},
+    {
+      open = () => operator.open(),
+      options = DEFAULT_OPTIONS,
+    }: { open?: () => Promise<Session>; options?: AnchorOptions } = {},
   ): Promise<{ lines: RoundLine[]; pauses: number[] }> {
     const ending = new AbortController();
     const lines: RoundLine[] = [];
@@ -85,7 +88,10 @@ describe("Anchoring as a service", () => {
       const { lines } = await watch((round) => Promise.resolve(round === 2), {
         open: () => (rounds++ === 0 ? operator.open() : Promise.reject(new DmtpError(code, "because"))),
       });
-      expect(lines.map(({ event }) => event), code).to.deep.equal(["idle", "failed", "stopped"]);
+      expect(
+        lines.map(({ event }) => event),
+        code,
+      ).to.deep.equal(["idle", "failed", "stopped"]);
     }
   });
 
