@@ -84,6 +84,9 @@ export const ERRORS = {
   DEPLOYMENT_UNKNOWN: input(
     "Deploy first (npx hardhat ignition deploy ignition/modules/DMTP.ts --network …) or set CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS.",
   ),
+  DEPLOYMENT_PARAMETER_INVALID: input(
+    "Put the addresses into a copy of ignition/parameters.example.json and give it with --parameters.",
+  ),
   ACCOUNT_UNKNOWN: input("That account's key is not configured for this network; see accounts in hardhat.config.ts."),
   NOT_ANCHORER: input("Run this with the anchorer's account, or let the owner call setAnchorer."),
   FUNDS_INSUFFICIENT: input("Send POL to the account that pays for this transaction."),

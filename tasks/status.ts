@@ -28,6 +28,7 @@ export async function status(session: Session): Promise<Outcome> {
       finalized: head.finalized,
       anchors: chain.anchors,
       lastAnchor: last === null ? null : { ...last, ageS },
+      pendingOwner: chain.pendingOwner === null ? null : checksummed(chain.pendingOwner),
       owner: { address: checksummed(chain.owner), balanceWei: chain.ownerBalance.toString() },
       anchorer: { address: checksummed(chain.anchorer), balanceWei: chain.anchorerBalance.toString() },
       mailbox: { folder, messages, unanchored, unpinned, openAnchors: open },
@@ -50,6 +51,14 @@ export async function status(session: Session): Promise<Outcome> {
         }),
         ["content", content.name],
         ["owner", `${checksummed(chain.owner)}, ${formatEther(chain.ownerBalance)} POL`],
+        ...(chain.pendingOwner === null
+          ? []
+          : [
+              [
+                "",
+                `offered to ${checksummed(chain.pendingOwner)}, which has not called acceptOwnership() yet`,
+              ] as const,
+            ]),
         ["anchorer", `${checksummed(chain.anchorer)}, ${formatEther(chain.anchorerBalance)} POL`],
       ],
       "",

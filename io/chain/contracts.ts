@@ -22,6 +22,7 @@ export const cidStoreInterface = new Interface([
   "function anchorer() view returns (address)",
   "function deployedAtBlock() view returns (uint256)",
   "function owner() view returns (address)",
+  "function pendingOwner() view returns (address)",
 ]);
 
 /** `cids` again, as bytes, which a string is in the ABI: ethers refuses a string that is not UTF-8, and the contract takes one. */

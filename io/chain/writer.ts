@@ -2,7 +2,7 @@
 import type { Signer, TransactionReceipt, TransactionRequest, TransactionResponse } from "ethers";
 import type { Interface } from "ethers/abi";
 
-import { checksummed, parseAddress, type Address } from "../../protocol/address.ts";
+import { checksummed, parseAddress, ZERO_ADDRESS, type Address } from "../../protocol/address.ts";
 import type { KeyBinding, Wallet } from "../../protocol/binding.ts";
 import { toHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
@@ -21,6 +21,8 @@ export interface Receipt {
 /** Who may write to CIDStore, with what to pay, and what was written last. */
 export interface ChainStatus {
   readonly owner: Address;
+  /** Whom the owner has offered CIDStore to, if that account has not accepted yet. */
+  readonly pendingOwner: Address | null;
   readonly anchorer: Address;
   readonly ownerBalance: bigint;
   readonly anchorerBalance: bigint;
@@ -75,12 +77,14 @@ export async function sendRevoke(signer: Signer, deployment: Deployment): Promis
 export async function readStatus(reader: ChainReader): Promise<ChainStatus> {
   const { block } = await reader.head();
   const store = reader.deployment.cidStore;
-  const names = ["owner", "anchorer", "count", "head"];
-  const [ownerText, anchorerText, count, head] = await reader.views(
+  const names = ["owner", "pendingOwner", "anchorer", "count", "head"];
+  const [ownerText, pendingText, anchorerText, count, head] = await reader.views(
     names.map((name) => ({ to: store, contract: cidStoreInterface, name })),
     block.number,
   );
   const owner = parseAddress(ownerText);
+  const pending = parseAddress(pendingText);
+  const pendingOwner = pending === ZERO_ADDRESS || pending === owner ? null : pending;
   const anchorer = parseAddress(anchorerText);
   const [ownerBalance = 0n, anchorerBalance = 0n] = await reader.balances([owner, anchorer], block.number);
   const anchors = Number(count);
@@ -96,7 +100,16 @@ export async function readStatus(reader: ChainReader): Promise<ChainStatus> {
           transactionHash: last.transactionHash,
           timestamp: lastBlock.timestamp,
         };
-  return { owner, anchorer, ownerBalance, anchorerBalance, anchors, head: String(head) as Hex, lastAnchor };
+  return {
+    owner,
+    pendingOwner,
+    anchorer,
+    ownerBalance,
+    anchorerBalance,
+    anchors,
+    head: String(head) as Hex,
+    lastAnchor,
+  };
 }
 
 /** A contract call: estimated, so that what would revert costs nothing, then sent and waited for. */
