@@ -196,8 +196,11 @@ contract KeyRegistry is IKeyRegistry, EIP712 {
     ) private view {
         _checkLength(signature);
         // A miner can shift the time by seconds; a deadline that such a shift matters for is too short anyway.
+        // slither-disable-next-line timestamp
         if (block.timestamp > deadline) revert DeadlineExpired(deadline, block.timestamp);
         bytes32 digest = _hashTypedDataV4(structHash);
+        // The third value says more about an error; which one it was doesn't matter here.
+        // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError err, ) = ECDSA.tryRecoverCalldata(digest, signature);
         if (err == ECDSA.RecoverError.NoError && signer == wallet) return;
         if (!SignatureChecker.isValidERC1271SignatureNowCalldata(wallet, digest, signature)) {

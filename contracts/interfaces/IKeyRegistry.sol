@@ -8,9 +8,12 @@ pragma solidity ^0.8.28;
 ///
 /// What a caller may rely on: a version, once read, stays as it is; `registeredAtBlock` never falls from one version to
 /// the next; `keyAt(wallet, b)` for a block `b` in the past never changes its answer. An encryption key is a canonical
-/// X25519 u-coordinate other than zero. Not checked here, because it can't be at a sane price: that a key is not of small
-/// order, that a signing key is a point of the curve in its prime-order subgroup, that the document exists and is sealed as
-/// the protocol says. A reader checks these before it uses a key.
+/// X25519 u-coordinate other than zero. Keys are the bare 32 bytes of RFC 7748 and RFC 8032, with no prefix that says which
+/// kind they are, so there is none to get wrong: the kind is the argument's place, and the wallet's signature covers it by
+/// name. What is refused is zero, a set top bit in an X25519 key, and a number of 2^255 - 19 or more in either. Not checked
+/// here, because it can't be at a sane price: that a key is not of small order, that a signing key is a point of the curve
+/// in its prime-order subgroup, that the document exists and is sealed as the protocol says. A reader checks these before
+/// it uses a key.
 ///
 /// What a watcher may rely on: each new version emits exactly one `KeyRegistered` or `KeyRevoked` in the transaction that
 /// creates it. Their `index` counts both together, over all wallets, from 0, without gaps, in log order, and none lies

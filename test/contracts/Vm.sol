@@ -23,6 +23,7 @@ interface Vm {
     function warp(uint256 timestamp) external;
     function chainId(uint256 id) external;
     function etch(address target, bytes calldata code) external;
+    function load(address target, bytes32 slot) external view returns (bytes32);
 
     function assume(bool condition) external pure;
     function expectEmit(address emitter) external;
