@@ -91,7 +91,7 @@ describe("a deployment that stops in the middle", () => {
   let fateOf: (method: string) => Fate;
   let sent: number;
   const unharmed = (): Fate => "answered";
-  const deploymentId = `test-${process.pid}`;
+  const deploymentId = `local-test-${process.pid}`;
   const folder = join(hre.config.paths.ignition, "deployments", deploymentId);
 
   const ask = async (body: string): Promise<string> =>

@@ -37,7 +37,7 @@ describe("verification on the explorer", () => {
   let url: string;
   const keys = new Set<string | null>();
   const submissions: Submission[] = [];
-  const deploymentId = `test-verify-${process.pid}`;
+  const deploymentId = `local-test-verify-${process.pid}`;
 
   before(async () => {
     chain = await startChain({ chainId: AMOY });
