@@ -219,7 +219,8 @@ describe("gas of whole transactions", () => {
         if (was === format(gas)) return [];
         return [`${call} was ${was ?? "not there"}, is ${format(gas)}`];
       });
-      expect(changes.join("; "), "a rise is a defect; after a fall, run this with UPDATE_GAS=1").to.equal("");
+      const what = `${changes.join("; ")}: a rise is a defect; after a fall, run this with UPDATE_GAS=1`;
+      expect(changes, what).to.deep.equal([]);
       expect(said).to.equal(table);
     });
   });
