@@ -7,18 +7,19 @@
  * A mutant that no test catches is a hole in the tests, or means the same as the original; then EQUIVALENT says why.
  */
 import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { parseArgs, stripVTControlCharacters } from "node:util";
 
 import { mutantsOf, type Mutant } from "./mutation.ts";
+import { checkSolidity } from "./solidity.ts";
 import { findTool, ROOT } from "./tool.ts";
 
 /** The tests of each contract. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   "CIDStore.sol": ["CIDStore.t.sol", "CIDStore.invariant.t.sol"],
-  "CanonicalCID.sol": ["CanonicalCID.t.sol", "CIDStore.t.sol"],
+  "CanonicalCID.sol": ["CanonicalCID.t.sol"],
   "KeyRegistry.sol": ["KeyRegistry.t.sol", "KeyRegistry.relayed.t.sol", "KeyRegistry.invariant.t.sol"],
 };
 
@@ -36,10 +37,15 @@ const EQUIVALENT: readonly Equivalent[] = [
   },
 ];
 
-/** A mutant in which a loop never ends is caught too. */
-const TIMEOUT_MS = 180_000;
+/** Mutants are compiled and tested together: what takes long is to start the compiler and the runner. */
+const BATCH_SIZE = 16;
+/** A mutant in which a loop never ends holds up its batch, which is then taken one by one; alone it counts as caught. */
+const TIMEOUT_MS = 300_000;
 
-type Verdict = "caught" | "survived" | "does not compile";
+/** A part of the name of every test that isn't fuzzed. */
+const CHEAP = "test_";
+
+type FileMutant = Mutant & { readonly file: string };
 
 const { values } = parseArgs({
   options: {
@@ -50,7 +56,7 @@ const { values } = parseArgs({
 });
 
 const all = Object.keys(TESTS).flatMap((file) =>
-  mutantsOf(file, readFileSync(join(ROOT, "contracts", file), "utf8")).map((mutant) => ({ file, ...mutant })),
+  mutantsOf(file, readContract(file)).map((mutant): FileMutant => ({ file, ...mutant })),
 );
 const chosen = all
   .filter(({ place, line }) => `${place} ${line}`.includes(values.only))
@@ -60,97 +66,130 @@ if (values.list) for (const mutant of chosen) console.log(describe(mutant));
 else process.exitCode = (await main()) ? 0 : 1;
 
 async function main(): Promise<boolean> {
+  const startedAtMs = performance.now();
   const stale = EQUIVALENT.filter((entry) => !all.some((mutant) => isEntryOf(mutant, entry)));
   for (const { line, change } of stale) console.error(`EQUIVALENT has no such mutant any more: ${change} in ${line}`);
 
-  const queue = chosen.filter((mutant) => findEquivalent(mutant) === undefined);
-  const counts: Record<Verdict, number> = { caught: 0, survived: 0, "does not compile": 0 };
-  const folder = mkdtempSync(join(tmpdir(), "dmtp-mutants-"));
-  const startedAtMs = performance.now();
-  try {
-    await Promise.all(
-      Array.from({ length: availableParallelism() }, async (_, index) => {
-        const project = copyProject(join(folder, String(index)));
-        if (index === 0) await judgeOriginals(project);
-        for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
-          const verdict = await judge(project, mutant);
-          counts[verdict]++;
-          if (verdict === "survived") console.log(`survived: ${describe(mutant)}`);
-        }
-      }),
-    );
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+  const different = chosen.filter((mutant) => findEquivalent(mutant) === undefined);
+  const programs = different.filter(isProgram);
+  // If the originals failed too, everything would seem to be caught.
+  const originals = [...new Set(programs.map(({ file }) => file))].map((file) => ({
+    file,
+    source: readContract(file),
+  }));
+  const failing = await findCaught(originals, ["--grep", CHEAP]);
+  if (failing.size > 0)
+    throw new Error(`tests fail without any change: ${[...failing].map(({ file }) => file).join()}`);
+
+  // The cheap tests first, and the fuzzers only for what those have not noticed.
+  const survivors: FileMutant[] = [];
+  for (let start = 0; start < programs.length; start += BATCH_SIZE) {
+    const batch = programs.slice(start, start + BATCH_SIZE);
+    const caught = await findCaught(batch, ["--grep", CHEAP]);
+    const left = batch.filter((mutant) => !caught.has(mutant));
+    const caughtLate = await findCaught(left, ["--grep-exclude", CHEAP]);
+    for (const mutant of left.filter((one) => !caughtLate.has(one))) {
+      survivors.push(mutant);
+      console.log(`survived: ${describe(mutant)}`);
+    }
+    console.error(`${Math.min(start + BATCH_SIZE, programs.length)} of ${programs.length} …`);
   }
-  const equivalent = chosen.length - counts.caught - counts.survived - counts["does not compile"];
   console.log(
-    `${chosen.length} of ${all.length} mutants: ${counts.caught} caught, ${counts.survived} survived, ` +
-      `${equivalent} equivalent, ${counts["does not compile"]} do not compile; ` +
+    `${chosen.length} of ${all.length} mutants: ${programs.length - survivors.length} caught, ` +
+      `${survivors.length} survived, ${chosen.length - different.length} equivalent, ` +
+      `${different.length - programs.length} do not compile; ` +
       `${((performance.now() - startedAtMs) / 1_000).toFixed(0)} s`,
   );
-  return stale.length === 0 && counts.survived === 0 && counts.caught > 0;
+  return stale.length === 0 && survivors.length === 0 && programs.length > 0;
 }
 
-/** The contracts with their tests, and a configuration without the optimizer: it compiles in a third of the time. */
-function copyProject(project: string): string {
+function readContract(file: string): string {
+  return readFileSync(join(ROOT, "contracts", file), "utf8");
+}
+
+/** Whether the compiler takes it. */
+function isProgram({ file, source }: FileMutant): boolean {
+  try {
+    checkSolidity(`contracts/${file}`, source);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Those of which a test fails, or doesn't end. */
+async function findCaught<Changed extends Pick<FileMutant, "file" | "source">>(
+  batch: readonly Changed[],
+  options: readonly string[],
+): Promise<Set<Changed>> {
+  if (batch.length === 0) return new Set();
+  const project = mkdtempSync(join(tmpdir(), "dmtp-mutants-"));
+  try {
+    const output = await runTests(project, batch, options);
+    if (output !== null) {
+      if (!output.includes("Running Solidity tests")) throw new Error(`the tests did not run:\n${output}`);
+      const failed = failedCopies(output);
+      return new Set(batch.filter((_, index) => failed.has(index)));
+    }
+  } finally {
+    rmSync(project, { recursive: true, force: true });
+  }
+  if (batch.length === 1) return new Set(batch);
+  const caught = new Set<Changed>();
+  for (const one of batch) for (const found of await findCaught([one], options)) caught.add(found);
+  return caught;
+}
+
+/** Runs the tests of every mutant, each in a copy of its own in `copies/`; null when time was up. */
+function runTests(
+  project: string,
+  batch: readonly Pick<FileMutant, "file" | "source">[],
+  options: readonly string[],
+): Promise<string | null> {
   const { version } = JSON.parse(readFileSync(join(ROOT, "node_modules", "solc", "package.json"), "utf8")) as {
     version: string;
   };
-  mkdirSync(join(project, "test"), { recursive: true });
-  cpSync(join(ROOT, "contracts"), join(project, "contracts"), { recursive: true });
-  cpSync(join(ROOT, "test", "contracts"), join(project, "test", "contracts"), { recursive: true });
   symlinkSync(join(ROOT, "node_modules"), join(project, "node_modules"));
   writeFileSync(join(project, "package.json"), JSON.stringify({ type: "module" }));
   const config = {
+    // Without the optimizer it compiles in a third of the time.
     solidity: { version, path: join(ROOT, "node_modules", "solc", "soljson.js"), settings: { evmVersion: "cancun" } },
-    paths: { tests: { solidity: "test/contracts" } },
+    paths: { sources: "none", tests: { solidity: "copies" } },
   };
   writeFileSync(join(project, "hardhat.config.js"), `export default ${JSON.stringify(config)};\n`);
-  return project;
-}
-
-/** If the originals failed in the copy, everything would seem to be caught. */
-async function judgeOriginals(project: string): Promise<void> {
-  for (const file of new Set(chosen.map((mutant) => mutant.file))) {
-    const { passed, output } = await runTests(project, file, ["--grep", "test_"]);
-    if (!passed) throw new Error(`the tests of ${file} fail without any change:\n${output}`);
-  }
-}
-
-/** Runs the cheap tests first, and the fuzzers only if those have noticed nothing. */
-async function judge(project: string, { file, source }: Mutant & { file: string }): Promise<Verdict> {
-  const path = join(project, "contracts", file);
-  const original = readFileSync(path);
-  writeFileSync(path, source);
-  try {
-    const first = await runTests(project, file, ["--grep", "test_"]);
-    if (!first.output.includes("Running Solidity tests")) return "does not compile";
-    if (!first.passed) return "caught";
-    return (await runTests(project, file, ["--no-compile", "--grep-exclude", "test_"])).passed ? "survived" : "caught";
-  } finally {
-    writeFileSync(path, original);
-  }
-}
-
-function runTests(
-  project: string,
-  file: string,
-  options: readonly string[],
-): Promise<{ readonly passed: boolean; readonly output: string }> {
-  const files = (TESTS[file] ?? []).map((name) => join(project, "test", "contracts", name));
-  const args = [findTool("hardhat"), "test", "solidity", ...options, ...files];
+  const files = batch.flatMap(({ file, source }, index) => {
+    const copy = join(project, "copies", String(index));
+    cpSync(join(ROOT, "contracts"), join(copy, "contracts"), { recursive: true });
+    cpSync(join(ROOT, "test", "contracts"), join(copy, "test", "contracts"), { recursive: true });
+    writeFileSync(join(copy, "contracts", file), source);
+    return (TESTS[file] ?? []).map((name) => join(copy, "test", "contracts", name));
+  });
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, {
+    const child = spawn(process.execPath, [findTool("hardhat"), "test", "solidity", ...options, ...files], {
       cwd: project,
       timeout: TIMEOUT_MS,
       killSignal: "SIGKILL",
-      stdio: ["ignore", "pipe", "ignore"],
+      stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    }
     child.once("error", reject);
-    child.once("close", (code) => resolve({ passed: code === 0, output }));
+    child.once("close", (_, signal) => resolve(signal === "SIGKILL" ? null : output));
   });
+}
+
+/** `copies/3/test/contracts/CIDStore.t.sol:CIDStoreTest` heads its tests; one that fails has a number and no tick. */
+function failedCopies(output: string): Set<number> {
+  const failed = new Set<number>();
+  let copy = -1;
+  for (const line of stripVTControlCharacters(output).split("\n")) {
+    const heading = /^ {2}copies\/(\d+)\/\S+$/.exec(line)?.[1];
+    if (heading !== undefined) copy = Number(heading);
+    if (/^ {4}\d+\) /.test(line)) failed.add(copy);
+  }
+  return failed;
 }
 
 function findEquivalent(mutant: Mutant): Equivalent | undefined {

@@ -10,7 +10,7 @@ import { ROOT } from "./tool.ts";
 export interface Compilation {
   /** `0.8.37+commit.…` */
   readonly version: string;
-  readonly input: { readonly sources: Readonly<Record<string, { readonly content: string }>> };
+  readonly input: { readonly sources: Readonly<Record<string, Source>> };
   readonly output: {
     readonly sources: Readonly<Record<string, { readonly id: number; readonly ast: object }>>;
     readonly contracts: Readonly<Record<string, Readonly<Record<string, CompiledContract>>>>;
@@ -28,24 +28,34 @@ export interface CompiledContract {
   };
 }
 
+interface Source {
+  readonly content: string;
+}
+
 interface Compiler {
   version(): string;
   compile(input: string, callbacks: { import(path: string): { contents: string } | { error: string } }): string;
 }
 
+/** Loaded when it is used first: that takes most of a second. */
+let solc: Compiler | undefined;
+
 /** Compiles these files, relative to the project's folder, and what they import, as hardhat.config.ts says. */
 export function compileSolidity(paths: readonly string[]): Compilation {
-  const solc = createRequire(import.meta.url)("solc") as Compiler;
-  const sources: Record<string, { content: string }> = {};
+  const sources: Record<string, Source> = {};
   for (const path of paths) sources[path] = { content: readFileSync(join(ROOT, path), "utf8") };
-  const input = {
-    language: "Solidity",
-    sources,
-    settings: {
-      ...compiler.settings,
-      outputSelection: { "*": { "": ["ast"], "*": ["abi", "metadata", "devdoc", "userdoc", "evm"] } },
-    },
-  };
+  return compile(sources, { "*": { "": ["ast"], "*": ["abi", "metadata", "devdoc", "userdoc", "evm"] } });
+}
+
+/** Throws when the compiler would not take `content` as the file at `path`. */
+export function checkSolidity(path: string, content: string): void {
+  // To ask for an AST alone is to have everything checked and no code made.
+  compile({ [path]: { content } }, { "*": { "": ["ast"] } });
+}
+
+function compile(sources: Record<string, Source>, outputSelection: object): Compilation {
+  solc ??= createRequire(import.meta.url)("solc") as Compiler;
+  const input = { language: "Solidity", sources, settings: { ...compiler.settings, outputSelection } };
   const find = (path: string): { contents: string } => {
     // What is in the repository lies where its name says, packages in node_modules.
     const folder = /^(contracts|test)\//.test(path) ? ROOT : join(ROOT, "node_modules");
