@@ -29,12 +29,35 @@ interface Equivalent {
   readonly why: string;
 }
 
+const ONE_BIT_MORE = "the bit more is zero when packing, and the next step masks it away when unpacking";
+
 const EQUIVALENT: readonly Equivalent[] = [
   {
     line: "uint256 private constant _COUNT_BITS = 64;",
     change: "64 → 65",
     why: "the anchorer lies one bit higher, where there is room for it, and is read from there",
   },
+  {
+    line: "uint256 private constant _RIGHT_MASK = (1 << _RIGHT_BITS) - 1;",
+    change: "1 → 2",
+    why: "the bit more is one of those that both words have, and in the text it lies before the last 20 characters",
+  },
+  {
+    line: "uint256 private constant _LOW_10 = (2 ** 10 - 1) * ((2 ** 256 - 1) / (2 ** 32 - 1));",
+    change: "10 → 11",
+    why: ONE_BIT_MORE,
+  },
+  {
+    line: "uint256 private constant _LOW_20 = (2 ** 20 - 1) * ((2 ** 256 - 1) / (2 ** 64 - 1));",
+    change: "20 → 21",
+    why: ONE_BIT_MORE,
+  },
+  {
+    line: "uint256 private constant _LOW_40 = (2 ** 40 - 1) * ((2 ** 256 - 1) / (2 ** 128 - 1));",
+    change: "40 → 41",
+    why: ONE_BIT_MORE,
+  },
+  { line: "uint256 private constant _LOW_80 = 2 ** 80 - 1;", change: "80 → 81", why: ONE_BIT_MORE },
 ];
 
 /** Mutants are compiled and tested together: what takes long is to start the compiler and the runner. */
