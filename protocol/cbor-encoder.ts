@@ -32,6 +32,11 @@ export class Writer {
     return this.buffer.slice(0, this.length);
   }
 
+  /** Begins anew, with the memory that it has. */
+  clear(): void {
+    this.length = 0;
+  }
+
   value(value: CborValue): void {
     if (typeof value === "number") this.integer(value);
     else if (value instanceof Uint8Array) this.sized(2, value);

@@ -1,8 +1,10 @@
 /** The Merkle tree of RFC 9162 (2.1.1), kept as a compact range: a room's root grows by one leaf in O(log n). */
 import { primitives } from "./crypto/provider.ts";
 
-const NODE = 1;
 const HASH_BYTES = 32;
+/** One for all nodes: above 64 bytes a new array each time is memory of its own, which lives until the next collection. */
+const nodeInput = new Uint8Array(1 + 2 * HASH_BYTES);
+nodeInput[0] = 1;
 
 /** The roots of the perfect subtrees of a tree, largest first: one for each bit set in `size`. Never changed in place. */
 export interface CompactRange {
@@ -21,11 +23,9 @@ export function hashLeaf(data: Uint8Array): Uint8Array {
 
 /** SHA-256(0x01 ‖ left ‖ right) */
 export function hashNode(left: Uint8Array, right: Uint8Array): Uint8Array {
-  const input = new Uint8Array(1 + 2 * HASH_BYTES);
-  input[0] = NODE;
-  input.set(left, 1);
-  input.set(right, 1 + HASH_BYTES);
-  return primitives.sha256(input);
+  nodeInput.set(left, 1);
+  nodeInput.set(right, 1 + HASH_BYTES);
+  return primitives.sha256(nodeInput);
 }
 
 /** The range with these leaves (data, not yet hashed) behind it. */

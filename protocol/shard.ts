@@ -1,4 +1,5 @@
 /** A shard (SPEC 7.2): a block that is exactly `{ROOM_ID: [CID, …]}`, with an anchor's new messages. */
+import { concat } from "./bytes.ts";
 import { MAX_BLOCK_BYTES, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
 import { Writer } from "./cbor-encoder.ts";
@@ -6,7 +7,7 @@ import { bytesOfCid, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
 import { readArray, readLink } from "./fields.ts";
 import { isRoomId, type RoomId } from "./room.ts";
-import type { Delta, RoomMessages } from "./state.ts";
+import type { Delta } from "./state.ts";
 
 const CODE = "SHARD_MALFORMED";
 /** A room id as a map key: a 2-byte head and 66 characters; an array head takes up to 5 more. */
@@ -22,11 +23,16 @@ export function encodeShards(delta: Delta, maxBytes = MAX_BLOCK_BYTES): Uint8Arr
   return packer.finish();
 }
 
-/** Packs a delta that comes room by room, by ascending id. */
+/**
+ * Packs a delta that comes room by room, by ascending id. It writes what `encode` gives for a map of lists of links, without
+ * keeping a value of each of a million messages: keys of one length are in canonical order when they ascend.
+ */
 export class ShardPacker {
   private readonly maxBytes: number;
   private readonly shards: Uint8Array[] = [];
-  private shard: RoomMessages[] = [];
+  /** The entries of the shard that is being packed; how many there are goes before them. */
+  private readonly entries = new Writer();
+  private rooms = 0;
   private sizeBytes = MAP_HEAD_BYTES;
 
   constructor(maxBytes = MAX_BLOCK_BYTES) {
@@ -40,38 +46,29 @@ export class ShardPacker {
         this.flush();
         continue;
       }
-      const part = cids.slice(start, start + fits);
-      this.shard.push([room, part]);
-      this.sizeBytes += ROOM_BYTES + part.length * LINK_BYTES;
-      start += part.length;
+      const end = Math.min(cids.length, start + fits);
+      this.entries.value(room);
+      this.entries.head(4, end - start);
+      for (const cid of cids.slice(start, end)) this.entries.link(bytesOfCid(cid));
+      this.rooms += 1;
+      this.sizeBytes += ROOM_BYTES + (end - start) * LINK_BYTES;
+      start = end;
     }
   }
 
   finish(): Uint8Array[] {
-    if (this.shard.length > 0) this.flush();
+    if (this.rooms > 0) this.flush();
     return this.shards;
   }
 
   private flush(): void {
-    this.shards.push(encodeShard(this.shard));
-    this.shard = [];
+    const head = new Writer();
+    head.head(5, this.rooms);
+    this.shards.push(concat(head.bytes(), this.entries.bytes()));
+    this.entries.clear();
+    this.rooms = 0;
     this.sizeBytes = MAP_HEAD_BYTES;
   }
-}
-
-/**
- * What `encode` gives for a map of lists of links, without a Link for each of a million messages. Keys of one length are in
- * canonical order when they ascend.
- */
-function encodeShard(rooms: readonly RoomMessages[]): Uint8Array {
-  const writer = new Writer();
-  writer.head(5, rooms.length);
-  for (const [room, cids] of rooms) {
-    writer.value(room);
-    writer.head(4, cids.length);
-    for (const cid of cids) writer.link(bytesOfCid(cid));
-  }
-  return writer.bytes();
 }
 
 /** @throws SHARD_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */

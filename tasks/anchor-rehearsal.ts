@@ -22,9 +22,10 @@ import { plural, table } from "./terminal.ts";
  */
 export async function rehearse(session: Session, options: AnchorOptions): Promise<Outcome> {
   const { mailbox, deployment, reader, content, rpc, now } = session;
-  const { standing, apply } = await lookAtChain(mailbox, reader, content, now);
+  const look = await lookAtChain(mailbox, reader, content, now);
+  const { standing } = look;
   const next = mailbox.rehearse(() => {
-    apply();
+    look.apply();
     const row = nextRow(session, standing);
     const draft = row === null ? null : makeDraft(session, row);
     return row === null || draft === null ? null : { row, draft };

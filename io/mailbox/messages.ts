@@ -98,6 +98,10 @@ export class Messages {
       backlogRooms: prepare<[number, number], RoomRow>(
         `SELECT ${LISTED} WHERE anchor_index IS NULL AND id > ? AND id <= ? GROUP BY cids.room`,
       ).raw(),
+      findWrong: prepare<[RoomId], Cid>(
+        `SELECT cids.cid FROM cids LEFT JOIN messages m USING (id)
+         WHERE cids.room = ? AND NOT (cids.room IS m.room AND cids.cid IS m.cid) LIMIT 1`,
+      ).pluck(),
       anchoredRooms: prepare<[number], RoomRow>(`SELECT ${LISTED} WHERE anchor_index = ? GROUP BY cids.room`).raw(),
       unpinned: prepare<[number, number], { id: number; cid: Cid }>(
         "SELECT id, cid FROM cids WHERE pinned = 0 AND id > ? ORDER BY id LIMIT ?",
@@ -170,12 +174,12 @@ export class Messages {
 
   /** These, by ascending room, each room's in the order in which they came. @throws MAILBOX_DAMAGED */
   delta(afterId: number, lastId: number): Generator<RoomMessages> {
-    return byRoom(this.statements.backlogRooms.iterate(afterId, lastId));
+    return this.byRoom(this.statements.backlogRooms.iterate(afterId, lastId));
   }
 
   /** The messages that this anchor lists, likewise. @throws MAILBOX_DAMAGED */
   anchoredDelta(anchorIndex: number): Generator<RoomMessages> {
-    return byRoom(this.statements.anchoredRooms.iterate(anchorIndex));
+    return this.byRoom(this.statements.anchoredRooms.iterate(anchorIndex));
   }
 
   unpinned(afterId: number, limit: number): PinPage {
@@ -241,16 +245,22 @@ export class Messages {
   counts(): { readonly messages: number; readonly unanchored: number; readonly unpinned: number } {
     return this.statements.counts.get() ?? { messages: 0, unanchored: 0, unpinned: 0 };
   }
-}
 
-/** @throws MAILBOX_DAMAGED when the two tables differ: nobody would notice before the anchor is paid for */
-function* byRoom(rows: Iterable<RoomRow>): Generator<RoomMessages> {
-  for (const [room, text, isWhole] of rows) {
-    if (isWhole !== 1)
-      throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: messages of ${room} are not what was added`);
-    const cids: Cid[] = [];
-    for (let at = 0; at < text.length; at += CID_LENGTH) cids.push(text.slice(at, at + CID_LENGTH) as Cid);
-    yield [room, cids];
+  /** @throws MAILBOX_DAMAGED when the two tables differ: nobody would notice before the anchor is paid for */
+  private *byRoom(rows: Iterable<RoomRow>): Generator<RoomMessages> {
+    let wrong: RoomId | undefined;
+    for (const [room, text, isWhole] of rows) {
+      if (isWhole !== 1) {
+        wrong = room;
+        break;
+      }
+      const cids: Cid[] = [];
+      for (let at = 0; at < text.length; at += CID_LENGTH) cids.push(text.slice(at, at + CID_LENGTH) as Cid);
+      yield [room, cids];
+    }
+    if (wrong === undefined) return;
+    const cid = this.statements.findWrong.get(wrong);
+    throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: message ${cid ?? "?"} is not what was added`);
   }
 }
 

@@ -9,7 +9,6 @@ import { toHex } from "../../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
 import { draftRooms, type Tip } from "../../protocol/manifest.ts";
-import { State, type Delta } from "../../protocol/state.ts";
 import { adopt } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { codeOf } from "../fixtures/refusal.ts";

@@ -119,19 +119,21 @@ describe("An anchor in odd states", () => {
   });
 
   it("does not call an anchor final that a reorg took away", async () => {
-    let snapshot: unknown;
     let isDone = false;
     const session = await operator.open("first", {
       elapsedMs: clock(),
       pause: async () => {
-        if (isDone || !states(session).includes("mined")) return void (await operator.mine());
+        if (isDone || !states(session).includes("mined")) {
+          await operator.mine();
+          return;
+        }
         isDone = true;
         await operator.dev("evm_revert", snapshot);
         await storeText(operator.deployed.owner, operator.deployed.deployment, "another chain");
       },
     });
     await operator.send(session, 1);
-    snapshot = await operator.dev("evm_snapshot");
+    const snapshot = await operator.dev("evm_snapshot");
     const code = await codeOfAsync(() => run(session, { waitFinal: true }));
     expect(session.mailbox.counts().unanchored).to.equal(1);
     expect(code).to.equal("HEAD_MOVED");
@@ -144,7 +146,10 @@ describe("An anchor in odd states", () => {
     const session = await operator.open("first", {
       elapsedMs: clock(),
       pause: async () => {
-        if (isDone || !states(session).includes("mined")) return void (await operator.mine());
+        if (isDone || !states(session).includes("mined")) {
+          await operator.mine();
+          return;
+        }
         isDone = true;
         await operator.send(other, 1);
         await run(other);
