@@ -42,12 +42,11 @@ const SILENT: Terminal = { result: () => undefined, note: () => undefined, progr
 const PUT_BLOCKS = 2_000;
 
 /**
- * All that an anchor does but the transaction: settles the one before, whose block is final by now, pins what waits, writes shards,
- * heads and manifest, and says in the journal what was done.
+ * All that an anchor does but the transaction: pins what waits, writes shards, heads and manifest, says in the journal what was
+ * done, and, when its block is final, takes it into the rooms' state.
  */
 async function anchorOnce(session: Place): Promise<readonly Block[]> {
   const { anchors } = session.mailbox;
-  for (const row of anchors.open()) anchors.settle(row);
   const { count, head } = anchors.known();
   const row = anchors.plan(head, count, MAX_MESSAGES);
   const draft = row === null ? null : makeDraft(session, row);
@@ -55,6 +54,7 @@ async function anchorOnce(session: Place): Promise<readonly Block[]> {
   await storeDraft(session, draft);
   anchors.write(row, draft.cid);
   anchors.mine(row, 1);
+  anchors.settle(row);
   return draft.blocks;
 }
 

@@ -8,17 +8,23 @@
 import { parseArgs } from "node:util";
 
 import { benchAnchor } from "./anchor.ts";
+import { benchEmbedded } from "./embedded.ts";
+import { benchKubo } from "./kubo.ts";
 import { benchSeal, benchVerify } from "./crypto.ts";
 import type { Comparison, Duration, Limit } from "./measure.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
 
 const { values } = parseArgs({ options: { only: { type: "string" }, messages: { type: "string" } } });
-const comparisons = [benchSeal, benchVerify, benchSend];
+const note = (text: string): void => void process.stderr.write(`${text}\n`);
+const comparisons = [benchSeal, benchVerify, benchSend, benchEmbedded, () => benchKubo(note)];
 
 const rows: string[][] = [["work", "ratio", "goal", "measured", "bound"]];
 if (values.only === undefined) {
-  for (const run of comparisons) rows.push(ratioRow(await run()));
+  for (const run of comparisons) {
+    const comparison = await run();
+    if (comparison !== null) rows.push(ratioRow(comparison));
+  }
   for (const duration of await benchStarts()) rows.push(durationRow(duration));
 }
 const anchor = await benchAnchor(values.messages === undefined ? undefined : Number(values.messages));

@@ -32,6 +32,8 @@ interface Contestants {
   readonly bound: string;
   /** Units of work that one call of either does. */
   readonly units: number;
+  /** Before each round, not measured. */
+  readonly prepare?: () => void | Promise<void>;
   readonly measured: () => void | Promise<void>;
   readonly bare: () => void | Promise<void>;
 }
@@ -39,9 +41,10 @@ interface Contestants {
 const ROUNDS = 7;
 
 /** One warm-up round, then {@link ROUNDS} in turn. */
-export async function compare({ name, goal, bound, units, measured, bare }: Contestants): Promise<Comparison> {
+export async function compare({ name, goal, bound, units, prepare, measured, bare }: Contestants): Promise<Comparison> {
   const rounds: { readonly measured: number; readonly bare: number }[] = [];
   for (let round = -1; round < ROUNDS; round++) {
+    await prepare?.();
     const times = { bare: await time(bare), measured: await time(measured) };
     if (round >= 0) rounds.push(times);
   }

@@ -163,6 +163,17 @@ export const statusSchema = z
       reachable: z.boolean().describe("Whether the content store answered the last time"),
       missing: count.describe("Blocks that are lacking"),
       retrying: count.describe("Those among them that were asked for in vain"),
+      sources: z
+        .array(
+          z.strictObject({
+            state: z.enum(["ok", "suspended"]).describe("`suspended`: not asked for a while, after faults of its own"),
+            found: count,
+            absent: count,
+            faults: z.record(z.string(), count).describe("How often it failed, by the kind of failure"),
+            latencyMs: z.number().nonnegative().nullable().describe("Of the blocks that it gave, in the mean"),
+          }),
+        )
+        .describe("Each content source in the order of the configuration; none where blocks lie in a folder only"),
     }),
   })
   .meta({ id: "Status" });

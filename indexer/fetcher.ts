@@ -2,6 +2,7 @@
  * Fetches the blocks that the history lacks, for as long as it lacks them: several at once, and each again and again, ever
  * more rarely. It holds nothing up; what comes late is delivered late.
  */
+import type { SourceHealth } from "../io/content/health.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -78,6 +79,11 @@ export class Fetcher {
     let retrying = 0;
     for (const { attempts } of this.wanted.values()) if (attempts > 0) retrying += 1;
     return retrying;
+  }
+
+  /** How each content source has done so far, in the order of the configuration. */
+  get sources(): readonly SourceHealth[] {
+    return this.options.content.health?.() ?? [];
   }
 
   stop(): void {

@@ -4,12 +4,23 @@ import { z } from "zod";
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 
+export interface IpfsApi {
+  readonly url: URL;
+  /** Sent with every request to it. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 export interface Environment {
   readonly cidStore: Address | undefined;
   readonly keyRegistry: Address | undefined;
   /** Where mailbox, blocks and index are kept; `.dmtp/<chain id>` when not given. */
   readonly dataDir: string | undefined;
-  readonly ipfsApiUrl: URL | undefined;
+  /** Kubo nodes: all are written to, each is read from. None: blocks in a folder. */
+  readonly ipfsApis: readonly IpfsApi[];
+  /** Where else blocks may be read from, in the form of io/content/source-name.ts. */
+  readonly contentSources: readonly string[];
+  /** Of the pinning service that `pin --to` copies to. */
+  readonly pinningToken: string | undefined;
   /** JSON-RPC endpoints that must agree. */
   readonly rpcUrls: readonly string[];
   readonly chainId: number | undefined;
@@ -21,6 +32,12 @@ export interface Environment {
 }
 
 const url = z.string().refine(isHttpUrl, "not an http or https URL");
+const list = z.string().transform((text) => text.split(",").map((part) => part.trim()));
+const headers = z.record(
+  z.string().regex(/^[!#$%&'*+.^`|~0-9A-Za-z-]+$/),
+  z.string().regex(/^[\t\x20-\x7e]*$/),
+  "not a JSON object of header names and values",
+);
 const address = z.string().transform((text, context) => {
   try {
     return parseAddress(text);
@@ -44,12 +61,18 @@ const VARIABLES = z.object({
   CID_STORE_ADDRESS: address.optional(),
   KEY_REGISTRY_ADDRESS: address.optional(),
   DMTP_DATA_DIR: z.string().optional(),
-  IPFS_API_URL: url.transform((text) => new URL(text)).optional(),
-  RPC_URL: z
+  IPFS_API_URL: list.pipe(z.array(url.transform((text) => new URL(text)))).optional(),
+  IPFS_API_HEADERS: z
     .string()
-    .transform((list) => list.split(",").map((part) => part.trim()))
-    .pipe(z.array(url))
+    .transform(parseJson)
+    .pipe(z.union([headers, z.array(headers)], "not JSON: an object of headers, or a list of such"))
     .optional(),
+  CONTENT_SOURCES: list.optional(),
+  PINNING_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, "not a token of printable ASCII characters")
+    .optional(),
+  RPC_URL: list.pipe(z.array(url)).optional(),
   CHAIN_ID: integer(1, Number.MAX_SAFE_INTEGER).optional(),
   HOST: z.string().default("127.0.0.1"),
   PORT: integer(0, 65_535).default(4680),
@@ -75,7 +98,9 @@ export function parseEnvironment(variables: Readonly<Record<string, string | und
     cidStore: data.CID_STORE_ADDRESS,
     keyRegistry: data.KEY_REGISTRY_ADDRESS,
     dataDir: data.DMTP_DATA_DIR,
-    ipfsApiUrl: data.IPFS_API_URL,
+    ipfsApis: ipfsApisOf(data.IPFS_API_URL ?? [], data.IPFS_API_HEADERS ?? {}),
+    contentSources: data.CONTENT_SOURCES ?? [],
+    pinningToken: data.PINNING_TOKEN,
     rpcUrls: data.RPC_URL ?? [],
     chainId: data.CHAIN_ID,
     host: data.HOST,
@@ -83,6 +108,25 @@ export function parseEnvironment(variables: Readonly<Record<string, string | und
     pollIntervalMs: data.POLL_INTERVAL_MS,
     finalityDepth: data.FINALITY_DEPTH,
   };
+}
+
+/** Headers as one object go to every node; a list has one object for each, so that no node gets another's token. */
+function ipfsApisOf(urls: readonly URL[], given: IpfsApi["headers"] | readonly IpfsApi["headers"][]): IpfsApi[] {
+  if (Array.isArray(given) && given.length !== urls.length) {
+    throw new DmtpError("CONFIGURATION_INVALID", "IPFS_API_HEADERS is not a list with an object for each IPFS_API_URL");
+  }
+  return urls.map((each, i) => ({
+    url: each,
+    headers: (Array.isArray(given) ? given[i] : given) as IpfsApi["headers"],
+  }));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function isHttpUrl(text: string): boolean {

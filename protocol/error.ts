@@ -104,6 +104,8 @@ export const ERRORS = {
   CONTENT_UNREACHABLE: unavailable("Check IPFS_API_URL and that the node runs; the same command can be repeated."),
   CONTENT_WRITE_FAILED: unavailable("The content store did not take the block; check its disk and repeat the command."),
 
+  CAR_MALFORMED: integrity("The file is not a whole CARv1 file; get it again, or from another source."),
+
   // Mailbox and index
   MAILBOX_NEWER: input("A newer DMTP wrote this database; update, or use another DMTP_DATA_DIR."),
   MAILBOX_FOREIGN: input("This database belongs to another deployment; use another DMTP_DATA_DIR."),

@@ -1,6 +1,5 @@
 /** The manifest of one row of the journal: made, and stored so that nothing on chain ever names what is not there. */
 import { DmtpError } from "../protocol/error.ts";
-import type { Cid } from "../protocol/cid.ts";
 import { draftRooms, type ManifestDraft } from "../protocol/manifest.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { pin } from "./pin.ts";
@@ -27,23 +26,26 @@ export function makeDraft({ mailbox }: Pick<Session, "mailbox">, row: JournalRow
  * @throws CONTENT_MISSING that names a message that neither the store nor the mailbox has; CONTENT_WRITE_FAILED, CONTENT_UNREACHABLE
  */
 export async function storeDraft(session: Place, draft: ManifestDraft): Promise<void> {
-  const { content, terminal } = session;
+  const { terminal } = session;
   // Messages are pinned before anything names them, so that no manifest ever points at what garbage collection may take.
   await pin(session);
   terminal.progress(`storing ${plural(draft.blocks.length, "block")}`);
   // A crash after this leaves blocks that nothing names; the next run makes the same ones.
-  await content.put(draft.blocks);
-  await pinWhole(session, draft.cid);
+  await putWhole(session, draft);
 }
 
 /** How many lost messages are put again at once. */
 const REPAIR_BATCH = 1_000;
 
-/** Pins a manifest. What the store has lost since it was pinned is put again from the mailbox. */
-async function pinWhole({ content, mailbox, terminal }: Place, manifest: Cid): Promise<void> {
+/** Puts and pins a manifest. What the store has lost since it was pinned is put again from the mailbox. */
+async function putWhole(
+  { content, mailbox, terminal }: Place,
+  { cid: manifest, blocks: draft }: ManifestDraft,
+): Promise<void> {
   let repaired = 0;
   for (;;) {
     try {
+      await content.put(draft);
       await content.pin([manifest], { isSearching: false });
       break;
     } catch (error) {

@@ -1,3 +1,6 @@
+import { CarFileSource } from "../io/content/car-source.ts";
+import { Sources } from "../io/content/sources.ts";
+import type { ContentStore } from "../io/content/store.ts";
 import { rebuild } from "../io/history.ts";
 import { checksummed } from "../protocol/address.ts";
 import type { Anchor } from "../protocol/anchor.ts";
@@ -14,16 +17,32 @@ import { formatTime, formatVerdict, harmless, plural, short, table } from "./ter
 
 export interface AuditArguments {
   readonly room: string | undefined;
+  readonly car: string | undefined;
   readonly json: boolean;
 }
 
-export default command<AuditArguments>((session, { room }) =>
-  audit(session, room === undefined ? undefined : parseRoomId(room)),
-);
+export default command<AuditArguments>(async (session, { room, car }) => {
+  const id = room === undefined ? undefined : parseRoomId(room);
+  if (car === undefined) return audit(session, id);
+  const file = new CarFileSource(car);
+  const content = new Sources([file]);
+  try {
+    return await audit(session, id, { name: file.name, get: (cid) => content.get(cid) });
+  } finally {
+    await content.close();
+  }
+});
 
-/** Rebuilds and verifies everything from chain and content alone. Rejected items end it with 65, unreachable ones with 75. */
-export async function audit(session: Session, room?: RoomId): Promise<Outcome> {
-  const { reader, content, deployment, terminal } = session;
+/**
+ * Rebuilds and verifies everything from chain and content alone. Rejected items end it with 65, unreachable ones with 75.
+ * @param content where all blocks come from; the session's own when not given
+ */
+export async function audit(
+  session: Session,
+  room?: RoomId,
+  content: Pick<ContentStore, "name" | "get"> = session.content,
+): Promise<Outcome> {
+  const { reader, deployment, terminal } = session;
   const { events, head } = await reader.allEvents();
   const history = await rebuild(deployment, events, content, {
     onProgress: ({ fetched, missing }) => {

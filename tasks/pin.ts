@@ -3,10 +3,25 @@ import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import type { PinPage } from "../io/mailbox/messages.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { command, type Outcome } from "./command.ts";
+import { checkPins, copyTo, repairPins } from "./replicate.ts";
 import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
 
-export default command<{ readonly json: boolean }>(pin);
+export interface PinArguments {
+  readonly to: string | undefined;
+  readonly check: boolean;
+  readonly repair: boolean;
+  readonly json: boolean;
+}
+
+export default command<PinArguments>((session, { to, check, repair }) => {
+  if (Number(to !== undefined) + Number(check) + Number(repair) > 1) {
+    throw new DmtpError("OPTION_INVALID", "--to, --check and --repair are given one at a time");
+  }
+  if (to !== undefined) return copyTo(session, to);
+  if (check) return checkPins(session);
+  return repair ? repairPins(session) : pin(session);
+});
 
 /** How many messages are pinned at once: memory stays bounded however many wait, and a sync to the disk is shared by many. */
 const PAGE = 2_000;

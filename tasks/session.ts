@@ -90,7 +90,14 @@ export class Session {
   }
 
   get content(): ContentStore {
-    return this.givenStore ?? (this.openStore ??= openContent(this.environment, this.folder));
+    return (
+      this.givenStore ??
+      (this.openStore ??= openContent(this.environment, this.folder, {
+        warn: ({ code, message }) => {
+          this.terminal.note(`warning[${code}]: ${message}; the other stores have it, later: npx hardhat pin --repair`);
+        },
+      }))
+    );
   }
 
   /**

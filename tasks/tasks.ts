@@ -45,7 +45,14 @@ export const tasks = [
     .setAction(() => import("./send.ts"))
     .build(),
 
-  task("pin", "Pin everything the mailbox holds in the content store")
+  task("pin", "Pin everything the mailbox holds in the content store; or check, repair or copy what is anchored")
+    .addOption({
+      name: "to",
+      description: "Copy everything anchored to this Kubo RPC API, or pinning+https://…",
+      ...optional,
+    })
+    .addFlag({ name: "check", description: "Prove that every anchored block is present and pinned" })
+    .addFlag({ name: "repair", description: "Fetch what is missing from any source, and pin what is not pinned" })
     .addFlag(json)
     .setAction(() => import("./pin.ts"))
     .build(),
@@ -86,6 +93,7 @@ export const tasks = [
 
   task("audit", "Rebuild and verify everything from chain and IPFS alone, with no wallet and no server")
     .addOption({ name: "room", description: "Show only this room's messages", ...optional })
+    .addOption({ name: "car", description: "Take all blocks from this CAR file, and from nowhere else", ...optional })
     .addFlag(json)
     .setAction(() => import("./audit.ts"))
     .build(),

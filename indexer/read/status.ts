@@ -75,6 +75,14 @@ export class StatusReader {
         reachable: this.fetcher.isReachable,
         missing: history.missing.size,
         retrying: this.fetcher.retryCount,
+        // Without names and messages: which hosts there are is the operator's to know.
+        sources: this.fetcher.sources.map(({ state, found, absent, faults, latencyMs }) => ({
+          state,
+          found,
+          absent,
+          faults: { ...faults },
+          latencyMs,
+        })),
       },
     };
   }

@@ -14,7 +14,7 @@ import type { Block } from "../../protocol/manifest.ts";
 import { openDatabase } from "../database.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { LINK_HEAD, linksOf, MAX_LINK_DEPTH } from "./links.ts";
-import type { ContentStore } from "./store.ts";
+import type { ContentSource, ContentStore } from "./store.ts";
 
 /** Reads are synchronous, for that is several times faster; a server must get its turn in between. */
 const YIELD_AFTER_MS = 10;
@@ -48,8 +48,9 @@ interface OpenStore {
   readonly pin: Statement<[Uint8Array]>;
 }
 
-export class EmbeddedStore implements ContentStore {
+export class EmbeddedStore implements ContentStore, ContentSource {
   readonly name: string;
+  readonly isLocal = true;
   private readonly folder: string;
   private store: OpenStore | undefined;
   private lastYield = performance.now();
@@ -61,8 +62,20 @@ export class EmbeddedStore implements ContentStore {
   }
 
   async get(cid: Cid): Promise<Uint8Array | null> {
+    try {
+      return await this.fetch(cid);
+    } catch (error) {
+      if (error instanceof DmtpError && error.kind === "integrity") return null;
+      throw error;
+    }
+  }
+
+  async fetch(cid: Cid): Promise<Uint8Array | null> {
     if (this.isLongSinceYield()) await this.yield();
-    return this.reading((store) => (store === undefined ? null : readBlock(store, cid)));
+    return this.reading((store) => {
+      const row = store?.get.get(digestOfCid(cid));
+      return row === undefined ? null : verifyBlock(cid, new Uint8Array(row.bytes));
+    });
   }
 
   put(blocks: readonly Block[]): Promise<void> {
@@ -172,7 +185,7 @@ export class EmbeddedStore implements ContentStore {
     try {
       return work();
     } catch (cause) {
-      if (cause instanceof DmtpError && cause.code.startsWith("CONTENT_")) throw cause;
+      if (cause instanceof DmtpError && /^(?:CONTENT|BLOCK)_/.test(cause.code)) throw cause;
       const reason = cause instanceof Error ? cause.message : "an error";
       throw new DmtpError(code, `${this.name} ${what}: ${reason}`, { cause });
     }

@@ -1,100 +1,106 @@
-/** Kubo's RPC API as a content store. The client is loaded when the first block is asked for: it takes a quarter of a second. */
-import type { KuboRPCClient } from "kubo-rpc-client";
-
-import { isCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
+/** Kubo as a content store, by its RPC API. */
+import { encode } from "../../protocol/cbor-encoder.ts";
+import { cidOf, linkTo, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { forEachConcurrent } from "../concurrent.ts";
-import { linksOf, MAX_LINK_DEPTH } from "./links.ts";
-import type { ContentStore } from "./store.ts";
+import { KuboRpc } from "./kubo-rpc.ts";
+import { LINK_HEAD, linksOf, MAX_LINK_DEPTH } from "./links.ts";
+import { faultOf } from "./source-fault.ts";
+import type { ContentSource, ContentStore } from "./store.ts";
 
-interface KuboOptions {
+export interface KuboOptions {
+  /** Sent with every request: a token, say, that the API or a proxy before it asks for. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** How long the network is searched for a block. */
   readonly searchTimeoutMs?: number;
   /** How long a pin may take, which fetches all that it links to. */
   readonly pinTimeoutMs?: number;
+  /** How long a batch of blocks may take to be written, 64 MiB at most. */
+  readonly writeTimeoutMs?: number;
 }
 
-type Kubo = typeof import("kubo-rpc-client");
-
 const CONCURRENT = 16;
-/** An answer from the node's own disk; longer means that the node hangs. */
-const LOCAL_TIMEOUT_MS = 30_000;
 /** Fewer pins are asked about one by one; more are looked up in the whole list. */
 const MAX_SINGLE_LOOKUPS = 32;
-const ABSENT = /not found|could not find|not pinned|no link|deadline|timed? ?out|cancell?ed/i;
-/** `cidCodec` is Kubo's parameter since 0.13, and `format`, which the client's types know, is on its way out. */
-const DAG_CBOR: object = { cidCodec: "dag-cbor", mhtype: "sha2-256", allowBigBlock: false };
+/** What goes into one import: a list of links to all of it is a block too. */
+const MAX_BATCH_BLOCKS = 16_384;
+const MAX_BATCH_BYTES = 64 * 1024 * 1024;
 
-export class KuboStore implements ContentStore {
+export class KuboStore implements ContentStore, ContentSource {
   readonly name: string;
-  private readonly url: URL;
+  readonly isLocal = false;
+  private readonly rpc: KuboRpc;
   private readonly searchTimeoutMs: number;
   private readonly pinTimeoutMs: number;
-  private client: Promise<KuboRPCClient & { readonly CID: Kubo["CID"] }> | undefined;
+  private readonly writeTimeoutMs: number;
 
   /** @param url of the API, without a path or ending in `/api/v0`; a user name and password are sent as basic authentication */
-  constructor(url: URL, { searchTimeoutMs = 15_000, pinTimeoutMs = 600_000 }: KuboOptions = {}) {
-    this.url = url;
-    this.name = `Kubo at ${url.host}`;
+  constructor(url: URL, options: KuboOptions = {}) {
+    const { headers = {}, searchTimeoutMs = 15_000, pinTimeoutMs = 600_000, writeTimeoutMs = 60_000 } = options;
+    this.rpc = new KuboRpc(url, headers);
+    this.name = this.rpc.name;
     this.searchTimeoutMs = searchTimeoutMs;
     this.pinTimeoutMs = pinTimeoutMs;
+    this.writeTimeoutMs = writeTimeoutMs;
   }
 
   async get(cid: Cid): Promise<Uint8Array | null> {
-    const bytes =
-      (await this.fetchBlock(cid, { offline: true }, LOCAL_TIMEOUT_MS)) ??
-      (await this.fetchBlock(cid, {}, this.searchTimeoutMs));
-    if (bytes === null) return null;
     try {
-      return verifyBlock(cid, bytes);
-    } catch {
-      return null;
+      return await this.fetch(cid);
+    } catch (error) {
+      if (["wrong", "large", "slow"].includes(faultOf(error).fault)) return null;
+      throw error;
     }
   }
 
+  async fetch(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null> {
+    const { rpc, searchTimeoutMs } = this;
+    const bytes = (await rpc.getBlock(cid, null, signal)) ?? (await rpc.getBlock(cid, searchTimeoutMs, signal));
+    return bytes === null ? null : verifyBlock(cid, bytes);
+  }
+
   async put(blocks: readonly Block[]): Promise<void> {
-    const { block } = await this.open();
     for (const { cid, bytes } of blocks) verifyBlock(cid, bytes);
-    await forEachConcurrent(blocks, CONCURRENT, async ({ cid, bytes }) => {
-      let stored: string;
-      try {
-        // Kubo's block folder syncs a block before it answers (flatfs, `sync` on, its default).
-        stored = (await block.put(bytes, { ...DAG_CBOR, signal: AbortSignal.timeout(LOCAL_TIMEOUT_MS) })).toString();
-      } catch (cause) {
-        throw this.failure("CONTENT_WRITE_FAILED", `did not take ${cid}`, cause);
+    for (const batch of batchesOf(blocks)) {
+      const { root, block } = listOf(batch.map(({ cid }) => cid));
+      const all = [...batch, ...block];
+      if (batch.some(({ bytes }) => hasLinks(bytes))) {
+        // What it links to is looked for first, since a pin would search the network for what is not there.
+        await this.rpc.import(all, root, false, this.writeTimeoutMs);
+        const lacking = await this.rpc.lacking(root, this.pinTimeoutMs);
+        if (lacking !== null && !all.some(({ cid }) => lacking.includes(cid))) {
+          throw new DmtpError("CONTENT_MISSING", `${this.name} lacks what a block links to: ${lacking}`);
+        }
       }
-      if (stored !== cid) throw this.failure("CONTENT_WRITE_FAILED", `stored ${cid} as ${stored}`);
-    });
+      await this.rpc.import(all, root, true, this.writeTimeoutMs);
+    }
   }
 
   async pin(roots: readonly Cid[], { isSearching = true } = {}): Promise<void> {
-    const { pin, CID } = await this.open();
-    const options = { recursive: true, ...(isSearching ? {} : { offline: true }) };
-    await forEachConcurrent(roots, CONCURRENT, async (cid) => {
-      try {
-        await pin.add(CID.parse(cid), { ...options, signal: AbortSignal.timeout(this.pinTimeoutMs) });
-      } catch (cause) {
-        if (isAbsent(cause)) throw this.failure("CONTENT_MISSING", `cannot find all that ${cid} links to`, cause);
-        throw this.failure(
-          isHttpError(cause) ? "CONTENT_WRITE_FAILED" : "CONTENT_UNREACHABLE",
-          `did not pin ${cid}`,
-          cause,
-        );
+    for (let start = 0; start < roots.length; start += MAX_BATCH_BLOCKS) {
+      // One pin on a list of them: Kubo syncs its index after each pin, about 500 times a second.
+      const { root, block } = listOf(roots.slice(start, start + MAX_BATCH_BLOCKS));
+      if (!isSearching) {
+        await this.rpc.import(block, root, false, this.writeTimeoutMs);
+        const lacking = await this.rpc.lacking(root, this.pinTimeoutMs);
+        if (lacking !== null) throw new DmtpError("CONTENT_MISSING", `${this.name} lacks a block: ${lacking}`);
       }
-    });
+      if (block.length > 0) await this.rpc.import(block, root, true, this.pinTimeoutMs);
+      else await this.rpc.pin(root, this.pinTimeoutMs);
+    }
   }
 
   async missing(roots: readonly Cid[], limit: number): Promise<Cid[]> {
     const missing = new Set<Cid>();
-    let level = roots;
+    let level = [...new Set(roots)];
     for (let depth = 0; depth <= MAX_LINK_DEPTH; depth++) {
       const next: Cid[][] = level.map(() => []);
       await forEachConcurrent(level, CONCURRENT, async (cid, i) => {
         if (missing.size >= limit) return;
-        const bytes = await this.fetchBlock(cid, { offline: true }, LOCAL_TIMEOUT_MS);
-        if (bytes === null) missing.add(cid);
-        else next[i] = linksOf(bytes);
+        const bytes = await this.rpc.getBlock(cid, null);
+        if (bytes === null || !isBlock(cid, bytes)) missing.add(cid);
+        else if (depth < MAX_LINK_DEPTH) next[i] = linksOf(bytes);
       });
       level = next.flat();
     }
@@ -103,81 +109,54 @@ export class KuboStore implements ContentStore {
 
   async isPinned(cids: readonly Cid[]): Promise<boolean[]> {
     if (cids.length > MAX_SINGLE_LOOKUPS) {
-      const pinned = await this.listPins(null);
+      const pinned = await this.rpc.listPins(null, this.pinTimeoutMs);
       return cids.map((cid) => pinned.has(cid));
     }
     const found = cids.map(() => false);
     await forEachConcurrent(cids, CONCURRENT, async (cid, i) => {
-      found[i] = (await this.listPins(cid)).has(cid);
+      found[i] = (await this.rpc.listPins(cid, this.pinTimeoutMs)).has(cid);
     });
     return found;
   }
 
   close(): Promise<void> {
+    this.rpc.close();
     return Promise.resolve();
   }
+}
 
-  /** The recursive pins, or the one asked about: Kubo would walk all blocks of all pins to tell indirect ones. */
-  private async listPins(cid: Cid | null): Promise<Set<Cid>> {
-    const { pin, CID } = await this.open();
-    const pinned = new Set<Cid>();
-    try {
-      const paths = cid === null ? {} : { paths: [CID.parse(cid)] };
-      const signal = AbortSignal.timeout(this.pinTimeoutMs);
-      for await (const item of pin.ls({ type: "recursive", ...paths, signal })) {
-        const text = item.cid.toString();
-        if (isCid(text)) pinned.add(text);
-      }
-    } catch (cause) {
-      if (isHttpError(cause) && isAbsent(cause)) return pinned;
-      throw this.failure("CONTENT_UNREACHABLE", "did not list its pins", cause);
-    }
-    return pinned;
+function* batchesOf(blocks: readonly Block[]): Generator<Block[]> {
+  let batch: Block[] = [];
+  let size = 0;
+  for (const block of blocks) {
+    batch.push(block);
+    size += block.bytes.length;
+    if (batch.length < MAX_BATCH_BLOCKS && size < MAX_BATCH_BYTES) continue;
+    yield batch;
+    batch = [];
+    size = 0;
   }
+  if (batch.length > 0) yield batch;
+}
 
-  /** Null when Kubo answers that it has none, or does not find one in time. */
-  private async fetchBlock(cid: Cid, options: object, timeoutMs: number): Promise<Uint8Array | null> {
-    const { block, CID } = await this.open();
-    try {
-      return await block.get(CID.parse(cid), { ...options, signal: AbortSignal.timeout(timeoutMs) });
-    } catch (cause) {
-      const isSearch = !("offline" in options);
-      if ((isHttpError(cause) || isSearch) && isAbsent(cause)) return null;
-      throw this.failure("CONTENT_UNREACHABLE", `did not give ${cid}`, cause);
-    }
-  }
-
-  private open(): Promise<KuboRPCClient & { readonly CID: Kubo["CID"] }> {
-    return (this.client ??= import("kubo-rpc-client").then(({ create, CID }) => {
-      const url = new URL(this.url);
-      const { username, password } = url;
-      url.username = "";
-      url.password = "";
-      const credentials = btoa([username, password].map(decodeURIComponent).join(":"));
-      return {
-        ...create({ url, ...(username !== "" && { headers: { authorization: `Basic ${credentials}` } }) }),
-        CID,
-      };
-    }));
-  }
-
-  /** What Kubo says is shown; what the client says of a failed connection may hold the URL, and is not. */
-  private failure(
-    code: "CONTENT_MISSING" | "CONTENT_UNREACHABLE" | "CONTENT_WRITE_FAILED",
-    what: string,
-    cause?: unknown,
-  ): DmtpError {
-    const said = isHttpError(cause) ? `: ${cause.message.slice(0, 200)}` : "";
-    return new DmtpError(code, `${this.name} ${what}${said}`, { cause });
+function isBlock(cid: Cid, bytes: Uint8Array): boolean {
+  try {
+    return verifyBlock(cid, bytes).length === bytes.length;
+  } catch {
+    return false;
   }
 }
 
-/** Kubo answered, with an error. */
-function isHttpError(error: unknown): error is Error {
-  return error instanceof Error && error.name === "HTTPError";
+/** A ciphertext may look so by chance; its block is then only written with more care. */
+function hasLinks(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(LINK_HEAD);
 }
 
-/** The one asked for is not there; or was not found in the time given. */
-function isAbsent(error: unknown): boolean {
-  return error instanceof Error && (/^(?:Timeout|Abort)Error$/.test(error.name) || ABSENT.test(error.message));
+/** What to pin so that all of these are: the one itself, or a block that is nothing but a list of links to them. */
+function listOf(cids: readonly Cid[]): { readonly root: Cid; readonly block: readonly Block[] } {
+  const [first] = cids;
+  if (first !== undefined && cids.length === 1) return { root: first, block: [] };
+  const bytes = encode(cids.map(linkTo));
+  const cid = cidOf(bytes);
+  return { root: cid, block: [{ cid, bytes }] };
 }

@@ -1,6 +1,24 @@
-/** Where blocks live. Every store is believed only as far as the hashes go. */
+/** Where blocks live. Every store and source is believed only as far as the hashes go. */
 import type { Cid } from "../../protocol/cid.ts";
 import type { Block } from "../../protocol/manifest.ts";
+import type { SourceHealth } from "./health.ts";
+
+/** Whatever gives blocks. */
+export interface ContentSource {
+  /** Fit to be shown and logged. */
+  readonly name: string;
+  /** Whether it answers from this machine's disk: asking it costs next to nothing. */
+  readonly isLocal: boolean;
+
+  /**
+   * The block's bytes, verified; null when the source says that it has none, or searched for it in vain.
+   * @throws BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE, CONTENT_UNREACHABLE with a fault of source-fault.ts as its cause; whatever the
+   *   signal was aborted with
+   */
+  fetch(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null>;
+
+  close(): Promise<void>;
+}
 
 export interface ContentStore {
   /** Fit to be shown and logged. */
@@ -12,7 +30,10 @@ export interface ContentStore {
    */
   get(cid: Cid): Promise<Uint8Array | null>;
 
-  /** Stores blocks in the given order; durable when it resolves. @throws CONTENT_WRITE_FAILED, BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE */
+  /**
+   * Stores blocks; when it resolves they are durable, and safe from garbage collection with all that they link to.
+   * @throws CONTENT_WRITE_FAILED, BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE, CONTENT_MISSING when one links to a block that is not there
+   */
   put(blocks: readonly Block[]): Promise<void>;
 
   /**
@@ -29,8 +50,15 @@ export interface ContentStore {
    */
   missing(roots: readonly Cid[], limit: number): Promise<Cid[]>;
 
-  /** Which of these were pinned as roots. @throws CONTENT_UNREACHABLE */
+  /**
+   * Which of these are pinned by their own CID, as an anchor's manifest is. What was put or pinned along with others may be held
+   * by a pin on all of them, and is not among these.
+   * @throws CONTENT_UNREACHABLE
+   */
   isPinned(cids: readonly Cid[]): Promise<boolean[]>;
+
+  /** How each place that this store reads from has done so far. */
+  health?(): readonly SourceHealth[];
 
   close(): Promise<void>;
 }

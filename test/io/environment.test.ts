@@ -16,7 +16,9 @@ describe("The environment", () => {
       cidStore: undefined,
       keyRegistry: undefined,
       dataDir: undefined,
-      ipfsApiUrl: undefined,
+      ipfsApis: [],
+      contentSources: [],
+      pinningToken: undefined,
       rpcUrls: [],
       chainId: undefined,
       host: "127.0.0.1",
@@ -31,7 +33,9 @@ describe("The environment", () => {
       CID_STORE_ADDRESS: DEPLOYMENT.cidStore,
       KEY_REGISTRY_ADDRESS: DEPLOYMENT.keyRegistry,
       DMTP_DATA_DIR: "/data",
-      IPFS_API_URL: "http://127.0.0.1:5001",
+      IPFS_API_URL: "http://127.0.0.1:5001, https://kubo.example/rpc/api/v0",
+      IPFS_API_HEADERS: '{"authorization": "Bearer t0ken"}',
+      CONTENT_SOURCES: "https://gateway.example, /data/history.car",
       RPC_URL: "https://a.example/key, https://b.example",
       CHAIN_ID: "137",
       HOST: "0.0.0.0",
@@ -50,13 +54,34 @@ describe("The environment", () => {
       pollIntervalMs: 500,
       finalityDepth: 12,
     });
-    expect(environment.ipfsApiUrl?.href).to.equal("http://127.0.0.1:5001/");
+    expect(environment.contentSources).to.deep.equal(["https://gateway.example", "/data/history.car"]);
+    const headers = { authorization: "Bearer t0ken" };
+    expect(environment.ipfsApis.map(({ url, headers: sent }) => [url.href, sent])).to.deep.equal([
+      ["http://127.0.0.1:5001/", headers],
+      ["https://kubo.example/rpc/api/v0", headers],
+    ]);
+  });
+
+  it("gives each Kubo node its own headers, so that none gets another's token", () => {
+    const urls = "http://a.example,http://b.example";
+    const own = '[{"authorization": "Bearer a"}, {}]';
+    const { ipfsApis } = parseEnvironment({ IPFS_API_URL: urls, IPFS_API_HEADERS: own });
+    expect(ipfsApis.map(({ headers }) => headers)).to.deep.equal([{ authorization: "Bearer a" }, {}]);
+    expect(codeOf(() => parseEnvironment({ IPFS_API_URL: urls, IPFS_API_HEADERS: "[{}]" }))).to.equal(
+      "CONFIGURATION_INVALID",
+    );
   });
 
   for (const [name, value] of [
     ["CID_STORE_ADDRESS", "0x1234567890secret"],
     ["KEY_REGISTRY_ADDRESS", "0x52908400098527886E0F7030069857D2E4169Ee7"],
     ["IPFS_API_URL", "/ip4/secret"],
+    ["IPFS_API_URL", "http://127.0.0.1:5001,/ip4/secret"],
+    ["IPFS_API_HEADERS", "authorization: secret"],
+    ["IPFS_API_HEADERS", '{"authorization": 7, "x": "secret"}'],
+    ["IPFS_API_HEADERS", '{"a header": "secret"}'],
+    ["IPFS_API_HEADERS", '{"x": "secret\\r\\nx: y"}'],
+    ["PINNING_TOKEN", "secret\r\nx: y"],
     ["RPC_URL", "https://good.example,ftp://secret.example"],
     ["CHAIN_ID", "0x89"],
     ["PORT", "65536"],

@@ -3,12 +3,12 @@ import { expect } from "chai";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { KuboStore } from "../../io/content/kubo.ts";
 import { openContent } from "../../io/content/open.ts";
-import { cidOf } from "../../protocol/cid.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
+import { cidOf, linkTo } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { FakeKubo, fail, json } from "../fixtures/fake-kubo.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -39,14 +39,13 @@ describe("The Kubo content store", () => {
       expect(await store.get(cid)).to.deep.equal(bytes);
       expect(await embedded.get(cid)).to.deep.equal(bytes);
     }
-    const puts = kubo.requests.filter(({ path }) => path === "/api/v0/block/put");
-    expect(puts.length).to.equal(40);
-    for (const { query } of puts) {
-      expect(query.get("cid-codec")).to.equal("dag-cbor");
-      expect(query.get("mhtype")).to.equal("sha2-256");
-      expect(query.has("format")).to.equal(false);
-      expect(query.has("signal")).to.equal(false);
-    }
+    const imports = kubo.requests.filter(({ path }) => path === "/api/v0/dag/import");
+    expect(imports.map(({ query }) => [...query])).to.deep.equal([
+      [
+        ["pin-roots", "true"],
+        ["timeout", "60000ms"],
+      ],
+    ]);
   }).timeout(10_000);
 
   it("asks Kubo's own disk first, and the network only when it has none", async () => {
@@ -72,13 +71,36 @@ describe("The Kubo content store", () => {
     expect(await store.get(one.cid)).to.equal(null);
   });
 
-  it("refuses a block that Kubo stored under another CID", async () => {
-    kubo.intercept = ({ path }, response) => {
-      if (path === "/api/v0/block/put") json(response, { Key: block("other").cid, Size: 32 });
-      return path === "/api/v0/block/put";
-    };
-    expect(await codeOfAsync(() => store.put([block("one")]))).to.equal("CONTENT_WRITE_FAILED");
+  it("pins a block by itself, and several by one list of links to them, along with the write", async () => {
+    const [one, two, three] = [block("one"), block("two"), block("three")];
+    await store.put([one]);
+    await store.put([two, three]);
+    const list = encode([linkTo(two.cid), linkTo(three.cid)]);
+    expect([...kubo.pins]).to.deep.equal([one.cid, cidOf(list)]);
+    expect(kubo.blocks.get(cidOf(list))).to.deep.equal(list);
   });
+
+  for (const [title, answer, code] of [
+    [
+      "another root than the one it was given",
+      { Root: { Cid: { "/": block("x").cid }, PinErrorMsg: "" } },
+      "CONTENT_WRITE_FAILED",
+    ],
+    ["nothing, as an error that comes late looks", {}, "CONTENT_WRITE_FAILED"],
+    [
+      "that it cannot pin",
+      { Root: { Cid: { "/": block("one").cid }, PinErrorMsg: "pin: no space left on device" } },
+      "CONTENT_WRITE_FAILED",
+    ],
+  ] as const) {
+    it(`takes it for no success when Kubo answers an import with ${title}`, async () => {
+      kubo.intercept = ({ path }, response) => {
+        if (path === "/api/v0/dag/import") json(response, answer);
+        return path === "/api/v0/dag/import";
+      };
+      expect(await codeOfAsync(() => store.put([block("one")]))).to.equal(code);
+    });
+  }
 
   it("refuses bytes that are not the CID's before it sends anything", async () => {
     expect(await codeOfAsync(() => store.put([{ cid: block("a").cid, bytes: fixedBytes("b") }]))).to.equal(
@@ -102,53 +124,32 @@ describe("The Kubo content store", () => {
     }
   });
 
-  it("pins recursively, and tells pinned from not pinned, few and many at a time", async () => {
+  it("pins recursively, one by itself and many as one list, and tells pinned from not pinned", async () => {
     const blocks = Array.from({ length: 40 }, (_, i) => block(`block ${i}`));
     const cids = blocks.map(({ cid }) => cid);
-    await store.put(blocks);
-    await store.pin(cids.slice(0, 2));
-    const adds = kubo.requests.filter(({ path }) => path === "/api/v0/pin/add");
-    expect(adds.map(({ query }) => [query.get("arg"), query.get("recursive")])).to.have.deep.members([
-      [cids[0], "true"],
-      [cids[1], "true"],
-    ]);
-    expect(await store.isPinned(cids.slice(0, 3))).to.deep.equal([true, true, false]);
-    expect(await store.isPinned(cids)).to.deep.equal(cids.map((_, i) => i < 2));
+    for (const { cid, bytes } of blocks) kubo.blocks.set(cid, bytes);
+    await store.pin(cids.slice(0, 1));
+    await store.pin(cids.slice(1));
+    expect([...kubo.pins]).to.deep.equal([cids[0], cidOf(encode(cids.slice(1).map(linkTo)))]);
+    expect(await store.isPinned(cids.slice(0, 3))).to.deep.equal([true, false, false]);
+    expect(await store.isPinned(cids)).to.deep.equal(cids.map((_, i) => i === 0));
     const lists = kubo.requests.filter(({ path }) => path === "/api/v0/pin/ls");
     expect(lists.map(({ query }) => query.get("type"))).to.deep.equal(Array(4).fill("recursive"));
     expect(lists.filter(({ query }) => !query.has("arg")).length).to.equal(1);
   });
 
-  it("names what is missing of a manifest and of all that it links to, without asking the network", async () => {
-    const history = new History();
-    const message = history.message(ALICE, BOB);
-    const draft = history.draft(deltaOf([history.room(ALICE, BOB), [message]]));
-    const blocks = [...history.blocks].map(([cid, bytes]) => ({ cid, bytes }));
-    await store.put(blocks);
-    expect(await store.missing([draft.cid], 10)).to.deep.equal([]);
-    for (const { cid, bytes } of blocks) {
-      kubo.blocks.delete(cid);
-      expect(await store.missing([draft.cid], 10)).to.deep.equal([cid]);
-      kubo.blocks.set(cid, bytes);
-    }
-    kubo.blocks.clear();
-    expect(
-      await store.missing(
-        blocks.map(({ cid }) => cid),
-        2,
-      ),
-    ).to.have.length(2);
-    const gets = kubo.requests.filter(({ path }) => path === "/api/v0/block/get");
-    expect(gets.filter(({ query }) => query.get("offline") !== "true")).to.deep.equal([]);
-  });
-
-  it("does not search for what it is told to pin from what is at hand", async () => {
-    const one = block("one");
-    await store.put([one]);
-    await store.pin([one.cid], { isSearching: false });
-    await store.pin([one.cid]);
-    const adds = kubo.requests.filter(({ path }) => path === "/api/v0/pin/add");
-    expect(adds.map(({ query }) => query.get("offline"))).to.deep.equal(["true", null]);
+  it("asks first whether everything is at hand when it is not to search, and pins nothing when it is not", async () => {
+    const [here, far] = [block("here"), block("far")];
+    await store.put([here]);
+    await store.pin([here.cid], { isSearching: false });
+    const before = new Set(kubo.pins);
+    expect(await codeOfAsync(() => store.pin([far.cid], { isSearching: false }))).to.equal("CONTENT_MISSING");
+    expect(kubo.pins).to.deep.equal(before);
+    const asked = kubo.requests.filter(({ path }) => path === "/api/v0/dag/stat");
+    expect(asked.map(({ query }) => [query.get("arg"), query.get("offline")])).to.deep.equal([
+      [here.cid, "true"],
+      [far.cid, "true"],
+    ]);
   });
 
   it("says that something to pin cannot be found in time", async () => {
@@ -196,7 +197,8 @@ describe("The Kubo content store", () => {
   });
 
   it("is what IPFS_API_URL chooses; without it blocks are files", () => {
-    expect(openContent({ ipfsApiUrl: url }, folder())).to.be.instanceOf(KuboStore);
-    expect(openContent({ ipfsApiUrl: undefined }, folder())).to.be.instanceOf(EmbeddedStore);
+    const one = openContent({ ipfsApis: [{ url, headers: {} }], contentSources: [] }, folder());
+    expect(one.name).to.equal(`Kubo at ${url.host}`);
+    expect(openContent({ ipfsApis: [], contentSources: [] }, folder())).to.be.instanceOf(EmbeddedStore);
   });
 });

@@ -1,0 +1,159 @@
+/** Several sources asked for one block: the first good answer wins, and whoever gives a bad one is left alone for a while. */
+import type { Cid } from "../../protocol/cid.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import { Health, type SourceHealth } from "./health.ts";
+import { faultOf } from "./source-fault.ts";
+import type { ContentSource } from "./store.ts";
+
+interface Member {
+  readonly source: ContentSource;
+  readonly health: Health;
+}
+
+export interface SourcesOptions {
+  /** Milliseconds, of a clock that only goes on. */
+  readonly now?: () => number;
+  readonly pause?: (ms: number) => Promise<void>;
+}
+
+/** What one source said: bytes, that it has none, or an error, of which its health knows. */
+type Said = Uint8Array | null | DmtpError;
+
+/** The next source is asked too when the answer takes this many times as long as usual, within these bounds. */
+const HEDGE_FACTOR = 3;
+const MIN_HEDGE_MS = 50;
+const MAX_HEDGE_MS = 2_000;
+/** A connection may break for no reason: only when it breaks again, nobody can be reached. */
+const ATTEMPTS = 2;
+const PAUSE_MS = 250;
+
+export class Sources {
+  private readonly local: readonly Member[];
+  private readonly remote: readonly Member[];
+  private readonly members: readonly Member[];
+  private readonly now: () => number;
+  private readonly pause: (ms: number) => Promise<void>;
+
+  /** @param sources of those that are equally quick, the ones named first are asked first */
+  constructor(
+    sources: readonly ContentSource[],
+    { now = () => performance.now(), pause = sleep }: SourcesOptions = {},
+  ) {
+    this.now = now;
+    this.pause = pause;
+    this.members = sources.map((source) => ({ source, health: new Health(source.name, now) }));
+    this.local = this.members.filter(({ source }) => source.isLocal);
+    this.remote = this.members.filter(({ source }) => !source.isLocal);
+  }
+
+  /**
+   * The block, or null when those that can be reached do not have it; bytes that are not the block's are as good as none.
+   * @throws CONTENT_UNREACHABLE when nobody can be reached
+   */
+  async get(cid: Cid): Promise<Uint8Array | null> {
+    const said: Said[] = [];
+    for (const member of this.local) {
+      const answer = await this.ask(member, cid);
+      if (answer instanceof Uint8Array) return answer;
+      said.push(answer);
+    }
+    for (let attempt = 1; this.remote.length > 0; attempt++) {
+      said.length = 0;
+      const bytes = await this.race(cid, said);
+      if (bytes !== null) return bytes;
+      if (attempt === ATTEMPTS || said.length === 0 || said.some((answer) => !isBroken(answer))) break;
+      await this.pause(PAUSE_MS);
+    }
+    if (said.some((answer) => !isAway(answer))) return null;
+    throw said.find((answer) => answer instanceof DmtpError) ?? this.nobody();
+  }
+
+  health(): SourceHealth[] {
+    return this.members.map(({ health }) => health.read());
+  }
+
+  async close(): Promise<void> {
+    for (const { source } of this.members) await source.close();
+  }
+
+  /** Asks the best source, and one more each time that an answer is bad or late. What was said in vain goes into `said`. */
+  private race(cid: Cid, said: Said[]): Promise<Uint8Array | null> {
+    const members = this.remote
+      .filter(({ health }) => !health.isSuspended)
+      // The sort is stable: equals stay in the order of the configuration.
+      .sort((a, b) => a.health.rank - b.health.rank);
+    if (members.length === 0) return Promise.resolve(null);
+    const over = new AbortController();
+    return new Promise((resolve) => {
+      let next = 0;
+      let running = 0;
+      let hedge: NodeJS.Timeout | undefined;
+      const end = (bytes: Uint8Array | null): void => {
+        clearTimeout(hedge);
+        over.abort();
+        resolve(bytes);
+      };
+      const start = (): void => {
+        clearTimeout(hedge);
+        const member = members[next++];
+        if (member === undefined) return;
+        running += 1;
+        const hedgeMs = Math.min(MAX_HEDGE_MS, Math.max(MIN_HEDGE_MS, HEDGE_FACTOR * member.health.expectedMs));
+        if (next < members.length) hedge = setTimeout(start, hedgeMs);
+        void this.ask(member, cid, over.signal).then((answer) => {
+          running -= 1;
+          if (over.signal.aborted) return;
+          if (answer instanceof Uint8Array) {
+            end(answer);
+            return;
+          }
+          said.push(answer);
+          if (next < members.length) start();
+          else if (running === 0) end(null);
+        });
+      };
+      start();
+    });
+  }
+
+  /** Never rejects. */
+  private async ask({ source, health }: Member, cid: Cid, signal?: AbortSignal): Promise<Said> {
+    const startedAtMs = this.now();
+    try {
+      const bytes = await source.fetch(cid, signal);
+      if (bytes === null) health.absent();
+      else health.found(this.now() - startedAtMs);
+      return bytes;
+    } catch (error) {
+      // Another one was quicker. That says nothing of it but that it was not the quickest.
+      if (signal?.aborted === true) {
+        health.outrun(this.now() - startedAtMs);
+        return null;
+      }
+      const known =
+        error instanceof DmtpError
+          ? error
+          : new DmtpError("CONTENT_UNREACHABLE", `${source.name} failed`, { cause: error });
+      health.failed(known);
+      return known;
+    }
+  }
+
+  private nobody(): DmtpError {
+    const last = this.health().find(({ lastFault }) => lastFault !== null)?.lastFault?.message ?? "none is configured";
+    return new DmtpError("CONTENT_UNREACHABLE", `no content source can be asked now; ${last}`);
+  }
+}
+
+function isBroken(said: Said): boolean {
+  return said instanceof DmtpError && faultOf(said).fault === "unreachable";
+}
+
+/** Whether the source could not be asked, which leaves it open whether it has the block. */
+function isAway(said: Said): boolean {
+  return said instanceof DmtpError && ["unreachable", "busy", "redirected"].includes(faultOf(said).fault);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,10 @@
+/** Prints the path of a Kubo 0.43 that tests can use, built if need be: `node scripts/bootstrap.mjs scripts/kubo-build.ts` */
+import { findKubo } from "./kubo-binary.ts";
+
+const kubo = findKubo((text) => void process.stderr.write(`${text}\n`));
+if (kubo.path === null) {
+  process.stderr.write(`error[KUBO]: ${kubo.reason}\n`);
+  process.exitCode = 1;
+} else {
+  process.stdout.write(`${kubo.path}\n`);
+}
