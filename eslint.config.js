@@ -13,6 +13,7 @@ const PURE = /^(@noble\/.*|ethers\/(address|hash|transaction))$/;
 const SOURCES = [
   "artifacts",
   "bench",
+  "client",
   "contracts",
   "ignition",
   "indexer",
@@ -23,13 +24,18 @@ const SOURCES = [
   "types",
 ];
 /**
- * Who may import what: `protocol ← io ← tasks, indexer`, and nothing outside test/ imports test/.
+ * Who may import what: `protocol ← io ← tasks, indexer` and `protocol ← client`, and nothing outside test/ imports test/.
  *
  * `folders` are the only folders of this repository it may import from, `packages` the only packages (Node's own
  * modules among them), `not` the packages it may not import.
  */
 const LAYERS = {
   protocol: { folders: ["protocol"], packages: PURE, why: "protocol/ is pure and runs in a browser" },
+  client: {
+    folders: ["protocol", "client"],
+    packages: /^$/,
+    why: "client/ runs in a browser and believes no server, so it knows none from the inside",
+  },
   io: {
     folders: ["protocol", "io"],
     not: HARDHAT,

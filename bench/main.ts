@@ -11,6 +11,7 @@ import { benchAnchor } from "./anchor.ts";
 import { benchEmbedded } from "./embedded.ts";
 import { benchKubo } from "./kubo.ts";
 import { benchSeal, benchVerify } from "./crypto.ts";
+import { benchHttp } from "./http.ts";
 import type { Comparison, Duration, Limit } from "./measure.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
@@ -25,6 +26,8 @@ if (values.only === undefined) {
     const comparison = await run();
     if (comparison !== null) rows.push(ratioRow(comparison));
   }
+  const http = await benchHttp();
+  rows.push(ratioRow(http.comparison), durationRow(http.latency));
   for (const duration of await benchStarts()) rows.push(durationRow(duration));
 }
 const anchor = await benchAnchor(values.messages === undefined ? undefined : Number(values.messages));

@@ -9,7 +9,8 @@ export const addressSchema = hex(20).meta({ id: "Address", description: "A walle
 export const roomIdSchema = hex(32).meta({ id: "RoomId", description: "SPEC 5.1: a hash over deployment and wallets" });
 export const cidSchema = z
   .string()
-  .regex(/^bafyrei[a-z2-7]{52}$/)
+  // Before the digest stand 32 fixed bits, behind it two that are 0: so not every character can be every one.
+  .regex(/^bafyrei[a-h][a-z2-7]{50}[aeimquy4]$/)
   .meta({ id: "Cid", description: "CIDv1, dag-cbor, sha2-256, base32 lower-case" });
 const codeSchema = z
   .string()
@@ -34,6 +35,9 @@ const provenance = {
   transactionHash: hashSchema,
   final: z.boolean().describe("Whether the chain calls the block final: until then, a reorg may take it back"),
 };
+
+/** Which of two events in one block came first. */
+const logIndex = count.describe("The log's place in its block");
 
 export const heightSchema = z
   .strictObject({ block: count, hash: hashSchema })
@@ -65,14 +69,22 @@ export const messageSchema = z
       "One place in a room's history. Members that only the envelope says are null while it is missing, or none.",
   });
 
+/** What the state at the tip has of a room. */
+const roomState = {
+  n: count.nullable().describe("Its messages at the tip; null when the tip does not have the room"),
+  root: hashSchema.nullable().describe("RFC 9162 root over them"),
+  lastAnchor: count.nullable().describe("The anchor that touched it last, at the tip"),
+};
+export const roomStateSchema = z
+  .strictObject(roomState)
+  .meta({ id: "RoomState", description: "Of the height that the answer names, as everything in it" });
+
 export const roomSchema = z
   .strictObject({
     id: roomIdSchema,
     members: z.array(addressSchema).max(2).describe("Its two wallets, ascending; empty until a message names them"),
     counts: countsSchema,
-    n: count.nullable().describe("Its messages at the tip; null when the tip does not have the room"),
-    root: hashSchema.nullable().describe("RFC 9162 root over them"),
-    lastAnchor: count.nullable().describe("The anchor that touched it last, at the tip"),
+    ...roomState,
   })
   .meta({ id: "Room" });
 
@@ -99,6 +111,7 @@ const anchor = {
   verdict: verdictSchema,
   counts: countsSchema.describe("Its messages, by verdict"),
   ...provenance,
+  logIndex,
 };
 const manifest = {
   seq: count,
@@ -131,14 +144,40 @@ export const keySchema = z
         .string()
         .regex(/^[0-9]+$/)
         .describe("Unix seconds, as text: the contract allows any uint256"),
+      signature: z
+        .string()
+        .regex(/^0x(?:[0-9a-f]{2})*$/)
+        .describe("The wallet's, over the binding (SPEC 3.3), as it was registered"),
+      hasCode: z.boolean().describe("Whether the wallet was a contract, or carried code, when it registered"),
       binding: z.enum(["signature", "chain"]).describe("Signed by the wallet, or known by the registry's word alone"),
       verdict: verdictSchema.describe("Of the key"),
       documentVerdict: verdictSchema.describe("Of its key document"),
       ...provenance,
+      logIndex,
     }),
-    z.strictObject({ kind: z.literal("revocation"), index: count, version: count, ...provenance }),
+    z.strictObject({ kind: z.literal("revocation"), index: count, version: count, ...provenance, logIndex }),
   ])
   .meta({ id: "Key", description: "A key version, or a tombstone that revokes every version before it" });
+
+/** The data of each event of the live updates, by its name. */
+export const eventSchemas = {
+  message: messageSchema,
+  anchor: anchorSchema,
+  key: z.strictObject({ wallet: addressSchema, key: keySchema }).meta({ id: "WalletKey" }),
+  reorg: z
+    .strictObject({
+      to: heightSchema.describe("The last block that still stands; null: none. What lay above it is taken back"),
+      depth: count.describe("Blocks that were taken back"),
+      cause: z.enum(["reorg", "gap"]).describe("The chain changed; or a node had left something out of it"),
+    })
+    .meta({ id: "Reorg" }),
+  height: z
+    .strictObject({ at: heightSchema, finalized: count.nullable() })
+    .meta({ id: "HeightEvent", description: "All events so far have been sent, up to this block; what is final now" }),
+  reset: z
+    .strictObject({ reason: z.string() })
+    .meta({ id: "Reset", description: "The position is not known here: read the lists again; what follows is new" }),
+} as const;
 
 export const statusSchema = z
   .strictObject({

@@ -10,6 +10,7 @@ import type { ChainEvent } from "../protocol/event.ts";
 import type { Replay } from "../protocol/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { Projection } from "./projection.ts";
+import { ChangeLog, type Cause } from "./store/change-log.ts";
 import { ContentCache } from "./store/content-cache.ts";
 import { DerivedRows } from "./store/derived-rows.ts";
 import { EventLog, type BlockId, type Cursor, type EventCounts } from "./store/event-log.ts";
@@ -26,8 +27,9 @@ export interface Extension {
 export class History {
   readonly deployment: Deployment;
   readonly log: EventLog;
-  /** Goes up with every change; what is computed from one revision may be kept until the next. */
-  revision = 0;
+  readonly changes: ChangeLog;
+  /** Called after every change, once it is on disk. */
+  onCommit: () => void = () => undefined;
   /** Of what the disk has; the projection may be ahead of it after a failure. */
   counts: EventCounts = { anchors: 0, keys: 0 };
   private readonly database: Database.Database;
@@ -43,6 +45,7 @@ export class History {
     this.log = new EventLog(database);
     this.content = new ContentCache(database);
     this.rows = new DerivedRows(database, deployment);
+    this.changes = new ChangeLog(database);
     this.change(() => undefined);
   }
 
@@ -91,13 +94,13 @@ export class History {
         this.log.alarm = `block ${this.log.finalized} was final, and the chain changed above block ${number}`;
         this.log.finalized = number;
       }
-      this.truncate(ancestor);
+      this.truncate("reorg", ancestor);
     });
   }
 
   /** Steps back below a block, to read from there again what a node left out. */
   rewind(blockNumber: number): void {
-    this.change(() => this.truncate(this.log.seenAt(blockNumber - 1)));
+    this.change(() => this.truncate("gap", this.log.seenAt(blockNumber - 1)));
   }
 
   finalize(number: number): void {
@@ -114,7 +117,12 @@ export class History {
   private change(work: (projection: Projection) => void): void {
     try {
       // A crash before the commit leaves the index at the change before; the chain and the content are read again.
-      this.database.transaction(() => work(this.projection ?? this.project())).immediate();
+      this.database
+        .transaction(() => {
+          work(this.projection ?? this.project());
+          this.changes.prune();
+        })
+        .immediate();
     } catch (error) {
       this.projection = null;
       throw error;
@@ -122,18 +130,19 @@ export class History {
     if (this.projection !== null) {
       this.counts = { anchors: this.projection.replay.anchors.length, keys: this.projection.keyCount };
     }
-    this.revision += 1;
+    this.onCommit();
   }
 
   /** Makes the projection, and the rows, anew from the stored events and content. */
   private project(): Projection {
-    const projection = new Projection(this.deployment, this.content, this.rows);
-    projection.apply(this.log.all());
+    const projection = new Projection(this.deployment, this.content, this.rows, this.changes);
+    this.changes.paused(() => projection.apply(this.log.all()));
     this.projection = projection;
     return projection;
   }
 
-  private truncate(ancestor: BlockId | null): void {
+  private truncate(cause: Cause, ancestor: BlockId | null): void {
+    this.changes.recordReorg(cause, ancestor, (this.log.cursor?.number ?? 0) - (ancestor?.number ?? 0));
     const removed = this.log.truncate(ancestor);
     this.log.cursor = ancestor === null ? null : { ...ancestor, timestamp: null };
     // Blocks without events leave no trace in the projection.

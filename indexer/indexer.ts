@@ -6,9 +6,13 @@ import type { Address } from "../protocol/address.ts";
 import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History } from "./history.ts";
+import { appOf } from "./http/app.ts";
 import { ROUTES } from "./http/routes.ts";
-import { appOf, listen } from "./http/server.ts";
+import { listen } from "./http/server.ts";
+import { Streams, type StreamsOptions } from "./live/streams.ts";
 import type { Log } from "./log.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { RpcMeter } from "./metrics/rpc-meter.ts";
 import { Snapshots } from "./read/snapshot.ts";
 import { StatusReader } from "./read/status.ts";
 import { openIndex } from "./store/database.ts";
@@ -22,7 +26,12 @@ export interface IndexerOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly pollIntervalMs: number;
+  /** Web pages that may read the answers: origins, or `*`. */
+  readonly corsOrigins?: readonly string[];
   readonly log?: Log;
+  /** What the chain was opened with, for the metrics. */
+  readonly rpcMeter?: RpcMeter;
+  readonly streams?: StreamsOptions;
   readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs" | "random">;
 }
 
@@ -47,14 +56,16 @@ const STOP_MS = 1_000;
  * @throws what ChainReader.open throws; MAILBOX_BUSY, MAILBOX_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
  */
 export async function startIndexer(options: IndexerOptions & ChainOptions): Promise<Indexer> {
-  const { rpcs, addresses, chainId, finalityDepth } = options;
+  const { addresses, chainId, finalityDepth } = options;
+  const rpcMeter = new RpcMeter();
+  const rpcs = options.rpcs.map((rpc, place) => rpcMeter.meter(rpc, place));
   const chain = await ChainReader.open(rpcs, addresses, chainId, finalityDepth === undefined ? {} : { finalityDepth });
-  return startIndexerOn(chain, options);
+  return startIndexerOn(chain, { ...options, rpcMeter });
 }
 
 /** As {@link startIndexer}, on a chain that is open already. */
 export async function startIndexerOn(chain: Chain, options: IndexerOptions): Promise<Indexer> {
-  const { content, indexPath, host, port, pollIntervalMs, log = () => undefined } = options;
+  const { content, indexPath, host, port, pollIntervalMs, corsOrigins = [], log = () => undefined } = options;
   const index = openIndex(indexPath, chain.deployment, log);
   let follower: Follower | undefined;
   let fetcher: Fetcher | undefined;
@@ -69,8 +80,13 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     follower = new Follower({ chain, history, pollIntervalMs, log, onChange });
 
     const snapshots = new Snapshots(index.database, history);
-    const service = { snapshots, follower, fetcher, status: new StatusReader(follower, fetcher) };
-    const server = await listen(appOf(ROUTES, service, log), host, port);
+    const streams = new Streams(snapshots, options.streams);
+    history.onCommit = () => streams.wake();
+    const status = new StatusReader(follower, fetcher);
+    const { rpcMeter = null } = options;
+    const metrics = new Metrics({ snapshots, follower, status, streams, rpcMeter });
+    const service = { snapshots, follower, fetcher, streams, status, metrics };
+    const server = await listen(appOf(ROUTES, service, { log, corsOrigins }), host, port);
 
     const running = follower.run();
     onChange();
@@ -79,6 +95,8 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     const close = async (): Promise<void> => {
       parts.follower.stop();
       parts.fetcher.stop();
+      streams.close();
+      metrics.close();
       await Promise.all([server.close(), Promise.race([running, delay(STOP_MS)])]);
       // Neither touches the index after it was stopped, even if an answer of the node comes now.
       index.close();

@@ -8,6 +8,7 @@ import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { startIndexerOn } from "./indexer.ts";
+import { RpcMeter } from "./metrics/rpc-meter.ts";
 
 /** sysexits.h; 75 says that starting again can help. */
 const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
@@ -19,15 +20,26 @@ const closers: (() => Promise<void>)[] = [];
 
 async function serve(): Promise<void> {
   const environment = parseEnvironment(process.env);
-  const { cidStore, keyRegistry, rpcUrls, chainId, finalityDepth, host, port, pollIntervalMs } = environment;
+  const { cidStore, keyRegistry, rpcUrls, chainId, finalityDepth } = environment;
+  const { host, port, corsOrigins, pollIntervalMs } = environment;
   if (cidStore === undefined || keyRegistry === undefined || rpcUrls.length === 0) throw incomplete(environment);
-  const rpcs = rpcUrls.map((url) => httpRpc(url));
+  const rpcMeter = new RpcMeter();
+  const rpcs = rpcUrls.map((url, place) => rpcMeter.meter(httpRpc(url), place));
   const chain = await ChainReader.open(rpcs, { cidStore, keyRegistry }, chainId, { finalityDepth });
   const folder = dataFolder(chain.deployment, environment);
   const content = openContent(environment, folder);
   closers.push(() => content.close());
   const indexPath = join(folder, "index.sqlite");
-  const indexer = await startIndexerOn(chain, { content, indexPath, host, port, pollIntervalMs, log });
+  const indexer = await startIndexerOn(chain, {
+    content,
+    indexPath,
+    host,
+    port,
+    corsOrigins,
+    pollIntervalMs,
+    rpcMeter,
+    log,
+  });
   closers.push(() => indexer.close());
   process.stdout.write(`DMTP indexer for chain ${chain.deployment.chainId}: ${indexer.url}\n`);
 }

@@ -1,13 +1,14 @@
 /** The replay of the events so far, with its rows kept equal to it and a list of the blocks that it still lacks. */
 import type { Anchor } from "../protocol/anchor.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
-import { omissionsOf, type Omissions } from "../protocol/entry.ts";
+import { omissionsOf, type Entry, type Omissions } from "../protocol/entry.ts";
 import type { ChainEvent, KeyEvent } from "../protocol/event.ts";
 import { verifyKeyDocument } from "../protocol/key-document.ts";
 import type { Tip } from "../protocol/manifest.ts";
 import { Replay } from "../protocol/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
+import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { DerivedRows } from "./store/derived-rows.ts";
 
@@ -23,6 +24,7 @@ export class Projection {
   private readonly deployment: Deployment;
   private readonly content: ContentCache;
   private readonly rows: DerivedRows;
+  private readonly changes: ChangeLog;
   private readonly awaitedDocuments = new Map<Cid, KeyEvent[]>();
   /** Undecided anchors as their rows say; a row is only written again when it changes. */
   private readonly waitingFor = new Map<number, string>();
@@ -32,10 +34,11 @@ export class Projection {
   private writtenTip: Tip | null = null;
 
   /** Begins before the first event, with empty rows. No signature that the content cache remembers is verified again. */
-  constructor(deployment: Deployment, content: ContentCache, rows: DerivedRows) {
+  constructor(deployment: Deployment, content: ContentCache, rows: DerivedRows, changes: ChangeLog) {
     this.deployment = deployment;
     this.content = content;
     this.rows = rows;
+    this.changes = changes;
     this.replay = new Replay(deployment, (claims) => content.verifySignatures(claims));
     rows.clear();
   }
@@ -44,14 +47,21 @@ export class Projection {
   apply(events: Iterable<ChainEvent>): void {
     for (const event of events) {
       this.replay.add(event);
-      if (event.kind === "anchor") continue;
+      if (event.kind === "anchor") {
+        this.changes.record({ kind: "anchor", index: event.index }, "missing", event.blockNumber);
+        continue;
+      }
       this.keyCount += 1;
       if (event.kind === "revocation") {
         this.rows.writeRevocation(event);
+        this.changes.record({ kind: "key", index: event.index }, "revocation", event.blockNumber);
         continue;
       }
       const key = this.replay.keys.history(event.wallet).at(-1);
-      if (key !== undefined && "verdict" in key) this.rows.writeKey(key, this.awaitKeyDocument(event));
+      if (key === undefined || !("verdict" in key)) continue;
+      const documentVerdict = this.awaitKeyDocument(event);
+      this.rows.writeKey(key, documentVerdict);
+      this.changes.record({ kind: "key", index: event.index }, documentVerdict.status, event.blockNumber);
     }
     this.settle(new Set());
   }
@@ -60,7 +70,9 @@ export class Projection {
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
     for (const [cid, bytes] of blocks) {
       for (const event of this.awaitedDocuments.get(cid) ?? []) {
-        this.rows.writeKeyDocument(event, verifyKeyDocument(bytes, this.deployment, event));
+        const verdict = verifyKeyDocument(bytes, this.deployment, event);
+        this.rows.writeKeyDocument(event, verdict);
+        this.changes.record({ kind: "key", index: event.index }, verdict.status, event.blockNumber);
       }
       this.awaitedDocuments.delete(cid);
     }
@@ -97,13 +109,17 @@ export class Projection {
       this.waitingFor.delete(anchor.event.index);
       this.ahead.delete(anchor.event.index);
       this.rows.writeAnchor(anchor);
+      const { index, blockNumber } = anchor.event;
+      this.changes.record({ kind: "anchor", index }, anchor.verdict.status, blockNumber);
       if (anchor.verdict.status !== "verified") continue;
-      const listed = this.replay.entriesOf(anchor.event.index);
+      const listed = this.replay.entriesOf(index);
       this.rows.listEntries(listed);
+      for (const entry of listed) if (entry.verdict.status === "missing") this.recordEntry(entry);
       for (const { room } of listed) touched.add(room);
     }
     for (const entry of entries) {
       this.rows.writeEntry(entry);
+      this.recordEntry(entry);
       this.omissionsByRoom.delete(entry.room);
     }
     for (const anchor of this.replay.anchors) {
@@ -114,6 +130,11 @@ export class Projection {
     for (const cid of this.awaitedDocuments.keys()) missing.add(cid);
     for (const cids of this.ahead.values()) for (const cid of cids) missing.add(cid);
     this.missing = missing;
+  }
+
+  private recordEntry({ anchorIndex, ordinal, verdict }: Entry): void {
+    const blockNumber = this.replay.anchors[anchorIndex]?.event.blockNumber ?? 0;
+    this.changes.record({ kind: "message", index: anchorIndex, ordinal }, verdict.status, blockNumber);
   }
 
   private writeUndecided(anchor: Anchor, isAbsent: (cid: Cid) => boolean): void {

@@ -26,6 +26,8 @@ export interface Environment {
   readonly chainId: number | undefined;
   readonly host: string;
   readonly port: number;
+  /** Web pages that may read the indexer's answers: origins, or `*`. */
+  readonly corsOrigins: readonly string[];
   readonly pollIntervalMs: number;
   /** How deep a block lies when it counts as final, on a chain without a `finalized` tag. */
   readonly finalityDepth: number;
@@ -76,6 +78,11 @@ const VARIABLES = z.object({
   CHAIN_ID: integer(1, Number.MAX_SAFE_INTEGER).optional(),
   HOST: z.string().default("127.0.0.1"),
   PORT: integer(0, 65_535).default(4680),
+  CORS_ORIGINS: z
+    .string()
+    .transform((list) => list.split(",").map((part) => part.trim()))
+    .pipe(z.array(z.string().refine(isOrigin, "not a list of origins such as https://app.example, or *")))
+    .optional(),
   POLL_INTERVAL_MS: integer(50, 3_600_000).default(2_000),
   FINALITY_DEPTH: integer(0, 1_000_000).default(256),
 });
@@ -105,6 +112,7 @@ export function parseEnvironment(variables: Readonly<Record<string, string | und
     chainId: data.CHAIN_ID,
     host: data.HOST,
     port: data.PORT,
+    corsOrigins: data.CORS_ORIGINS ?? [],
     pollIntervalMs: data.POLL_INTERVAL_MS,
     finalityDepth: data.FINALITY_DEPTH,
   };
@@ -131,4 +139,9 @@ function parseJson(text: string): unknown {
 
 function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+/** As a browser writes it into the Origin header: no path, no slash at the end. */
+function isOrigin(text: string): boolean {
+  return text === "*" || (isHttpUrl(text) && new URL(text).origin === text);
 }

@@ -124,11 +124,16 @@ export const ERRORS = {
   PARAMETER_INVALID: input("See /openapi.json for what this parameter takes."),
   NOT_FOUND: input("There is nothing by that name here; see /openapi.json for what there is."),
   METHOD_NOT_ALLOWED: input("This service only answers GET and HEAD; see /openapi.json."),
+  CURSOR_ORPHANED: unavailable("A reorg took back what the pages before said; read the list again from its start."),
   INDEX_BEHIND: unavailable("The index is not up to date with the chain; ask again in a moment."),
+  SERVICE_BUSY: unavailable("The indexer serves as many as it can; ask again in a moment, or ask another."),
   CONFIGURATION_INVALID: input("See the configuration table in README.md."),
   ADDRESS_IN_USE: input("Another process listens there; choose another PORT."),
   HISTORY_NOT_VERIFIED: integrity("Some of the history is rejected; each item says why."),
   HISTORY_INCOMPLETE: unavailable("Some content is not reachable yet; run the command again when its nodes are."),
+  INDEXER_UNREACHABLE: unavailable("Check the indexer's URL and that it runs; the same request can be repeated."),
+  ANSWER_MALFORMED: integrity("What answers is not a DMTP indexer, or a newer one; check its URL, or update."),
+  ANSWER_UNTRUE: integrity("The indexer contradicts the blocks or the chain; ask another one."),
 
   INTERNAL: { kind: "bug", hint: "This is a defect in DMTP; please report it with the command that you ran." },
 } as const satisfies Record<string, ErrorDescriptor>;

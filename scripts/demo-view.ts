@@ -1,7 +1,8 @@
 /** The same conversation seen two ways: as the indexer serves it, and as chain and blocks alone give it. */
+import { IndexerClient } from "../client/indexer.ts";
+import { verifyRoom } from "../client/verify.ts";
 import { walletOf } from "../io/chain/writer.ts";
 import type { Address } from "../protocol/address.ts";
-import { parseCid, verifyBlock } from "../protocol/cid.ts";
 import { textOfContent } from "../protocol/content.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import { roomIdOf } from "../protocol/room.ts";
@@ -28,42 +29,27 @@ export interface View {
   readonly messages: readonly ViewedMessage[];
 }
 
-/** What the indexer answers about a message (indexer/answer.ts), as far as the demo looks at it. */
-interface ServedMessage {
-  readonly cid: string;
-  readonly block: string;
-  readonly verdict: { readonly status: string };
-  readonly anchorIndex: number;
-  readonly transactionHash: string;
-}
-
 const PREVIEW_CHARACTERS = 280;
 
-/** The room over HTTP, a page after the other; its blocks are hashed, then opened with the wallet's key. */
+/** The room over HTTP, a page after the other; its blocks are hashed, then opened with the wallet's key, and the room verified. */
 export async function readIndexerView(url: string, session: Session, own: Address, peer: Address): Promise<View> {
   const room = roomIdOf(session.deployment, own, peer);
   const { signer } = await session.signer(own);
   const keys = await session.readKeys(own, peer);
   const open = await openConversation(session, keys, own, { wallet: await walletOf(signer) }, room);
+  const indexer = new IndexerClient(url);
   const messages: ViewedMessage[] = [];
-  let next: string | null = "";
-  while (next !== null) {
-    const cursor: string = next === "" ? "" : `&cursor=${encodeURIComponent(next)}`;
-    const page = (await getJson(`${url}/v1/rooms/${room}/messages?limit=3&include=block${cursor}`)) as {
-      readonly items: readonly ServedMessage[];
-      readonly next: string | null;
-    };
-    for (const { cid, block, verdict, anchorIndex, transactionHash } of page.items) {
-      const envelope = decodeEnvelope(verifyBlock(parseCid(cid), new Uint8Array(Buffer.from(block, "base64"))));
-      const text = textOfContent(await open(envelope));
-      const { sender, timestamp } = envelope;
-      messages.push({ cid, sender, timestamp, text, verdict: verdict.status, anchorIndex, transactionHash });
-    }
-    next = page.next;
+  for await (const message of indexer.messages(room, { limit: 3, blocks: true })) {
+    if (message.block === null) throw new Error(`the indexer does not have ${message.cid}`);
+    const { cid, verdict, anchorIndex, transactionHash } = message;
+    const envelope = decodeEnvelope(message.block);
+    const text = textOfContent(await open(envelope));
+    const { sender, timestamp } = envelope;
+    messages.push({ cid, sender, timestamp, text, verdict: verdict.status, anchorIndex, transactionHash });
   }
-  const { stateRoot } = (await getJson(`${url}/status`)) as { readonly stateRoot: string };
-  const answer = (await getJson(`${url}/v1/rooms/${room}`)) as { readonly room: { readonly root: string } };
-  return { state: stateRoot, roomRoot: answer.room.root, messages };
+  const { stateRoot } = await indexer.status();
+  const { state } = await verifyRoom(indexer, session.deployment, room);
+  return { state: stateRoot, roomRoot: state?.root ?? "", messages };
 }
 
 /** The room from chain and blocks, by the code that `audit` and `history` run. */
@@ -116,10 +102,4 @@ function preview(text: string): string {
   if (text.length <= PREVIEW_CHARACTERS) return harmless(text);
   const size = new TextEncoder().encode(text).length;
   return `${harmless(text.slice(0, PREVIEW_CHARACTERS / 4))}… (${size.toLocaleString("en")} bytes in all)`;
-}
-
-async function getJson(url: string): Promise<unknown> {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${await response.text()}`);
-  return response.json();
 }

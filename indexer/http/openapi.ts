@@ -1,7 +1,7 @@
 /** The OpenAPI 3.1 document, derived from the routes and from the schemas that the tests hold the answers against. */
 import { z } from "zod";
 
-import { problemSchema } from "../answer.ts";
+import { eventSchemas, problemSchema } from "../answer.ts";
 import type { Route } from "./route.ts";
 
 type Json = Record<string, unknown>;
@@ -9,6 +9,7 @@ type Json = Record<string, unknown>;
 const PROBLEMS: Readonly<Record<number, string>> = {
   400: "A parameter is invalid",
   404: "There is nothing by that name",
+  410: "A reorg took back what the cursor rests on; the list has to be read from its start",
   500: "A defect of the service",
   503: "Not now; asking again can help",
 };
@@ -42,10 +43,7 @@ export function openApiOf(routes: readonly Route[]): Json {
 
 function operationOf(route: Route, components: Json): Json {
   const parameters = [...parametersOf(route.params, "path"), ...parametersOf(route.query, "query")];
-  const answer =
-    route.body === "block"
-      ? { "application/vnd.ipld.raw": { schema: { type: "string", contentMediaType: "application/vnd.ipld.raw" } } }
-      : { "application/json": { schema: schemaOf(route.body, components) } };
+  const answer = contentOf(route, components);
   const problem = { "application/problem+json": { schema: schemaOf(problemSchema, components) } };
   const statuses = [400, ...route.problems, 500];
   return {
@@ -58,6 +56,20 @@ function operationOf(route: Route, components: Json): Json {
       ...Object.fromEntries(statuses.map((status) => [status, { description: PROBLEMS[status], content: problem }])),
     },
   };
+}
+
+function contentOf({ body }: Route, components: Json): Json {
+  if (body === "block") {
+    const type = "application/vnd.ipld.raw";
+    return { [type]: { schema: { type: "string", contentMediaType: type } } };
+  }
+  if (body === "events") {
+    // OpenAPI 3.1 has no words for a stream: its events' data are among the schemas, by name.
+    for (const schema of Object.values(eventSchemas)) schemaOf(schema, components);
+    return { "text/event-stream": { schema: { type: "string" } } };
+  }
+  if (body === "metrics") return { "text/plain": { schema: { type: "string" } } };
+  return { "application/json": { schema: schemaOf(body, components) } };
 }
 
 function parametersOf(schema: z.ZodObject, place: "path" | "query"): Json[] {

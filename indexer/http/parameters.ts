@@ -22,7 +22,7 @@ export const roomParameter = z
 
 export const cidParameter = z
   .string()
-  .meta({ description: "A block's CID", pattern: "^bafyrei[a-z2-7]{52}$" })
+  .meta({ description: "A block's CID", pattern: "^bafyrei[a-h][a-z2-7]{50}[aeimquy4]$" })
   // Not parseCid, whose refusal speaks of a block that breaks the protocol: here only the request does.
   .refine((text): text is Cid => isCid(text), "not the canonical CID of a DMTP block");
 
@@ -32,7 +32,16 @@ export const indexParameter = z
   .meta({ description: "An anchor's index" })
   .transform(Number);
 
-export const limitParameter = z
+export const sinceParameter = indexParameter
+  .meta({ description: "An anchor's index: only what it and later anchors list" })
+  .optional();
+
+export const verdictParameter = z
+  .enum(["verified", "rejected", "missing"])
+  .meta({ description: "Only what has this verdict" })
+  .optional();
+
+const limitParameter = z
   .string()
   .regex(/^([1-9]|[1-9][0-9]|1[0-9]{2}|200)$/, `not a whole number from 1 to ${MAX_LIMIT}`)
   .meta({ description: `Items a page, 1 to ${MAX_LIMIT}; ${DEFAULT_LIMIT} unless given` })
@@ -40,11 +49,13 @@ export const limitParameter = z
   .optional()
   .transform((limit) => limit ?? DEFAULT_LIMIT);
 
-export const cursorParameter = z
+const cursorParameter = z
   .string()
   .max(256)
   .meta({ description: "`next` of the page before, with the other parameters unchanged; `limit` may change" })
   .optional();
+
+export const pagingParameters = { limit: limitParameter, cursor: cursorParameter };
 
 export const orderParameter = z
   .enum(["asc", "desc"])

@@ -7,7 +7,11 @@ import type { problemSchema } from "../answer.ts";
 export type Problem = z.infer<typeof problemSchema>;
 
 const STATUS_BY_KIND: Readonly<Record<ErrorKind, number>> = { input: 400, integrity: 502, unavailable: 503, bug: 500 };
-const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = { NOT_FOUND: 404, METHOD_NOT_ALLOWED: 405 };
+const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  CURSOR_ORPHANED: 410,
+};
 
 export function problemOf(error: DmtpError): Problem {
   const { code, kind, message, hint } = error;
@@ -28,4 +32,9 @@ export function errorOf(thrown: unknown): DmtpError {
   const { status } = (thrown ?? {}) as { readonly status?: unknown };
   if (status === 400) return new DmtpError("PARAMETER_INVALID", "the URL is not valid", { cause: thrown });
   return new DmtpError("INTERNAL", "an unexpected error", { cause: thrown });
+}
+
+/** @throws NOT_FOUND */
+export function unknown(what: string): never {
+  throw new DmtpError("NOT_FOUND", `no such ${what} in the history as it is known here`);
 }

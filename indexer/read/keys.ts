@@ -7,8 +7,10 @@ import { verdictOf, type ProvenanceColumns, type Slice, type Snapshot, type Verd
 type KeyAnswer = z.infer<typeof keySchema>;
 
 interface RevocationRow extends ProvenanceColumns {
+  readonly log_index: number;
   readonly kind: "revocation";
   readonly key_index: number;
+  readonly wallet: Address;
   readonly version: number;
 }
 
@@ -17,6 +19,8 @@ interface KeyRow extends Omit<RevocationRow, "kind">, VerdictColumns {
   readonly encryption_key: string;
   readonly signing_key: string;
   readonly deadline: string;
+  readonly signature: string;
+  readonly has_code: number;
   readonly binding: "signature" | "chain";
   readonly document: string;
   readonly document_status: string;
@@ -35,8 +39,15 @@ export function readKeys(snapshot: Snapshot, wallet: Address, after: number, lim
   return { items: items.map((row) => answerOf(snapshot, row)), hasMore };
 }
 
+/** One event of the registry, and whose it is; null for an index that the chain has not reached. */
+export function readKey(snapshot: Snapshot, index: number): { wallet: Address; key: KeyAnswer } | null {
+  const row = snapshot.get<KeyRow | RevocationRow>("SELECT * FROM keys WHERE key_index = ?", index);
+  return row === undefined ? null : { wallet: row.wallet, key: answerOf(snapshot, row) };
+}
+
 function answerOf(snapshot: Snapshot, row: KeyRow | RevocationRow): KeyAnswer {
-  const place = { index: row.key_index, version: row.version, ...snapshot.provenance(row) };
+  const { key_index, version, log_index } = row;
+  const place = { index: key_index, version, ...snapshot.provenance(row), logIndex: log_index };
   if (row.kind === "revocation") return { kind: "revocation", ...place };
   return {
     kind: "key",
@@ -45,6 +56,8 @@ function answerOf(snapshot: Snapshot, row: KeyRow | RevocationRow): KeyAnswer {
     signingKey: row.signing_key,
     document: row.document,
     deadline: row.deadline,
+    signature: row.signature,
+    hasCode: row.has_code === 1,
     binding: row.binding,
     verdict: verdictOf(row),
     documentVerdict: verdictOf({ status: row.document_status, code: row.document_code, reason: row.document_reason }),

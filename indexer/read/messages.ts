@@ -5,10 +5,10 @@ import type { RoomId } from "../../protocol/room.ts";
 import type { messageSchema } from "../answer.ts";
 import { verdictOf, type ProvenanceColumns, type Slice, type Snapshot, type VerdictColumns } from "./snapshot.ts";
 
-type MessageAnswer = z.infer<typeof messageSchema>;
+export type MessageAnswer = z.infer<typeof messageSchema>;
 
 /** A message's place in the history of all rooms. */
-export type Place = readonly [anchorIndex: number, ordinal: number];
+export type Place = [anchorIndex: number, ordinal: number];
 
 interface MessageRow extends VerdictColumns, ProvenanceColumns {
   readonly anchor_index: number;
@@ -27,38 +27,69 @@ export interface MessagesQuery {
   readonly order: "asc" | "desc";
   /** The place behind which to begin, in that order. */
   readonly after: Place | null;
+  /** Only what this anchor and later ones list. */
+  readonly since: number | null;
+  readonly verdict: "verified" | "rejected" | "missing" | null;
   readonly limit: number;
   readonly withBlocks: boolean;
 }
 
-const SELECT = `SELECT e.*, block_number, block_hash, transaction_hash FROM entries AS e JOIN anchors USING (anchor_index)`;
+const select = (index = ""): string =>
+  `SELECT e.*, block_number, block_hash, transaction_hash FROM entries AS e ${index} JOIN anchors USING (anchor_index)`;
+
+/** Of base64 in one page: the page ends behind the message that exceeds it. Two hundred of the largest would be 140 MB. */
+const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
 
 const FIRST: Place = [-1, -1];
 const LAST: Place = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
 
 /** A room's messages, in chain order or backwards. */
 export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<MessageAnswer> {
-  const { room, order, limit, withBlocks } = query;
+  const { room, order, since, verdict, limit, withBlocks } = query;
   const [comparison, end] = order === "asc" ? [">", FIRST] : ["<", LAST];
   const { items, hasMore } = snapshot.slice<MessageRow>(
     limit,
-    `${SELECT} WHERE room = ? AND (e.anchor_index, ordinal) ${comparison} (?, ?)
+    // A rare verdict must not cost a look at the whole room; left alone, SQLite would take the other index with `since`.
+    `${select(verdict === null ? "" : "INDEXED BY entries_by_room_status")} WHERE room = ? AND (e.anchor_index, ordinal) ${comparison} (?, ?)
+     ${since === null ? "" : "AND e.anchor_index >= ?"} ${verdict === null ? "" : "AND e.status = ?"}
      ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`,
     room,
     ...(query.after ?? end),
+    ...[since, verdict].filter((value) => value !== null),
   );
-  return { items: items.map((row) => answerOf(snapshot, row, withBlocks)), hasMore };
+  const answers: MessageAnswer[] = [];
+  let blockBytes = 0;
+  for (const row of items) {
+    if (blockBytes > MAX_BLOCK_BYTES) return { items: answers, hasMore: true };
+    const answer = answerOf(snapshot, row);
+    if (withBlocks) answer.block = readBlock(snapshot, row.cid);
+    blockBytes += answer.block?.length ?? 0;
+    answers.push(answer);
+  }
+  return { items: answers, hasMore };
 }
 
 /** Every place where the history has this message, in chain order. */
-export function readPlacesOf(snapshot: Snapshot, cid: Cid, limit: number, withBlocks: boolean): MessageAnswer[] {
+export function readPlacesOf(snapshot: Snapshot, cid: Cid, limit: number): MessageAnswer[] {
   return snapshot
-    .all<MessageRow>(`${SELECT} WHERE e.cid = ? ORDER BY e.anchor_index, ordinal LIMIT ?`, cid, limit)
-    .map((row) => answerOf(snapshot, row, withBlocks));
+    .all<MessageRow>(`${select()} WHERE e.cid = ? ORDER BY e.anchor_index, ordinal LIMIT ?`, cid, limit)
+    .map((row) => answerOf(snapshot, row));
 }
 
-function answerOf(snapshot: Snapshot, row: MessageRow, withBlocks: boolean): MessageAnswer {
-  const answer: MessageAnswer = {
+/** Null for a place that the history does not have. */
+export function readMessageAt(snapshot: Snapshot, [anchorIndex, ordinal]: Place): MessageAnswer | null {
+  const row = snapshot.get<MessageRow>(`${select()} WHERE e.anchor_index = ? AND ordinal = ?`, anchorIndex, ordinal);
+  return row === undefined ? null : answerOf(snapshot, row);
+}
+
+/** In base64; null while missing. */
+export function readBlock(snapshot: Snapshot, cid: Cid): string | null {
+  const bytes = snapshot.history.block(cid);
+  return bytes === undefined ? null : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+}
+
+function answerOf(snapshot: Snapshot, row: MessageRow): MessageAnswer {
+  return {
     cid: row.cid,
     room: row.room,
     sender: row.sender,
@@ -69,9 +100,10 @@ function answerOf(snapshot: Snapshot, row: MessageRow, withBlocks: boolean): Mes
     verdict: verdictOf(row),
     anchorIndex: row.anchor_index,
     ordinal: row.ordinal,
-    ...snapshot.provenance(row),
+    // Not spread: of a page, half of what is not SQLite would be that.
+    blockNumber: row.block_number,
+    blockHash: row.block_hash,
+    transactionHash: row.transaction_hash,
+    final: snapshot.isFinal(row.block_number),
   };
-  if (!withBlocks) return answer;
-  const bytes = snapshot.history.block(row.cid);
-  return { ...answer, block: bytes === undefined ? null : Buffer.from(bytes).toString("base64") };
 }

@@ -3,10 +3,11 @@ import type { z } from "zod";
 import type { Address } from "../../protocol/address.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
-import type { roomDetailSchema, roomSchema } from "../answer.ts";
+import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
 import { countsByOwner, countsOf, type Slice, type Snapshot } from "./snapshot.ts";
 
 type RoomAnswer = z.infer<typeof roomSchema>;
+type RoomStateAnswer = z.infer<typeof roomStateSchema>;
 type RoomDetailAnswer = z.infer<typeof roomDetailSchema>;
 
 interface RoomRow {
@@ -17,20 +18,53 @@ interface RoomRow {
 }
 
 const MAX_NAMED = 100;
+/** Rooms that one page looks at when most of them may not fit: a rare one must not cost a look at all. */
+const MAX_LOOKED_AT = 2_000;
 
-/** Rooms by ascending id, behind `after`; those of one wallet when it is given. */
-export function readRooms(snapshot: Snapshot, wallet: Address | null, after: string, limit: number): Slice<RoomAnswer> {
-  const { items, hasMore } =
+export interface RoomsQuery {
+  /** Only the rooms of this one. */
+  readonly wallet: Address | null;
+  /** Only rooms that this anchor or a later one lists messages of. */
+  readonly since: number | null;
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** Rooms by ascending id, behind `after`. With `since`, a page may be shorter than asked for and have more behind it. */
+export function readRooms(
+  snapshot: Snapshot,
+  { wallet, since, after, limit }: RoomsQuery,
+): Slice<RoomAnswer, [string]> {
+  const [from, id, values] =
     wallet === null
-      ? snapshot.slice<RoomRow>(limit, "SELECT * FROM rooms WHERE id > ? ORDER BY id LIMIT ?", after)
-      : snapshot.slice<RoomRow>(
-          limit,
-          `SELECT rooms.* FROM room_members JOIN rooms ON rooms.id = room
-           WHERE wallet = ? AND room > ? ORDER BY room LIMIT ?`,
-          wallet,
-          after,
-        );
-  return { items: answersOf(snapshot, items), hasMore };
+      ? ["rooms WHERE true", "id", []]
+      : ["room_members JOIN rooms ON rooms.id = room WHERE wallet = ?", "room", [wallet]];
+  const list = `FROM ${from} AND ${id} > ? ORDER BY ${id} LIMIT ?`;
+  if (since === null) {
+    const { items, hasMore } = snapshot.slice<RoomRow>(limit, `SELECT rooms.* ${list}`, ...values, after);
+    return { items: answersOf(snapshot, items), hasMore };
+  }
+  const rows = snapshot.all<RoomRow & { is_new: number }>(
+    `SELECT rooms.*, EXISTS (SELECT 1 FROM entries WHERE entries.room = rooms.id AND anchor_index >= ?) AS is_new ${list}`,
+    since,
+    ...values,
+    after,
+    MAX_LOOKED_AT,
+  );
+  const fitting = rows.filter((row) => row.is_new === 1);
+  const items = fitting.slice(0, limit);
+  const last = fitting.length > limit ? items.at(-1) : rows.at(-1);
+  return {
+    items: answersOf(snapshot, items),
+    hasMore: fitting.length > limit || rows.length === MAX_LOOKED_AT,
+    ...(last !== undefined && { lastPlace: [last.id] }),
+  };
+}
+
+/** What the tip has of a room: nulls when it does not have it. Null for a room that no verified anchor lists. */
+export function readRoomState(snapshot: Snapshot, id: RoomId): RoomStateAnswer | null {
+  const row = snapshot.get<RoomRow>("SELECT * FROM rooms WHERE id = ?", id);
+  return row === undefined ? null : { n: row.n, root: row.root, lastAnchor: row.last_index };
 }
 
 /** Null for a room that no verified anchor lists. */
@@ -52,10 +86,6 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
     omissions: { gaps: named(gaps), forks: named(forks), unseen: unseen.map(cidOfDigest) },
     lacks: { messages: messages.map(({ cid }) => cid), anchors: anchors.map((anchor) => anchor.anchor_index) },
   };
-}
-
-export function hasRoom(snapshot: Snapshot, id: RoomId): boolean {
-  return snapshot.get("SELECT 1 FROM rooms WHERE id = ?", id) !== undefined;
 }
 
 function answersOf(snapshot: Snapshot, rows: readonly RoomRow[]): RoomAnswer[] {

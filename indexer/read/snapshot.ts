@@ -4,6 +4,7 @@ import type { z } from "zod";
 
 import type { countsSchema, heightSchema, verdictSchema } from "../answer.ts";
 import type { History } from "../history.ts";
+import type { Cursor } from "../store/event-log.ts";
 import { Statements } from "../store/statements.ts";
 
 export type VerdictAnswer = z.infer<typeof verdictSchema>;
@@ -11,9 +12,18 @@ export type CountsAnswer = z.infer<typeof countsSchema>;
 export type HeightAnswer = z.infer<typeof heightSchema>;
 
 /** A part of a list, and whether there is more behind it. */
-export interface Slice<Item> {
+export interface Slice<Item, Place = never> {
   readonly items: Item[];
   readonly hasMore: boolean;
+  /** How far was looked, when that is further than the last item. */
+  readonly lastPlace?: Place;
+}
+
+/** An event of a contract: its index among them, and its block. */
+export interface EventId {
+  readonly index: number;
+  readonly blockNumber: number;
+  readonly blockHash: string;
 }
 
 export interface VerdictColumns {
@@ -31,17 +41,23 @@ export interface ProvenanceColumns {
 /** Reads rows, and what only the replay knows. Both change in the same step of this one thread, so they always fit. */
 export class Snapshots {
   readonly history: History;
-  private readonly database: Database.Database;
+  /** Made once: it compiles its own statements. */
+  private readonly transaction: (work: () => void) => void;
   private readonly statements: Statements;
 
   constructor(database: Database.Database, history: History) {
-    this.database = database;
+    this.transaction = database.transaction((work: () => void) => work());
     this.history = history;
     this.statements = new Statements(database);
   }
 
   read<Result>(work: (snapshot: Snapshot) => Result): Result {
-    return this.database.transaction(() => work(new Snapshot(this.history, this.statements)))();
+    let result: { readonly of: Result } | undefined;
+    this.transaction(() => {
+      result = { of: work(new Snapshot(this.history, this.statements)) };
+    });
+    if (result === undefined) throw new RangeError("a transaction that did not run its work");
+    return result.of;
   }
 }
 
@@ -54,9 +70,14 @@ export class Snapshot {
   constructor(history: History, statements: Statements) {
     this.history = history;
     this.statements = statements;
-    const { cursor, finalized } = history.log;
+    // As EventLog writes them, by statements that stay compiled: every answer begins with this.
+    const meta = this.all<{ name: string; value: string }>(
+      "SELECT name, value FROM meta WHERE name IN ('cursor', 'finalized')",
+    );
+    const value = (name: string): string | undefined => meta.find((row) => row.name === name)?.value;
+    const cursor = JSON.parse(value("cursor") ?? "null") as Cursor | null;
     this.at = cursor === null ? null : { block: cursor.number, hash: cursor.hash };
-    this.finalized = finalized;
+    this.finalized = Number(value("finalized") ?? -1);
   }
 
   /** The row type is what the caller's SQL selects. */
@@ -75,8 +96,23 @@ export class Snapshot {
     return { items: rows.slice(0, limit), hasMore: rows.length > limit };
   }
 
+  /** Null when the contract has no such event on the chain as it is known. */
+  event(contract: "anchors" | "keys", index: number | "newest"): EventId | null {
+    const column = contract === "anchors" ? "anchor_index" : "key_index";
+    const which = index === "newest" ? `ORDER BY ${column} DESC LIMIT 1` : `WHERE ${column} = ?`;
+    const row = this.get<EventId>(
+      `SELECT ${column} AS "index", block_number AS blockNumber, block_hash AS blockHash FROM ${contract} ${which}`,
+      ...(index === "newest" ? [] : [index]),
+    );
+    return row ?? null;
+  }
+
+  isFinal(blockNumber: number): boolean {
+    return blockNumber <= this.finalized;
+  }
+
   provenance({ block_number, block_hash, transaction_hash }: ProvenanceColumns) {
-    const final = block_number <= this.finalized;
+    const final = this.isFinal(block_number);
     return { blockNumber: block_number, blockHash: block_hash, transactionHash: transaction_hash, final };
   }
 }

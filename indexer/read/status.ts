@@ -34,9 +34,9 @@ export function illness(follower: Follower, now = performance.now()): DmtpError 
   return new DmtpError("INDEX_BEHIND", "the chain has not been looked at for minutes");
 }
 
-/** Totals take a look at every row, so they are kept until the history changes. */
+/** Totals take a look at every row, so they are kept until one changes, which the change log tells. */
 export class StatusReader {
-  private revision = -1;
+  private countedAt = -1;
   private counts: StatusAnswer["counts"] | null = null;
   private readonly follower: Follower;
   private readonly fetcher: Fetcher;
@@ -88,8 +88,8 @@ export class StatusReader {
   }
 
   private totals(snapshot: Snapshot): StatusAnswer["counts"] {
-    const { revision } = snapshot.history;
-    if (this.counts !== null && this.revision === revision) return this.counts;
+    const { end } = snapshot.history.changes;
+    if (this.counts !== null && this.countedAt === end) return this.counts;
     const count = (table: string): number => snapshot.get<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)?.n ?? 0;
     const byStatus = (table: string) =>
       countsOf(
@@ -101,7 +101,7 @@ export class StatusReader {
       anchors: byStatus("anchors"),
       messages: byStatus("entries"),
     };
-    this.revision = revision;
+    this.countedAt = end;
     return this.counts;
   }
 }

@@ -10,7 +10,7 @@ import type { Log } from "../log.ts";
 import { readMeta, writeMeta } from "./meta.ts";
 
 /** Any other version is rebuilt, so a change here needs no migration. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -32,7 +32,7 @@ const SCHEMA = `
   CREATE TABLE anchors (
     anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT NOT NULL,
     status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, lacks TEXT NOT NULL,
-    block_number INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
+    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
   ) STRICT;
   CREATE INDEX anchors_by_status ON anchors (status);
   CREATE TABLE entries (
@@ -51,11 +51,20 @@ const SCHEMA = `
   CREATE INDEX room_members_by_room ON room_members (room);
   CREATE TABLE keys (
     key_index INTEGER PRIMARY KEY, kind TEXT NOT NULL, wallet TEXT NOT NULL, version INTEGER NOT NULL,
-    encryption_key TEXT, signing_key TEXT, deadline TEXT, binding TEXT, status TEXT, code TEXT, reason TEXT,
+    encryption_key TEXT, signing_key TEXT, deadline TEXT, signature TEXT, has_code INTEGER, binding TEXT, status TEXT, code TEXT, reason TEXT,
     document TEXT, document_status TEXT, document_code TEXT, document_reason TEXT,
-    block_number INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
+    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
   ) STRICT;
   CREATE INDEX keys_by_wallet ON keys (wallet, key_index);
+
+  -- What live updates are read from: names of what changed, and reorgs (change-log.ts). Unlike all above, it tells how this
+  -- index came to what it holds, so two that are equal differ here.
+  CREATE TABLE change_log (name TEXT NOT NULL) STRICT;
+  CREATE TABLE changes (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject INTEGER NOT NULL, ordinal INTEGER, status TEXT,
+    block_number INTEGER NOT NULL, block_hash TEXT
+  ) STRICT;
+  CREATE INDEX changes_reorgs ON changes (status, subject) WHERE kind = 'reorg';
 `;
 
 /** An open index. Nobody else has it open. */

@@ -36,7 +36,7 @@ export class DerivedRows {
 
   writeAnchor({ event, verdict, manifest, wants }: Anchor): void {
     this.run(
-      "INSERT OR REPLACE INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       event.index,
       event.cid,
       event.text,
@@ -44,6 +44,7 @@ export class DerivedRows {
       manifest === null ? null : encodeManifestRow(manifest),
       JSON.stringify([...new Set(wants)]),
       event.blockNumber,
+      event.logIndex,
       event.blockHash,
       event.transactionHash,
     );
@@ -96,18 +97,21 @@ export class DerivedRows {
 
   writeKey({ event, binding, verdict }: KeyVersion, documentVerdict: Verdict): void {
     this.run(
-      "INSERT OR REPLACE INTO keys VALUES (?, 'key', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO keys VALUES (?, 'key', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       event.index,
       event.wallet,
       event.version,
       toHex(event.encryptionKey),
       toHex(event.signingKey),
       event.deadline.toString(),
+      toHex(event.signature),
+      event.hasCode ? 1 : 0,
       binding,
       ...verdictColumns(verdict),
       cidOfDigest(event.document),
       ...verdictColumns(documentVerdict),
       event.blockNumber,
+      event.logIndex,
       event.blockHash,
       event.transactionHash,
     );
@@ -115,12 +119,13 @@ export class DerivedRows {
 
   writeRevocation(event: RevocationEvent): void {
     this.run(
-      `INSERT OR REPLACE INTO keys (key_index, kind, wallet, version, block_number, block_hash, transaction_hash)
-       VALUES (?, 'revocation', ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO keys (key_index, kind, wallet, version, block_number, log_index, block_hash, transaction_hash)
+       VALUES (?, 'revocation', ?, ?, ?, ?, ?, ?)`,
       event.index,
       event.wallet,
       event.version,
       event.blockNumber,
+      event.logIndex,
       event.blockHash,
       event.transactionHash,
     );

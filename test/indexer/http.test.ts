@@ -13,6 +13,7 @@ import { ROUTES } from "../../indexer/http/routes.ts";
 import { startIndexerOn, type Indexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOf, type Cid } from "../../protocol/cid.ts";
+import type { KeyEvent } from "../../protocol/event.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { ALICE, BOB, CAROL, deltaOf, History, Person } from "../fixtures/history.ts";
 import { get, getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
@@ -160,6 +161,9 @@ describe("the indexer's HTTP interface", function () {
 
   it("shows a wallet's keys and tombstones, and anchors with their manifests", async () => {
     const { items, current, wallet } = await getOk(url, `/v1/wallets/${CAROL.address}/keys`);
+    const registered = history.events.find(
+      (event) => event.kind === "key" && event.wallet === CAROL.address,
+    ) as KeyEvent;
     expect(wallet).to.equal(CAROL.address);
     expect(current).to.deep.equal({ status: "revoked", version: 1 });
     expect(items.map(({ kind, version }: { kind: string; version: number }) => [kind, version])).to.deep.equal([
@@ -172,6 +176,9 @@ describe("the indexer's HTTP interface", function () {
       encryptionKey: toHex(CAROL.identity().encryptionKey),
       verdict: { status: "verified" },
       documentVerdict: { status: "verified" },
+      signature: toHex(registered.signature),
+      hasCode: false,
+      logIndex: registered.logIndex,
       final: true,
     });
     expect(items[1].final).to.equal(false);
@@ -220,9 +227,9 @@ describe("the indexer's HTTP interface", function () {
     const other = (await getOk(url, "/v1/anchors?limit=2")).next;
     const flipped = next.slice(0, -2) + (next.at(-2) === "A" ? "B" : "A") + next.slice(-1);
     const madeUp = Buffer.from("[0,1]").toString("base64url");
-    expect(codeOf(() => decodeCursor("list", z.tuple([z.int()]), encodeCursor("list", [1, 2, 3])))).to.equal(
-      "PARAMETER_INVALID",
-    );
+    const basis = { index: 0, blockNumber: 1, blockHash: "00" };
+    const longer = encodeCursor("list", { place: [1, 2, 3], basis });
+    expect(codeOf(() => decodeCursor("list", z.tuple([z.int()]), longer))).to.equal("PARAMETER_INVALID");
     for (const cursor of [flipped, other, madeUp, `${next}=`, `${next}A`, "null", "", "a".repeat(10_000)]) {
       const { status, body } = await get(url, `/v1/rooms/${room}/messages?cursor=${cursor}`);
       expect([status, body.code], cursor.slice(0, 50)).to.deep.equal([400, "PARAMETER_INVALID"]);
@@ -263,6 +270,13 @@ describe("the indexer's HTTP interface", function () {
         `/v1/rooms?limit=${text}`,
         `/v1/rooms?cursor=${text}`,
         `/v1/anchors?order=${text}`,
+        `/v1/anchors?since=${text}`,
+        `/v1/anchors?verdict=${text}`,
+        `/v1/anchors?room=${text}`,
+        `/v1/rooms?since=${text}`,
+        `/v1/events?after=${text}`,
+        `/v1/events?room=${text}`,
+        `/v1/events?wallet=${text}`,
         `/v1/anchors?limit=10&limit=${text}`,
         `/v1/anchors?limit[]=${text}`,
         `/v1/anchors?${text}=1`,

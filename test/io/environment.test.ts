@@ -23,6 +23,7 @@ describe("The environment", () => {
       chainId: undefined,
       host: "127.0.0.1",
       port: 4680,
+      corsOrigins: [],
       pollIntervalMs: 2_000,
       finalityDepth: 256,
     });
@@ -40,6 +41,7 @@ describe("The environment", () => {
       CHAIN_ID: "137",
       HOST: "0.0.0.0",
       PORT: "80",
+      CORS_ORIGINS: "https://app.example, http://localhost:5173",
       POLL_INTERVAL_MS: "500",
       FINALITY_DEPTH: "12",
     });
@@ -51,6 +53,7 @@ describe("The environment", () => {
       chainId: 137,
       host: "0.0.0.0",
       port: 80,
+      corsOrigins: ["https://app.example", "http://localhost:5173"],
       pollIntervalMs: 500,
       finalityDepth: 12,
     });
@@ -85,6 +88,8 @@ describe("The environment", () => {
     ["RPC_URL", "https://good.example,ftp://secret.example"],
     ["CHAIN_ID", "0x89"],
     ["PORT", "65536"],
+    ["CORS_ORIGINS", "https://secret.example/"],
+    ["CORS_ORIGINS", "*, secret.example"],
     ["POLL_INTERVAL_MS", "1"],
     ["FINALITY_DEPTH", "-1"],
   ] as const) {

@@ -1,0 +1,145 @@
+/** Live updates by server-sent events (HTML, 9.2), over fetch: in Node and browsers alike, and with an id to begin at. */
+import type { Address } from "../protocol/address.ts";
+import { DmtpError } from "../protocol/error.ts";
+import type { RoomId } from "../protocol/room.ts";
+import {
+  parseAnchor,
+  parseHeight,
+  parseKey,
+  parseMessage,
+  type AnchorAnswer,
+  type Height,
+  type KeyAnswer,
+  type MessageAnswer,
+} from "./answer.ts";
+import { Members } from "./members.ts";
+import { queryText, type Transport } from "./transport.ts";
+
+export type LiveEvent = { readonly id: string } & (
+  | { readonly name: "message"; readonly message: MessageAnswer }
+  | { readonly name: "anchor"; readonly anchor: AnchorAnswer }
+  | { readonly name: "key"; readonly wallet: Address; readonly key: KeyAnswer }
+  /** Everything above `to` is taken back: all of it, when that is null. */
+  | { readonly name: "reorg"; readonly to: Height; readonly depth: number }
+  /** Everything up to `at` has been told. */
+  | { readonly name: "height"; readonly at: Height; readonly finalized: number | null }
+  /** The id to begin at is not known: what is kept from before has to be read again. */
+  | { readonly name: "reset"; readonly reason: string }
+);
+
+export interface LiveOptions {
+  /** Only this room's messages. */
+  readonly room?: RoomId;
+  /** Only messages of this wallet's rooms, and its keys. */
+  readonly wallet?: Address;
+  /** The id of the last event that was taken; without it, only what is new is told. */
+  readonly after?: string;
+  readonly signal?: AbortSignal;
+  readonly pause?: (ms: number) => Promise<void>;
+}
+
+const FIRST_PAUSE_MS = 500;
+const MAX_PAUSE_MS = 30_000;
+/** Longer than any event: a message without its block. */
+const MAX_EVENT_CHARACTERS = 1_000_000;
+
+/** @throws what the indexer refuses for good; what may pass is tried again, ever more rarely */
+export async function* listen(transport: Transport, options: LiveOptions): AsyncGenerator<LiveEvent> {
+  const { room, wallet, signal = new AbortController().signal, pause = sleep } = options;
+  let { after } = options;
+  // A function, since a value that was looked at before a wait is not believed to have changed after it.
+  const isOver = (): boolean => signal.aborted;
+  let failures = 0;
+  while (!isOver()) {
+    // Ends the connection too when whoever asks for events stops to.
+    const done = new AbortController();
+    try {
+      const headers = { Accept: "text/event-stream", ...(after !== undefined && { "Last-Event-ID": after }) };
+      const path = `/v1/events${queryText({ room, wallet })}`;
+      const response = await transport.stream(path, headers, AbortSignal.any([signal, done.signal]));
+      for await (const block of blocksOf(response)) {
+        failures = 0;
+        after = block.id ?? after;
+        const event = parseEvent(block, after ?? "");
+        if (event !== null) yield event;
+      }
+    } catch (error) {
+      if (isOver()) return;
+      if (error instanceof DmtpError && error.kind !== "unavailable") throw error;
+    } finally {
+      done.abort();
+    }
+    await pause(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10)));
+  }
+}
+
+interface Block {
+  readonly id: string | undefined;
+  readonly name: string;
+  readonly data: string | undefined;
+}
+
+async function* blocksOf(response: Response): AsyncGenerator<Block> {
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  let text = "";
+  for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
+    text += decoder.decode(part.value, { stream: true });
+    const blocks = text.split("\n\n");
+    text = blocks.pop() ?? "";
+    if (text.length > MAX_EVENT_CHARACTERS) throw new DmtpError("ANSWER_MALFORMED", "an event that does not end");
+    for (const block of blocks) yield blockOf(block);
+  }
+}
+
+function blockOf(text: string): Block {
+  const fields = new Map(
+    text.split("\n").map((line) => {
+      const colon = line.indexOf(":");
+      return colon === -1 ? [line, ""] : [line.slice(0, colon), line.slice(colon + 1).replace(/^ /, "")];
+    }),
+  );
+  return { id: fields.get("id"), name: fields.get("event") ?? "message", data: fields.get("data") };
+}
+
+/** Null for a comment, and for an event that a newer indexer knows. */
+function parseEvent({ name, data }: Block, id: string): LiveEvent | null {
+  if (data === undefined) return null;
+  const value = parseJson(data);
+  const event = new Members(value, name);
+  switch (name) {
+    case "message":
+      return { id, name, message: parseMessage(value) };
+    case "anchor":
+      return { id, name, anchor: parseAnchor(value) };
+    case "key": {
+      const wallet = event.address("wallet");
+      return { id, name, wallet, key: parseKey(event.get("key"), wallet) };
+    }
+    case "reorg":
+      return { id, name, to: parseHeight(event, "to"), depth: event.count("depth") };
+    case "height":
+      return {
+        id,
+        name,
+        at: parseHeight(event, "at"),
+        finalized: event.nullable("finalized", (each) => event.count(each)),
+      };
+    case "reset":
+      return { id, name, reason: event.text("reason") };
+    default:
+      return null;
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new DmtpError("ANSWER_MALFORMED", "an event's data are not JSON", { cause });
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

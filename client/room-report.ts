@@ -1,0 +1,57 @@
+/** What is found out about a room, and what the indexer claims of it. */
+import type { Hex } from "../protocol/bytes.ts";
+import type { Cid } from "../protocol/cid.ts";
+import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import { DmtpError } from "../protocol/error.ts";
+import type { Verdict } from "../protocol/verdict.ts";
+import type { AnchorAnswer, MessageAnswer, RoomState } from "./answer.ts";
+
+export interface VerifiedMessage {
+  readonly cid: Cid;
+  readonly anchorIndex: number;
+  readonly ordinal: number;
+  /** As this client finds it. */
+  readonly verdict: Verdict;
+  /** Null while missing, and for what is no envelope. */
+  readonly envelope: Envelope | null;
+}
+
+/**
+ * What nothing in the answers proves:
+ * - `anchors`: that these manifests are what stands on the chain at these places, that each is valid in its other rooms too,
+ *   and that no other one lists messages of this room;
+ * - `keys`: that the wallets registered no other key and no tombstone; of a wallet with code, also the keys themselves.
+ */
+export type Belief = "anchors" | "keys";
+
+export interface VerifiedRoom {
+  /** In chain order. */
+  readonly messages: readonly VerifiedMessage[];
+  /** Messages and root of the room at the tip; null when the tip does not have it. */
+  readonly state: { readonly n: number; readonly root: Hex } | null;
+  /** Empty when the caller gave the chain's events. */
+  readonly believed: readonly Belief[];
+}
+
+/** What the indexer says of a room, all of one moment. */
+export interface RoomClaims {
+  readonly anchors: readonly AnchorAnswer[];
+  readonly messages: readonly MessageAnswer[];
+  readonly state: RoomState;
+}
+
+/** Blocks that were already got, and all others from the indexer; undefined while it has none. */
+export type Blocks = (cid: Cid) => Promise<Uint8Array | undefined>;
+
+export function envelopeOf(block: Uint8Array | undefined): Envelope | null {
+  try {
+    return block === undefined ? null : decodeEnvelope(block);
+  } catch {
+    // Its verdict says what is wrong with it.
+    return null;
+  }
+}
+
+export function untrue(what: string): DmtpError {
+  return new DmtpError("ANSWER_UNTRUE", `the indexer's answer is not true: ${what}`);
+}

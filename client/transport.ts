@@ -1,0 +1,109 @@
+/** HTTP, with bounds on what an indexer can make its client wait for and hold. */
+import { DmtpError, ERRORS, type ErrorCode } from "../protocol/error.ts";
+import { Members } from "./members.ts";
+
+export type Query = Readonly<Record<string, string | number | undefined>>;
+
+export interface TransportOptions {
+  readonly fetch?: typeof fetch;
+  readonly timeoutMs?: number;
+  /** The largest answer that is read: a page of blocks is at most about 6 MB. */
+  readonly maxBytes?: number;
+}
+
+export class Transport {
+  private readonly base: string;
+  private readonly fetch: typeof fetch;
+  private readonly timeoutMs: number;
+  private readonly maxBytes: number;
+
+  /** @throws CONFIGURATION_INVALID */
+  constructor(url: string, options: TransportOptions = {}) {
+    if (!URL.canParse(url)) throw new DmtpError("CONFIGURATION_INVALID", "the indexer's URL is not a URL");
+    this.base = url.replace(/\/+$/, "");
+    // A browser's fetch must not be called as a method of something else.
+    this.fetch = options.fetch ?? ((...call) => fetch(...call));
+    this.timeoutMs = options.timeoutMs ?? 30_000;
+    this.maxBytes = options.maxBytes ?? 16 * 1024 * 1024;
+  }
+
+  /** @throws INDEXER_UNREACHABLE, ANSWER_MALFORMED, and what the indexer's problem document says */
+  async json(path: string): Promise<unknown> {
+    const bytes = await this.bytes(path);
+    try {
+      return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    } catch (cause) {
+      throw new DmtpError("ANSWER_MALFORMED", `the indexer's answer to ${path} is not JSON`, { cause });
+    }
+  }
+
+  async bytes(path: string): Promise<Uint8Array> {
+    const signal = AbortSignal.timeout(this.timeoutMs);
+    const response = await this.send(path, { signal });
+    try {
+      return await this.read(response);
+    } catch (cause) {
+      if (cause instanceof DmtpError) throw cause;
+      throw new DmtpError("INDEXER_UNREACHABLE", `the indexer's answer to ${path} broke off`, { cause });
+    }
+  }
+
+  /** An answer that does not end by itself: only its beginning has to come in time. */
+  async stream(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Response> {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), this.timeoutMs);
+    try {
+      return await this.send(path, { headers, signal: AbortSignal.any([signal, late.signal]) });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async send(path: string, init: RequestInit): Promise<Response> {
+    let response: Response;
+    try {
+      response = await this.fetch(this.base + path, { ...init, redirect: "error" });
+    } catch (cause) {
+      throw new DmtpError("INDEXER_UNREACHABLE", "the indexer did not answer", { cause });
+    }
+    if (response.ok) return response;
+    throw await this.problemOf(response);
+  }
+
+  private async problemOf(response: Response): Promise<DmtpError> {
+    try {
+      const problem = new Members(JSON.parse(new TextDecoder().decode(await this.read(response))), "problem");
+      const code = problem.text("code");
+      if (Object.hasOwn(ERRORS, code)) return new DmtpError(code as ErrorCode, problem.text("detail"));
+    } catch {
+      // A proxy's error page, perhaps.
+    }
+    return new DmtpError("INDEXER_UNREACHABLE", `the indexer answered with HTTP status ${response.status}`);
+  }
+
+  private async read(response: Response): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let sizeBytes = 0;
+    const reader = response.body?.getReader();
+    for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
+      sizeBytes += part.value.length;
+      if (sizeBytes > this.maxBytes) {
+        await reader?.cancel();
+        throw new DmtpError("ANSWER_MALFORMED", `the indexer's answer is longer than ${this.maxBytes} bytes`);
+      }
+      parts.push(part.value);
+    }
+    const bytes = new Uint8Array(sizeBytes);
+    let offset = 0;
+    for (const part of parts) {
+      bytes.set(part, offset);
+      offset += part.length;
+    }
+    return bytes;
+  }
+}
+
+export function queryText(query: Query): string {
+  const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]));
+  return given.length === 0 ? "" : `?${new URLSearchParams(given).toString()}`;
+}

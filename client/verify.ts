@@ -1,0 +1,132 @@
+/**
+ * A room's history, checked instead of believed: blocks by their hashes, manifests, shards and heads against each other, the
+ * room's root, the keys' bindings, the messages' signatures. Whatever of the indexer's answers contradicts them is refused.
+ */
+import type { Anchor } from "../protocol/anchor.ts";
+import { toHex } from "../protocol/bytes.ts";
+import type { Cid } from "../protocol/cid.ts";
+import { DmtpError } from "../protocol/error.ts";
+import type { ChainEvent } from "../protocol/event.ts";
+import { rootOf } from "../protocol/merkle.ts";
+import { Replay } from "../protocol/replay.ts";
+import type { Deployment, RoomId } from "../protocol/room.ts";
+import type { Verdict } from "../protocol/verdict.ts";
+import type { AnchorAnswer, ClaimedVerdict, MessageAnswer, RoomState } from "./answer.ts";
+import type { IndexerClient } from "./indexer.ts";
+import { followHeads } from "./room-line.ts";
+import { envelopeOf, untrue, type Blocks, type RoomClaims, type VerifiedRoom } from "./room-report.ts";
+
+/** New data may come in between two answers, or a reorg; three times in a row they do not. */
+const ATTEMPTS = 3;
+
+/**
+ * @param deployment as the caller knows it; what the indexer says of itself is not asked
+ * @param events the chain's, in chain order, from an RPC that the caller trusts: then the whole history is replayed, as an
+ *   indexer does it, with the blocks that this one has, and nothing is left to believe. It costs the shards of all rooms.
+ * @throws ANSWER_UNTRUE, BLOCK_HASH_MISMATCH, NOT_FOUND, INDEXER_UNREACHABLE, ANSWER_MALFORMED
+ */
+export async function verifyRoom(
+  indexer: IndexerClient,
+  deployment: Deployment,
+  room: RoomId,
+  events: readonly ChainEvent[] | null = null,
+): Promise<VerifiedRoom> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const claims = await readClaims(indexer, room);
+      const blocks = blocksOf(indexer, claims.messages);
+      const found =
+        events === null
+          ? await followHeads(indexer, deployment, room, claims, blocks)
+          : await replayAll(deployment, room, events, blocks);
+      compare(claims, found, events !== null);
+      return found;
+    } catch (error) {
+      const mayPass = error instanceof DmtpError && ["ANSWER_UNTRUE", "CURSOR_ORPHANED"].includes(error.code);
+      if (!mayPass || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function readClaims(indexer: IndexerClient, room: RoomId): Promise<RoomClaims> {
+  const anchors: AnchorAnswer[] = [];
+  for await (const anchor of indexer.anchors({ room, limit: 200 })) anchors.push(anchor);
+  const messages: MessageAnswer[] = [];
+  let state: RoomState = { n: null, root: null, lastAnchor: null };
+  for await (const page of indexer.messagePages(room, { blocks: true, limit: 200 })) {
+    messages.push(...page.items);
+    state = page.room;
+  }
+  return { anchors, messages, state };
+}
+
+function blocksOf(indexer: IndexerClient, messages: readonly MessageAnswer[]): Blocks {
+  // The client has checked them against their CIDs.
+  const held = new Map(messages.flatMap(({ cid, block }) => (block === null ? [] : [[cid, block] as const])));
+  return async (cid) => held.get(cid) ?? (await indexer.block(cid)) ?? undefined;
+}
+
+/** Every event of both contracts and every block but other rooms' messages: the verdicts are the protocol's own. */
+async function replayAll(
+  deployment: Deployment,
+  room: RoomId,
+  events: readonly ChainEvent[],
+  blocks: Blocks,
+): Promise<VerifiedRoom> {
+  const replay = new Replay(deployment);
+  for (const event of events) replay.add(event);
+  const held = new Map<Cid, Uint8Array>();
+  const asked = new Set<Cid>();
+  for (;;) {
+    replay.settle((cid) => held.get(cid));
+    const undecided: readonly Anchor[] = replay.anchors;
+    const lacking = [
+      ...undecided.flatMap(({ wants }) => wants),
+      ...replay.entries(room).flatMap(({ cid, verdict }) => (verdict.status === "missing" ? [cid] : [])),
+    ].filter((cid) => !asked.has(cid));
+    if (lacking.length === 0) break;
+    for (const cid of new Set(lacking)) {
+      asked.add(cid);
+      const bytes = await blocks(cid);
+      if (bytes !== undefined) held.set(cid, bytes);
+    }
+  }
+  const state = replay.roomState(room);
+  return {
+    messages: replay.entries(room).map(({ cid, anchorIndex, ordinal, verdict }) => {
+      return { cid, anchorIndex, ordinal, verdict, envelope: envelopeOf(held.get(cid)) };
+    }),
+    state: state === undefined ? null : { n: state.range.size, root: toHex(rootOf(state.range)) },
+    believed: [],
+  };
+}
+
+/** @throws ANSWER_UNTRUE */
+function compare({ anchors, messages, state }: RoomClaims, found: VerifiedRoom, isWhole: boolean): void {
+  const last = anchors.at(-1)?.index ?? -1;
+  const places = isWhole ? found.messages : found.messages.filter(({ anchorIndex }) => anchorIndex <= last);
+  if (messages.length !== places.length) throw untrue(`${messages.length} messages, and there are ${places.length}`);
+  messages.forEach((claimed, i) => {
+    const { cid, anchorIndex, ordinal, verdict } = places[i] ?? expectNever();
+    const where = `message ${ordinal} of anchor ${anchorIndex}`;
+    if (claimed.cid !== cid || claimed.anchorIndex !== anchorIndex || claimed.ordinal !== ordinal) {
+      throw untrue(`another message in place of ${where}`);
+    }
+    if (!isCompatible(claimed.verdict, verdict))
+      throw untrue(`${where} is ${verdict.status}, not ${claimed.verdict.status}`);
+  });
+  if (state.n !== (found.state?.n ?? null) || state.root !== (found.state?.root ?? null)) {
+    throw untrue("the room's root is not that of its messages");
+  }
+}
+
+/** What is missing on one side may have come, or gone, since the other was told. */
+function isCompatible(claimed: ClaimedVerdict, found: Verdict): boolean {
+  if (claimed.status === "missing" || found.status === "missing") return true;
+  const [a, b] = [claimed, found].map((verdict) => (verdict.status === "rejected" ? verdict.code : verdict.status));
+  return a === b;
+}
+
+function expectNever(): never {
+  throw new RangeError("a place beyond the list");
+}

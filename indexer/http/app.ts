@@ -1,0 +1,139 @@
+/** The routes behind Express. */
+import express, { type ErrorRequestHandler, type RequestHandler } from "express";
+
+import { DmtpError } from "../../protocol/error.ts";
+import type { Log } from "../log.ts";
+import { CONTENT_TYPE } from "../metrics/exposition.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { cors } from "./cors.ts";
+import { openApiOf } from "./openapi.ts";
+import { parseParameters } from "./parameters.ts";
+import { errorOf, problemOf } from "./problem.ts";
+import {
+  EVENT_STREAM,
+  JSON_TYPE,
+  sendBlock,
+  sendDocument,
+  sendEvents,
+  sendJson,
+  sendLasting,
+  sendLive,
+} from "./reply.ts";
+import { Lasting, type Route, type Service } from "./route.ts";
+
+const SECURITY_HEADERS = {
+  "X-Content-Type-Options": "nosniff",
+  "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+  "Referrer-Policy": "no-referrer",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  // Until an answer says otherwise: a problem may be gone the next moment.
+  "Cache-Control": "no-store",
+} as const;
+
+export interface AppOptions {
+  readonly log: Log;
+  /** Web pages that may read the answers: origins, or `*`. */
+  readonly corsOrigins?: readonly string[];
+}
+
+/** Paths as Express knows them, for the routes and the document that describes them. */
+export function appOf(routes: readonly Route[], service: Service, options: AppOptions): express.Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.enable("strict routing");
+  app.enable("case sensitive routing");
+  app.set("query parser", "simple");
+  app.use(timed(service.metrics));
+  app.use(guard);
+  app.use(cors(options.corsOrigins ?? []));
+  for (const route of routes) serve(app, route.path, handlerOf(route, service));
+
+  let document: string | undefined;
+  serve(app, "/openapi.json", (request, response) => {
+    document ??= JSON.stringify(openApiOf(routes));
+    return sendDocument(request, response, JSON_TYPE, document);
+  });
+
+  app.use(() => {
+    throw new DmtpError("NOT_FOUND", "there is no such path");
+  });
+  app.use(problemHandler(options.log));
+  return app;
+}
+
+/** How long each answer took, by the path that it is of: what a client makes up is all one. */
+function timed({ latency }: Metrics): RequestHandler {
+  return (_, response, next) => {
+    const startedAtMs = performance.now();
+    response.once("close", () => {
+      const { route = "none" } = response.locals as { readonly route?: string };
+      // A stream takes as long as the client likes.
+      if (response.getHeader("Content-Type") === EVENT_STREAM) return;
+      latency.observe((performance.now() - startedAtMs) / 1_000, { route, status: String(response.statusCode) });
+    });
+    next();
+  };
+}
+
+const guard: RequestHandler = (request, response, next) => {
+  response.set(SECURITY_HEADERS);
+  if (Number(request.headers["content-length"] ?? 0) === 0 && request.headers["transfer-encoding"] === undefined) {
+    next();
+    return;
+  }
+  // Nothing here reads a body, and nobody should be able to make the service wait for one.
+  response.set("Connection", "close");
+  throw new DmtpError("PARAMETER_INVALID", "a request takes no body");
+};
+
+/** One layer for each path: every request goes through those before its own. */
+function serve(app: express.Express, path: string, handler: RequestHandler): void {
+  app.all(path.replaceAll(/\{(\w+)\}/g, ":$1"), (request, response, next) => {
+    response.locals["route"] = path;
+    if (request.method === "GET" || request.method === "HEAD") return handler(request, response, next);
+    response.set("Allow", "GET, HEAD");
+    throw new DmtpError("METHOD_NOT_ALLOWED", "only GET and HEAD are answered here");
+  });
+}
+
+function handlerOf(route: Route, service: Service): RequestHandler {
+  return (request, response) => {
+    // The route's own schemas made these; its type ties them to its handler.
+    const params = parseParameters(route.params, { ...request.params }) as never;
+    const query = parseParameters(route.query, request.query) as never;
+    if (route.body === "events") {
+      sendEvents(request, response, (listener) => route.answer(service, query, listener));
+      return undefined;
+    }
+    if (route.body === "metrics") return sendLive(request, response, CONTENT_TYPE, route.answer(service));
+    if (route.body === "block") {
+      sendBlock(request, response, route.answer(service, params, query));
+      return undefined;
+    }
+    const body = route.answer(service, params, query);
+    if (route.isLive) return sendLive(request, response, JSON_TYPE, JSON.stringify(body));
+    return body instanceof Lasting
+      ? sendLasting(request, response, body.body as object)
+      : sendJson(request, response, body);
+  };
+}
+
+function problemHandler(log: Log): ErrorRequestHandler {
+  return (thrown: unknown, request, response, _next) => {
+    const error = errorOf(thrown);
+    if (error.kind === "bug") {
+      const { cause } = error;
+      log(
+        `error[${error.code}]: ${request.method} ${request.path}: ${cause instanceof Error ? (cause.stack ?? "") : error.message}`,
+      );
+    }
+    const problem = problemOf(error);
+    if (error.kind === "unavailable") response.set("Retry-After", "2");
+    // As bytes: Express would add a charset, which RFC 9457's media type does not have.
+    response
+      .status(problem.status)
+      .set("Content-Type", "application/problem+json")
+      .send(Buffer.from(JSON.stringify(problem)));
+  };
+}

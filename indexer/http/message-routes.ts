@@ -1,0 +1,48 @@
+/** What has a CID: messages, and every block that the history names. */
+import { z } from "zod";
+
+import { DmtpError } from "../../protocol/error.ts";
+import { heightSchema, messageSchema } from "../answer.ts";
+import { readBlock, readPlacesOf } from "../read/messages.ts";
+import { cidParameter, includeParameter } from "./parameters.ts";
+import { unknown } from "./problem.ts";
+import { blockRoute, jsonRoute } from "./route.ts";
+
+/** Places in the history that one message is shown at; honest operators list each once. */
+const MAX_PLACES = 100;
+
+export const message = jsonRoute(
+  {
+    path: "/v1/messages/{cid}",
+    summary: "One message by its CID",
+    description: `The place where it counts is \`message\`; if it was listed at others, they are \`elsewhere\` (at most ${MAX_PLACES}).`,
+    problems: [404],
+    params: { cid: cidParameter },
+    query: { include: includeParameter },
+    body: z.strictObject({ at: heightSchema, message: messageSchema, elsewhere: z.array(messageSchema) }),
+  },
+  ({ snapshots }, { cid }, { include }) =>
+    snapshots.read((snapshot) => {
+      const places = readPlacesOf(snapshot, cid, MAX_PLACES + 1);
+      const best = places.find(({ verdict }) => verdict.status === "verified") ?? places[0] ?? unknown("message");
+      if (include) best.block = readBlock(snapshot, cid);
+      return { at: snapshot.at, message: best, elsewhere: places.filter((place) => place !== best) };
+    }),
+);
+
+export const block = blockRoute(
+  {
+    path: "/v1/blocks/{cid}",
+    summary: "A block as it is on IPFS: envelope, manifest, shard, heads or key document",
+    description: "404 for a block that the history does not name; 503 for one that it names and no source has now.",
+    problems: [404, 503],
+    params: { cid: cidParameter },
+  },
+  ({ snapshots }, { cid }) => {
+    const { history } = snapshots;
+    const bytes = history.block(cid);
+    if (bytes !== undefined) return { cid, bytes };
+    if (history.missing.has(cid)) throw new DmtpError("CONTENT_MISSING", "no content source has the block now");
+    return unknown("block");
+  },
+);

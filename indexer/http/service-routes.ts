@@ -1,0 +1,54 @@
+/** How the service itself is doing. */
+import { z } from "zod";
+
+import { heightSchema, statusSchema } from "../answer.ts";
+import { illness, unreadiness } from "../read/status.ts";
+import { jsonRoute, metricsRoute } from "./route.ts";
+
+export const health = jsonRoute(
+  {
+    path: "/health",
+    summary: "Whether the service works; restart it when it says no",
+    problems: [503],
+    body: z.strictObject({ status: z.literal("ok") }),
+    isLive: true,
+  },
+  ({ follower }) => {
+    const problem = illness(follower);
+    if (problem !== null) throw problem;
+    return { status: "ok" as const };
+  },
+);
+
+export const ready = jsonRoute(
+  {
+    path: "/ready",
+    summary: "Whether the answers are current and complete",
+    description:
+      "503 says why not. Content that was asked for and no source has now does not make it unready: it shows as missing.",
+    problems: [503],
+    body: z.strictObject({ at: heightSchema, status: z.literal("ready") }),
+    isLive: true,
+  },
+  ({ follower, fetcher, snapshots }) => {
+    const problem = unreadiness(follower, fetcher);
+    if (problem !== null) throw problem;
+    return snapshots.read(({ at }) => ({ at, status: "ready" as const }));
+  },
+);
+
+export const status = jsonRoute(
+  {
+    path: "/status",
+    summary: "Deployment, heights, counts, tip and state root",
+    body: statusSchema,
+    isLive: true,
+  },
+  (service) => service.snapshots.read((snapshot) => service.status.read(snapshot)),
+);
+
+export const metrics = metricsRoute({
+  path: "/metrics",
+  summary: "What Prometheus collects",
+  isLive: true,
+});

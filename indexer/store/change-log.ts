@@ -1,0 +1,123 @@
+/**
+ * What changed, in the order in which it was found out: what live updates are read from. Written in the transaction that
+ * brings the change, so a position in it is good for as long as the index is, through any crash.
+ *
+ * It names what changed and holds no copy. Of one subject, each status comes once: an entry whose status its row does not
+ * have any more is followed by a newer one. What a reorg takes back leaves the log, and the reorg itself is an entry.
+ */
+import { randomBytes } from "node:crypto";
+
+import type Database from "better-sqlite3";
+
+import type { BlockId } from "./event-log.ts";
+import { Statements } from "./statements.ts";
+
+/** Whose change: an anchor or a key event by its index, a message by its anchor's index and its ordinal there. */
+export type Subject =
+  | { readonly kind: "anchor" | "key"; readonly index: number }
+  | { readonly kind: "message"; readonly index: number; readonly ordinal: number };
+
+/** Why blocks were taken back: the chain changed, or a node had left something out, and they are read again. */
+export type Cause = "reorg" | "gap";
+
+export type Change = { readonly id: number } & (
+  | (Subject & { readonly status: string })
+  | { readonly kind: "reorg"; readonly cause: Cause; readonly ancestor: BlockId | null; readonly depth: number }
+);
+
+interface Row {
+  readonly id: number;
+  readonly kind: Change["kind"];
+  readonly subject: number;
+  readonly ordinal: number | null;
+  readonly status: string | null;
+  readonly block_number: number;
+  readonly block_hash: string | null;
+}
+
+/** Who is further behind than this reads the lists again, which costs less. Reorgs are kept for ever. */
+const KEPT = 100_000;
+
+export class ChangeLog {
+  /** Of this log among all that there ever were: a position in another one says nothing here. */
+  readonly name: string;
+  private readonly statements: Statements;
+  private isPaused = false;
+
+  constructor(database: Database.Database) {
+    this.statements = new Statements(database);
+    const fresh = "INSERT INTO change_log SELECT ? WHERE NOT EXISTS (SELECT 1 FROM change_log)";
+    this.statements.prepare(fresh).run(randomBytes(8).toString("hex"));
+    this.name = this.statements.prepare<{ name: string }>("SELECT name FROM change_log").get()?.name ?? "";
+  }
+
+  /** The position behind the newest entry. */
+  get end(): number {
+    return this.statements.prepare<{ id: number | null }>("SELECT max(id) AS id FROM changes").get()?.id ?? 0;
+  }
+
+  /** Whether everything behind this position is still in the log. */
+  reaches(position: number): boolean {
+    const { end } = this;
+    return position <= end && position >= end - KEPT;
+  }
+
+  read(after: number, limit: number): Change[] {
+    return this.statements
+      .prepare<Row>("SELECT * FROM changes WHERE id > ? ORDER BY id LIMIT ?")
+      .all(after, limit)
+      .map(changeOf);
+  }
+
+  /** How deep each reorg of the chain went. */
+  reorgDepths(): number[] {
+    return this.statements
+      .prepare<{ depth: number }>("SELECT subject AS depth FROM changes WHERE kind = 'reorg' AND status = 'reorg'")
+      .all()
+      .map(({ depth }) => depth);
+  }
+
+  /** @param blockNumber of the event that brought the subject */
+  record(subject: Subject, status: string, blockNumber: number): void {
+    if (this.isPaused) return;
+    const ordinal = subject.kind === "message" ? subject.ordinal : null;
+    this.insert(null, subject.kind, subject.index, ordinal, status, blockNumber, null);
+  }
+
+  /** The chain above `ancestor` (null: all of it) was taken back: so many blocks of it had been read. */
+  recordReorg(cause: Cause, ancestor: BlockId | null, depth: number): void {
+    // The newest entries may go; their numbers must not come again, or a client that has seen them would miss this one.
+    const id = this.end + 1;
+    const number = ancestor?.number ?? -1;
+    this.statements.prepare("DELETE FROM changes WHERE block_number > ? AND kind <> 'reorg'").run(number);
+    this.insert(id, "reorg", depth, null, cause, number, ancestor?.hash ?? null);
+  }
+
+  /** Runs what only does again what was recorded before. */
+  paused<Result>(work: () => Result): Result {
+    const wasPaused = this.isPaused;
+    this.isPaused = true;
+    try {
+      return work();
+    } finally {
+      this.isPaused = wasPaused;
+    }
+  }
+
+  prune(): void {
+    this.statements.prepare("DELETE FROM changes WHERE id <= ? AND kind <> 'reorg'").run(this.end - KEPT);
+  }
+
+  private insert(...row: [id: number | null, ...(string | number | null)[]]): void {
+    this.statements.prepare("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)").run(...row);
+  }
+}
+
+function changeOf({ id, kind, subject, ordinal, status, block_number, block_hash }: Row): Change {
+  if (kind === "reorg") {
+    const ancestor = block_hash === null ? null : { number: block_number, hash: block_hash as BlockId["hash"] };
+    return { id, kind, cause: status === "gap" ? "gap" : "reorg", ancestor, depth: subject };
+  }
+  if (kind === "message") return { id, kind, index: subject, ordinal: ordinal ?? 0, status: status ?? "" };
+  return { id, kind, index: subject, status: status ?? "" };
+}
