@@ -89,13 +89,23 @@ function serve(path: string): Promise<Indexer> {
   const chain: Chain = {
     deployment: DEPLOYMENT,
     startBlock: 1,
-    head: () => Promise.resolve({ block, finalized: 1 }),
+    identity: { deployment: DEPLOYMENT, startBlock: 1, genesis: HASH, codes: ["0x", "0x"] },
+    look: () => Promise.resolve({ block, finalized: 1, finalizedBlock: null, standing: block, next: null }),
     block: () => Promise.resolve(block),
-    counts: () => Promise.resolve({ anchors: MESSAGES / 100, keys: 2 }),
-    events: () => Promise.resolve([]),
+    async *stretches() {
+      // Nothing comes.
+    },
   };
   const none = (): Promise<never> => Promise.reject(new Error("nothing is missing"));
-  const content = { name: "none", get: none, put: none, pin: none, missing: none, isPinned: none, close: () => Promise.resolve() };
+  const content = {
+    name: "none",
+    get: none,
+    put: none,
+    pin: none,
+    missing: none,
+    isPinned: none,
+    close: () => Promise.resolve(),
+  };
   return startIndexerOn(chain, { content, indexPath: path, host: "127.0.0.1", port: 0, pollIntervalMs: 1_000 });
 }
 

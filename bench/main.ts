@@ -12,13 +12,22 @@ import { benchEmbedded } from "./embedded.ts";
 import { benchKubo } from "./kubo.ts";
 import { benchSeal, benchVerify } from "./crypto.ts";
 import { benchHttp } from "./http.ts";
+import { benchDenseChain, benchSparseChain } from "./index.ts";
 import type { Comparison, Duration, Limit } from "./measure.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
 
 const { values } = parseArgs({ options: { only: { type: "string" }, messages: { type: "string" } } });
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
-const comparisons = [benchSeal, benchVerify, benchSend, benchEmbedded, () => benchKubo(note)];
+const comparisons = [
+  benchSeal,
+  benchVerify,
+  benchSend,
+  benchEmbedded,
+  () => benchKubo(note),
+  benchSparseChain,
+  benchDenseChain,
+];
 
 const rows: string[][] = [["work", "ratio", "goal", "measured", "bound"]];
 if (values.only === undefined) {

@@ -191,6 +191,9 @@ export const statusSchema = z
     head: heightSchema.describe("The chain as last seen"),
     indexed: heightSchema,
     finalized: count.nullable(),
+    finalityStalledSeconds: count
+      .nullable()
+      .describe("Set while nothing more became final for over a minute, though the chain went on"),
     lag: z.strictObject({ blocks: count, seconds: count.nullable() }).nullable().describe("From the index to the head"),
     tip: z
       .strictObject({ anchorIndex: count, cid: cidSchema, seq: count })

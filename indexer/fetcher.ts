@@ -4,8 +4,9 @@
  */
 import type { SourceHealth } from "../io/content/health.ts";
 import type { ContentStore } from "../io/content/store.ts";
-import type { Cid } from "../protocol/cid.ts";
+import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 
 export interface FetcherOptions {
@@ -17,12 +18,13 @@ export interface FetcherOptions {
   readonly firstRetryMs?: number;
   readonly maxRetryMs?: number;
   readonly random?: () => number;
+  readonly clock?: Clock;
 }
 
 interface Wanted {
   attempts: number;
-  /** Set while it waits for its next attempt. */
-  timer: NodeJS.Timeout | null;
+  /** Set while it waits for its next attempt: gives it up. */
+  cancel: (() => void) | null;
 }
 
 /**
@@ -44,26 +46,33 @@ export class Fetcher {
   private inFlight = 0;
   private held = new Map<Cid, Uint8Array>();
   private heldBytes = 0;
-  private deliveryTimer: NodeJS.Timeout | null = null;
+  private cancelDelivery: (() => void) | null = null;
   private lastDeliveryMs = 0;
   private deliveredAtMs = 0;
   private isStopped = false;
 
   constructor(options: FetcherOptions) {
-    this.options = { concurrency: 16, firstRetryMs: 500, maxRetryMs: 60_000, random: Math.random, ...options };
+    this.options = {
+      concurrency: 16,
+      firstRetryMs: 500,
+      maxRetryMs: 60_000,
+      random: Math.random,
+      clock: SYSTEM_CLOCK,
+      ...options,
+    };
   }
 
   /** Says what is lacking now. What was asked for and is not lacking any more is given up. */
   want(cids: ReadonlySet<Cid>): void {
     if (this.isStopped) return;
-    for (const [cid, { timer }] of this.wanted) {
+    for (const [cid, { cancel }] of this.wanted) {
       if (cids.has(cid)) continue;
-      clearTimeout(timer ?? undefined);
+      cancel?.();
       this.wanted.delete(cid);
     }
     for (const cid of cids) {
       if (this.wanted.has(cid) || this.held.has(cid)) continue;
-      this.wanted.set(cid, { attempts: 0, timer: null });
+      this.wanted.set(cid, { attempts: 0, cancel: null });
       this.queue.add(cid);
     }
     this.pump();
@@ -88,8 +97,8 @@ export class Fetcher {
 
   stop(): void {
     this.isStopped = true;
-    clearTimeout(this.deliveryTimer ?? undefined);
-    for (const { timer } of this.wanted.values()) clearTimeout(timer ?? undefined);
+    this.cancelDelivery?.();
+    for (const { cancel } of this.wanted.values()) cancel?.();
     this.wanted.clear();
   }
 
@@ -109,7 +118,7 @@ export class Fetcher {
   private async attempt(cid: Cid, wanted: Wanted): Promise<void> {
     let bytes: Uint8Array | null = null;
     try {
-      bytes = await this.options.content.get(cid);
+      bytes = verified(cid, await this.options.content.get(cid));
       if (!this.isReachable) this.retryNow();
       this.isReachable = true;
     } catch (error) {
@@ -130,15 +139,15 @@ export class Fetcher {
   }
 
   private retryLater(cid: Cid, wanted: Wanted): void {
-    const { firstRetryMs, maxRetryMs, random } = this.options;
+    const { firstRetryMs, maxRetryMs, random, clock } = this.options;
     const delayMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(wanted.attempts, 30));
     wanted.attempts += 1;
     // Spread by a quarter either way, so that what went missing together is not asked for together.
-    wanted.timer = setTimeout(() => this.retry(cid, wanted), delayMs * (0.75 + random() / 2));
+    wanted.cancel = clock.after(delayMs * (0.75 + random() / 2), () => this.retry(cid, wanted));
   }
 
   private retry(cid: Cid, wanted: Wanted): void {
-    wanted.timer = null;
+    wanted.cancel = null;
     this.queue.add(cid);
     this.pump();
   }
@@ -146,9 +155,9 @@ export class Fetcher {
   /** The store is back after a failure: whoever waits is due. */
   private retryNow(): void {
     for (const [cid, wanted] of this.wanted) {
-      if (wanted.timer === null) continue;
-      clearTimeout(wanted.timer);
-      wanted.timer = null;
+      if (wanted.cancel === null) continue;
+      wanted.cancel();
+      wanted.cancel = null;
       this.queue.add(cid);
     }
   }
@@ -160,39 +169,50 @@ export class Fetcher {
   }
 
   private scheduleDelivery(): void {
+    const { clock } = this.options;
     if (this.held.size === 0) return;
     const isIdle = this.inFlight === 0 && this.queue.size === 0;
     const patience = isIdle ? 1 : PATIENCE;
     const dueAtMs = this.deliveredAtMs + Math.min(MAX_DELIVERY_MS, patience * this.lastDeliveryMs);
-    const waitMs = dueAtMs - performance.now();
+    const waitMs = dueAtMs - clock.now();
     if (waitMs <= 0 || this.heldBytes >= MAX_HELD_BYTES) {
       this.deliverNow();
-    } else if (isIdle || this.deliveryTimer === null) {
-      clearTimeout(this.deliveryTimer ?? undefined);
-      this.deliveryTimer = setTimeout(() => this.deliverNow(), waitMs);
+    } else if (isIdle || this.cancelDelivery === null) {
+      this.cancelDelivery?.();
+      this.cancelDelivery = clock.after(waitMs, () => this.deliverNow());
     }
   }
 
   private deliverNow(): void {
-    clearTimeout(this.deliveryTimer ?? undefined);
-    this.deliveryTimer = null;
+    const { clock } = this.options;
+    this.cancelDelivery?.();
+    this.cancelDelivery = null;
     const blocks = this.held;
     this.held = new Map();
     this.heldBytes = 0;
-    const startedAtMs = performance.now();
+    const startedAtMs = clock.now();
     try {
       this.options.deliver(blocks);
     } catch (error) {
       // The disk is full, say. Nothing is lost: what was not taken is asked for again.
       this.options.log(`fetched blocks could not be stored: ${error instanceof Error ? error.message : "unknown"}`);
       for (const cid of blocks.keys()) {
-        const wanted: Wanted = { attempts: 1, timer: null };
+        const wanted: Wanted = { attempts: 1, cancel: null };
         this.wanted.set(cid, wanted);
         this.retryLater(cid, wanted);
       }
     }
-    this.deliveredAtMs = performance.now();
+    this.deliveredAtMs = clock.now();
     this.lastDeliveryMs = this.deliveredAtMs - startedAtMs;
     this.pump();
+  }
+}
+
+/** Bytes that are not what was asked for are as good as none, whatever the source; they would be fetched again and again. */
+function verified(cid: Cid, bytes: Uint8Array | null): Uint8Array | null {
+  try {
+    return bytes === null ? null : verifyBlock(cid, bytes);
+  } catch {
+    return null;
   }
 }

@@ -1,30 +1,32 @@
 /**
- * Follows the chain: reads new blocks from the cursor on, notices a reorg, and never takes one for what it is not.
+ * Follows the chain: takes new blocks from the cursor on, notices a reorg, and never takes one for what it is not.
  *
- * A step is committed only when it is proved to be whole and of one chain: its first event has the next index, its last block
- * and the cursor's have the same hash before and after its logs were read, and at the head the contracts count as many events.
+ * What the chain feed gives is whole and of one chain; here it is held against what the index has.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-
+import type { Block } from "../io/chain/answer.ts";
+import type { ChainFeed, Look, Place } from "../io/chain/feed.ts";
+import { gapIn, gapOf } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
-import type { ChainReader } from "../io/chain/reader.ts";
+import type { Stretch } from "../io/chain/stretch.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainEvent } from "../protocol/event.ts";
+import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log.ts";
-import { contractOf, type BlockId } from "./store/event-log.ts";
+import type { BlockId } from "./store/event-log.ts";
 
-/** What of the chain reader is used. */
-export type Chain = Pick<ChainReader, "deployment" | "startBlock" | "head" | "block" | "counts" | "events">;
+/** What of the chain feed is used. */
+export type Chain = Pick<ChainFeed, "identity" | "deployment" | "startBlock" | "look" | "block" | "stretches"> &
+  Partial<Pick<ChainFeed, "subscribe" | "endpoints">>;
 
 /** What a look at the chain led to: `again` when there is more to do right now. */
 type Turn = "again" | "current" | "behind";
 
-const MAX_BACKOFF_MS = 30_000;
-/** Blocks a step; grows while steps bring few events and shrinks while they bring many, which are held in memory. */
-const FIRST_STEP_BLOCKS = 10_000;
-const MAX_STEP_BLOCKS = 2 ** 24;
-const MANY_EVENTS = 20_000;
+/** With the spread, a node that is back is noticed within five seconds. */
+const MAX_BACKOFF_MS = 4_000;
+/** A node that said nothing of new blocks for as long is polled. */
+const SILENCE_MS = 10_000;
+/** Finality that stands still for as long, while the chain goes on, is worth a word. */
+const STALL_MS = 60_000;
 
 export interface FollowerOptions {
   readonly chain: Chain;
@@ -34,6 +36,7 @@ export interface FollowerOptions {
   /** Called after every change of the history. */
   readonly onChange: () => void;
   readonly random?: () => number;
+  readonly clock?: Clock;
 }
 
 export class Follower {
@@ -43,20 +46,39 @@ export class Follower {
   isCurrent = false;
   /** What keeps the cursor from moving; null while it moves. */
   problem: DmtpError | null = null;
-  /** When the loop last finished a look, and when one last succeeded: milliseconds of `performance.now`. */
-  turnedAtMs = performance.now();
+  /** When the loop last finished a look, and when one last succeeded: milliseconds of its clock. */
+  turnedAtMs: number;
   succeededAtMs: number | null = null;
   private readonly options: FollowerOptions;
+  private readonly clock: Clock;
   private readonly stopped = new AbortController();
-  private stepBlocks = FIRST_STEP_BLOCKS;
+  private wake: (() => void) | null = null;
+  /** When a node last said that it has a new block. */
+  private toldAtMs: number | null = null;
+  /** Whether one did since the last look began. */
+  private isTold = false;
+  /** The head when finality last rose, and when that was. */
+  private lastFinal: { readonly headNumber: number; readonly finalized: number; readonly atMs: number } | null = null;
+  /** Whether the cursor was set back for a gap since the index was last current. */
+  private isRewound = false;
 
   constructor(options: FollowerOptions) {
     this.options = options;
+    this.clock = options.clock ?? SYSTEM_CLOCK;
+    this.turnedAtMs = this.clock.now();
+  }
+
+  /** How long finality has stood still while the chain went on; null while it does not. */
+  get finalityStalledMs(): number | null {
+    if (this.lastFinal === null || this.head === null) return null;
+    const standsMs = this.clock.now() - this.lastFinal.atMs;
+    return this.head.block.number > this.lastFinal.headNumber && standsMs > STALL_MS ? standsMs : null;
   }
 
   /** Runs until stopped; never rejects. */
   async run(): Promise<void> {
-    const { pollIntervalMs, log, random = Math.random } = this.options;
+    const { chain, pollIntervalMs, log, random = Math.random } = this.options;
+    const unsubscribe = chain.subscribe?.(() => this.tell()) ?? null;
     let failures = 0;
     while (!this.isStopped()) {
       let waitMs = pollIntervalMs;
@@ -67,43 +89,47 @@ export class Follower {
         if (turn !== "again") failures = 0;
         // Only progress is followed at once: a node that contradicts itself is not asked in a loop without rest.
         if (turn === "again" && this.options.history.log.cursor?.hash !== before?.hash) waitMs = 0;
-        this.succeededAtMs = performance.now();
+        else if (turn === "current") waitMs = this.untilSilence(pollIntervalMs);
+        this.succeededAtMs = this.clock.now();
       } catch (error) {
-        if (this.isStopped()) return;
+        if (this.isStopped()) break;
         const problem = this.problemOf(error);
         if (problem.message !== this.problem?.message) log(`error[${problem.code}]: ${problem.message}`);
         this.problem = problem;
         failures += 1;
         waitMs = Math.min(MAX_BACKOFF_MS, pollIntervalMs * 2 ** Math.min(failures, 10)) * (0.75 + random() / 2);
       }
-      this.turnedAtMs = performance.now();
-      // At once is not at all: between two steps, HTTP gets its turn.
-      await sleep(waitMs, undefined, { signal: this.stopped.signal }).catch(() => undefined);
+      this.turnedAtMs = this.clock.now();
+      await this.rest(waitMs);
     }
+    unsubscribe?.();
   }
 
   /** What is still under way ends without touching the history. */
   stop(): void {
     this.stopped.abort();
+    this.wake?.();
   }
 
-  /** One look at the chain, and one step when there is something to read. */
+  /** One look at the chain, and what it leads to. */
   async turn(): Promise<Turn> {
     const { chain, history, log } = this.options;
-    const head = await chain.head();
+    const place = this.place();
+    this.isTold = false;
+    const look = await chain.look(place);
     if (this.isStopped()) return "behind";
-    this.head = head;
-    const relation = await this.relationTo(head);
+    this.see(look);
+    const relation = await this.relationTo(look);
     if (this.isStopped()) return "behind";
     switch (relation) {
       case "behind":
         this.problem = null;
         return "behind";
       case "same":
-        history.finalize(head.finalized);
+        history.finalize(look.finalized, look.finalizedBlock);
         return this.becomeCurrent();
       case "contradicts": {
-        const ancestor = await this.commonAncestor(head);
+        const ancestor = await this.commonAncestor(look);
         if (this.isStopped()) return "behind";
         // The node still has the cursor's block: its head and what lies below it came from two chains.
         if (ancestor !== null && ancestor.hash === history.log.cursor?.hash) return "behind";
@@ -114,24 +140,64 @@ export class Follower {
         return "again";
       }
       case "ahead":
-        return this.step(head);
+        return this.advance(look, place);
     }
   }
 
+  private tell(): void {
+    this.toldAtMs = this.clock.now();
+    this.isTold = true;
+    this.wake?.();
+  }
+
+  /** While nodes tell of new blocks, there is nothing to poll for. */
+  private untilSilence(pollIntervalMs: number): number {
+    const leftMs = this.toldAtMs === null ? 0 : this.toldAtMs + SILENCE_MS - this.clock.now();
+    return Math.max(pollIntervalMs, leftMs);
+  }
+
+  /** Until the time is over, or a node tells of a block. At once is not at all: between two looks, HTTP gets its turn. */
+  private async rest(waitMs: number): Promise<void> {
+    if (this.isStopped()) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.clock.after(this.isTold ? 0 : waitMs, resolve);
+      this.wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+    this.wake = null;
+  }
+
+  private place(): Place | null {
+    const { log, counts } = this.options.history;
+    const { cursor } = log;
+    return cursor === null ? null : { number: cursor.number, hash: cursor.hash, counts };
+  }
+
+  private see(look: Look): void {
+    this.head = look;
+    if (this.lastFinal === null || look.finalized > this.lastFinal.finalized)
+      this.lastFinal = { headNumber: look.block.number, finalized: look.finalized, atMs: this.clock.now() };
+  }
+
   /** Only a hash that contradicts one that was seen is a reorg; a lower head alone is a node that lags. */
-  private async relationTo({ block: head }: ChainHead): Promise<"ahead" | "same" | "behind" | "contradicts"> {
+  private async relationTo(look: Look): Promise<"ahead" | "same" | "behind" | "contradicts"> {
     const { chain, history } = this.options;
     const { cursor } = history.log;
+    const { block: head, standing } = look;
     if (cursor === null) return head.number < chain.startBlock ? "behind" : "ahead";
     if (head.number === cursor.number) return head.hash === cursor.hash ? "same" : "contradicts";
-    if (head.number === cursor.number + 1) return head.parentHash === cursor.hash ? "ahead" : "contradicts";
-    const seen = head.number > cursor.number ? cursor : history.log.seenAt(head.number);
+    if (head.number > cursor.number) {
+      // A node that has a head but not what lies below it answers from two places: it is asked again.
+      if (standing === null) return "behind";
+      if (standing.hash !== cursor.hash) return "contradicts";
+      return head.number > cursor.number + 1 || head.parentHash === cursor.hash ? "ahead" : "contradicts";
+    }
+    const seen = history.log.seenAt(head.number);
     if (seen === null) return "behind";
     const hash = seen.number === head.number ? head.hash : (await chain.block(seen.number))?.hash;
-    // A node that has a head but not what lies below it answers from two places: it is asked again.
-    if (hash === undefined) return "behind";
-    if (hash !== seen.hash) return "contradicts";
-    return head.number > cursor.number ? "ahead" : "behind";
+    return hash === undefined || hash === seen.hash ? "behind" : "contradicts";
   }
 
   /** The highest seen block that still stands: found by ever larger steps down, then by halving. */
@@ -159,51 +225,70 @@ export class Follower {
     return seen[standing] ?? null;
   }
 
-  private async step(head: ChainHead): Promise<Turn> {
-    const { chain, history, onChange } = this.options;
-    const { cursor } = history.log;
-    const from = cursor === null ? chain.startBlock : cursor.number + 1;
-    const to = Math.min(head.block.number, from + this.stepBlocks - 1);
-    const reachesHead = to === head.block.number;
-    if (!reachesHead) this.isCurrent = false;
-
-    const target = reachesHead ? head.block : await chain.block(to);
-    const events = await chain.events(from, to);
-    const lacking = lackingContract(events, history.counts) ?? (reachesHead ? await this.uncounted(events, to) : null);
-    const [targetNow, cursorNow] = await Promise.all([
-      chain.block(to),
-      cursor === null ? null : chain.block(cursor.number),
-    ]);
-    if (this.isStopped()) return "behind";
-    // The chain changed while it was read, or the answers came from two nodes. What was read belongs to neither.
-    if (target === null || targetNow?.hash !== target.hash || cursorNow?.hash !== cursor?.hash) return "again";
-    if (events.some(({ blockNumber, blockHash }) => blockNumber === to && blockHash !== target.hash)) return "again";
-
-    if (lacking !== null) {
+  /** Takes what lies between the cursor and the head, stretch by stretch. */
+  private async advance(look: Look, place: Place | null): Promise<Turn> {
+    const { chain, history } = this.options;
+    const { next, block: head } = look;
+    try {
+      const isNext = next !== null && (place === null || next.first.parentHash === place.hash);
+      if (isNext && gapIn(next, place?.counts ?? { anchors: 0, keys: 0 }) === null) {
+        await this.take(next, look);
+        if (this.isStopped()) return "behind";
+        if (next.last.number === head.number) return this.becomeCurrent();
+      }
       this.isCurrent = false;
-      // What is left out may lie behind the contract's last known event, in blocks that were read already.
-      const lastBlock = history.log.lastBlockOf(lacking) ?? chain.startBlock;
-      if (cursor !== null && lastBlock <= cursor.number) history.rewind(lastBlock);
-      onChange();
-      throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${lacking} after block ${lastBlock - 1}`);
+      for await (const stretch of chain.stretches(this.place(), head)) {
+        if (this.isStopped()) return "behind";
+        await this.take(stretch, look);
+        if (this.isStopped()) return "behind";
+      }
+    } catch (error) {
+      const gap = gapOf(error);
+      if (gap !== null && !this.isStopped()) this.rewind(gap.contract, gap.isBefore);
+      throw error;
     }
-    history.extend({ events, cursor: target, finalized: head.finalized });
-    // A gap is only known to be closed at the head, where the contracts count.
-    if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
-    onChange();
-    if (events.length > MANY_EVENTS) this.stepBlocks = Math.max(1, Math.floor(this.stepBlocks / 2));
-    else if (events.length < MANY_EVENTS / 4) this.stepBlocks = Math.min(MAX_STEP_BLOCKS, this.stepBlocks * 2);
-    return reachesHead ? this.becomeCurrent() : "again";
+    return history.log.cursor?.hash === head.hash ? this.becomeCurrent() : "again";
   }
 
-  /** The contract that counts more events, or fewer, than there will be after these. */
-  private async uncounted(events: readonly ChainEvent[], blockNumber: number): Promise<"anchors" | "keys" | null> {
-    const counted = await this.options.chain.counts(blockNumber);
-    const { counts } = this.options.history;
-    const found = { ...counts };
-    for (const event of events) found[contractOf(event)] += 1;
-    if (found.anchors !== counted.anchors) return "anchors";
-    return found.keys === counted.keys ? null : "keys";
+  private async take(stretch: Stretch, { finalized, finalizedBlock }: Look): Promise<void> {
+    const { history, onChange } = this.options;
+    await this.refuseLoss(stretch);
+    if (this.isStopped()) return;
+    const { number, hash, timestamp } = stretch.last;
+    history.extend({ events: stretch.events, cursor: { number, hash, timestamp }, finalized, finalizedBlock });
+    // A gap is only known to be closed at the head, where the contracts count.
+    if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
+    this.turnedAtMs = this.clock.now();
+    onChange();
+    // Between two stretches, HTTP gets its turn.
+    await new Promise(setImmediate);
+  }
+
+  /** A block that is read again, unchanged, has the events that it had: a node that has none of them now is not believed. */
+  private async refuseLoss({ first, last, events }: Stretch): Promise<void> {
+    const { chain, history } = this.options;
+    const given = new Set(events.map(({ blockHash, logIndex }) => `${blockHash} ${logIndex}`));
+    for (const { number, hash, logIndex, contract } of history.log.orphansBetween(first.number, last.number)) {
+      if (given.has(`${hash} ${logIndex}`)) continue;
+      const isKnown = number === first.number ? first : number === last.number ? last : null;
+      const block: Block | null = isKnown ?? (await chain.block(number));
+      if (block?.hash !== hash) continue;
+      throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${number - 1}`, {
+        cause: { contract, isBefore: false },
+      });
+    }
+  }
+
+  /** Sets the cursor back to where the contract's events are known to be whole, once until the index is current again. */
+  private rewind(contract: "anchors" | "keys", isBefore: boolean): void {
+    const { chain, history, onChange } = this.options;
+    this.isCurrent = false;
+    const { cursor } = history.log;
+    const lastBlock = history.log.lastBlockOf(contract) ?? chain.startBlock;
+    if (!isBefore || this.isRewound || cursor === null || lastBlock > cursor.number) return;
+    this.isRewound = true;
+    history.rewind(lastBlock);
+    onChange();
   }
 
   /** A function, since a value that was looked at before an await is not believed to have changed after it. */
@@ -214,6 +299,7 @@ export class Follower {
   private becomeCurrent(): Turn {
     this.problem = null;
     this.isCurrent = true;
+    this.isRewound = false;
     return "current";
   }
 
@@ -222,18 +308,4 @@ export class Follower {
     this.options.log(error instanceof Error ? (error.stack ?? error.message) : "an unknown error");
     return new DmtpError("INTERNAL", "the index could not take the next blocks", { cause: error });
   }
-}
-
-/** The contract whose events do not go on where the known ones end, or null. */
-export function lackingContract(
-  events: readonly ChainEvent[],
-  counts: { readonly anchors: number; readonly keys: number },
-): "anchors" | "keys" | null {
-  const next = { anchors: counts.anchors, keys: counts.keys };
-  for (const event of events) {
-    const contract = contractOf(event);
-    if (event.index !== next[contract]) return contract;
-    next[contract] += 1;
-  }
-  return null;
 }

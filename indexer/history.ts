@@ -20,8 +20,9 @@ export interface Extension {
   readonly events: readonly ChainEvent[];
   /** The last block read. */
   readonly cursor: Cursor;
-  /** The highest final block. */
+  /** The highest final block, and itself where the chain named it. */
   readonly finalized: number;
+  readonly finalizedBlock?: BlockId | null;
 }
 
 export class History {
@@ -67,11 +68,11 @@ export class History {
     return this.content.get(cid);
   }
 
-  extend({ events, cursor, finalized }: Extension): void {
+  extend({ events, cursor, finalized, finalizedBlock = null }: Extension): void {
     this.change((projection) => {
       this.log.append(events);
       this.log.cursor = cursor;
-      this.raiseFinalized(finalized);
+      this.raiseFinalized(finalized, finalizedBlock);
       this.log.prune();
       if (events.length > 0) projection.apply(events);
     });
@@ -103,9 +104,8 @@ export class History {
     this.change(() => this.truncate("gap", this.log.seenAt(blockNumber - 1)));
   }
 
-  finalize(number: number): void {
-    const { finalized, alarm } = this.log;
-    if (alarm === null && number > finalized) this.change(() => this.raiseFinalized(number));
+  finalize(number: number, block: BlockId | null = null): void {
+    if (this.finalUpTo(number, block) !== null) this.change(() => this.raiseFinalized(number, block));
   }
 
   private get current(): Projection {
@@ -149,7 +149,22 @@ export class History {
     if (removed > 0) this.project();
   }
 
-  private raiseFinalized(number: number): void {
-    if (this.log.alarm === null && number > this.log.finalized) this.log.finalized = number;
+  private raiseFinalized(number: number, block: BlockId | null): void {
+    const final = this.finalUpTo(number, block);
+    if (final === null) return;
+    this.log.see(final, 0);
+    this.log.finalized = final.number;
+  }
+
+  /** What more is final. Only what was seen can be, so that it can be told later whether it changed; null for no more. */
+  private finalUpTo(number: number, block: BlockId | null): BlockId | null {
+    const { alarm, cursor, finalized } = this.log;
+    if (alarm !== null || cursor === null || number <= finalized) return null;
+    const seen = this.log.seenAt(Math.min(number, cursor.number));
+    if (block !== null && block.number <= cursor.number && block.number !== seen?.number) return block;
+    // Another hash than was seen there: a reorg that the next look will find, and nothing to call final.
+    if (seen === null || seen.number <= finalized || (block?.number === seen.number && block.hash !== seen.hash))
+      return null;
+    return seen;
   }
 }

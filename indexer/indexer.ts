@@ -1,8 +1,9 @@
 /** The service put together: chain → history ← content, and HTTP in front. */
-import { ChainReader } from "../io/chain/reader.ts";
+import { ChainFeed, type FeedOptions } from "../io/chain/feed.ts";
 import type { Rpc } from "../io/chain/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import type { Address } from "../protocol/address.ts";
+import type { Clock } from "./clock.ts";
 import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History } from "./history.ts";
@@ -15,7 +16,7 @@ import { Metrics } from "./metrics/metrics.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
 import { Snapshots } from "./read/snapshot.ts";
 import { StatusReader } from "./read/status.ts";
-import { openIndex } from "./store/database.ts";
+import { openIndex, tieToChain, type IndexDatabase } from "./store/database.ts";
 
 export interface IndexerOptions {
   /** Stays open when the indexer is closed. */
@@ -32,7 +33,17 @@ export interface IndexerOptions {
   /** What the chain was opened with, for the metrics. */
   readonly rpcMeter?: RpcMeter;
   readonly streams?: StreamsOptions;
-  readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs" | "random">;
+  readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs">;
+  readonly random?: () => number;
+  readonly clock?: Clock;
+}
+
+/** What runs behind the HTTP server: the index, and what keeps it up. */
+export interface Engine {
+  readonly index: IndexDatabase;
+  readonly history: History;
+  readonly fetcher: Fetcher;
+  readonly follower: Follower;
 }
 
 export interface ChainOptions {
@@ -40,6 +51,7 @@ export interface ChainOptions {
   readonly addresses: { readonly cidStore: Address; readonly keyRegistry: Address };
   readonly chainId?: number;
   readonly finalityDepth?: number;
+  readonly reading?: Pick<FeedOptions, "concurrency" | "maxRangeBlocks">;
 }
 
 export interface Indexer {
@@ -53,32 +65,25 @@ const STOP_MS = 1_000;
 
 /**
  * Opens the chain and the index, and starts following and serving; resolves when the service listens.
- * @throws what ChainReader.open throws; MAILBOX_BUSY, MAILBOX_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
+ * @throws what ChainFeed.open throws; MAILBOX_BUSY, MAILBOX_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
  */
 export async function startIndexer(options: IndexerOptions & ChainOptions): Promise<Indexer> {
   const { addresses, chainId, finalityDepth } = options;
   const rpcMeter = new RpcMeter();
   const rpcs = options.rpcs.map((rpc, place) => rpcMeter.meter(rpc, place));
-  const chain = await ChainReader.open(rpcs, addresses, chainId, finalityDepth === undefined ? {} : { finalityDepth });
+  const chain = await ChainFeed.open(rpcs, addresses, chainId, {
+    ...options.reading,
+    ...(options.log !== undefined && { log: options.log }),
+    ...(finalityDepth !== undefined && { finalityDepth }),
+  });
   return startIndexerOn(chain, { ...options, rpcMeter });
 }
 
 /** As {@link startIndexer}, on a chain that is open already. */
 export async function startIndexerOn(chain: Chain, options: IndexerOptions): Promise<Indexer> {
-  const { content, indexPath, host, port, pollIntervalMs, corsOrigins = [], log = () => undefined } = options;
-  const index = openIndex(indexPath, chain.deployment, log);
-  let follower: Follower | undefined;
-  let fetcher: Fetcher | undefined;
+  const { host, port, corsOrigins = [], log = () => undefined } = options;
+  const { index, history, fetcher, follower } = openEngine(chain, options);
   try {
-    const history = new History(index.database, chain.deployment);
-    const onChange = (): void => fetcher?.want(history.missing);
-    const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
-      history.receive(blocks);
-      onChange();
-    };
-    fetcher = new Fetcher({ ...options.fetching, content, log, deliver });
-    follower = new Follower({ chain, history, pollIntervalMs, log, onChange });
-
     const snapshots = new Snapshots(index.database, history);
     const streams = new Streams(snapshots, options.streams);
     history.onCommit = () => streams.wake();
@@ -89,12 +94,11 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     const server = await listen(appOf(ROUTES, service, { log, corsOrigins }), host, port);
 
     const running = follower.run();
-    onChange();
-    const parts = { follower, fetcher };
+    fetcher.want(history.missing);
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
-      parts.follower.stop();
-      parts.fetcher.stop();
+      follower.stop();
+      fetcher.stop();
       streams.close();
       metrics.close();
       await Promise.all([server.close(), Promise.race([running, delay(STOP_MS)])]);
@@ -103,8 +107,33 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     };
     return { url: server.url, close: () => (closing ??= close()) };
   } catch (error) {
-    follower?.stop();
-    fetcher?.stop();
+    follower.stop();
+    fetcher.stop();
+    index.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens the index and puts together what keeps it up; nothing runs yet.
+ * @throws MAILBOX_BUSY, MAILBOX_FOREIGN
+ */
+export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | "port">): Engine {
+  const { content, indexPath, pollIntervalMs, log = () => undefined, random = Math.random, clock } = options;
+  const timing = { log, random, ...(clock !== undefined && { clock }) };
+  const index = openIndex(indexPath, chain.deployment, log);
+  try {
+    tieToChain(index.database, chain.identity);
+    const history = new History(index.database, chain.deployment);
+    const onChange = (): void => fetcher.want(history.missing);
+    const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
+      history.receive(blocks);
+      onChange();
+    };
+    const fetcher = new Fetcher({ ...options.fetching, ...timing, content, deliver });
+    const follower = new Follower({ ...timing, chain, history, pollIntervalMs, onChange });
+    return { index, history, fetcher, follower };
+  } catch (error) {
     index.close();
     throw error;
   }

@@ -1,8 +1,8 @@
 /** `npm run indexer`: the service as a process of its own, configured by environment variables (io/environment.ts). */
 import { join } from "node:path";
 
-import { ChainReader } from "../io/chain/reader.ts";
-import { httpRpc } from "../io/chain/http-rpc.ts";
+import { ChainFeed } from "../io/chain/feed.ts";
+import { openRpc } from "../io/chain/open-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
@@ -24,8 +24,8 @@ async function serve(): Promise<void> {
   const { host, port, corsOrigins, pollIntervalMs } = environment;
   if (cidStore === undefined || keyRegistry === undefined || rpcUrls.length === 0) throw incomplete(environment);
   const rpcMeter = new RpcMeter();
-  const rpcs = rpcUrls.map((url, place) => rpcMeter.meter(httpRpc(url), place));
-  const chain = await ChainReader.open(rpcs, { cidStore, keyRegistry }, chainId, { finalityDepth });
+  const rpcs = rpcUrls.map((url, place) => rpcMeter.meter(openRpc(url), place));
+  const chain = await ChainFeed.open(rpcs, { cidStore, keyRegistry }, chainId, { finalityDepth, log });
   const folder = dataFolder(chain.deployment, environment);
   const content = openContent(environment, folder);
   closers.push(() => content.close());

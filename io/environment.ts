@@ -40,6 +40,7 @@ const headers = z.record(
   z.string().regex(/^[\t\x20-\x7e]*$/),
   "not a JSON object of header names and values",
 );
+const rpcUrl = z.string().refine(isRpcUrl, "not an http, https, ws or wss URL");
 const address = z.string().transform((text, context) => {
   try {
     return parseAddress(text);
@@ -74,7 +75,7 @@ const VARIABLES = z.object({
     .string()
     .regex(/^[\x21-\x7e]+$/, "not a token of printable ASCII characters")
     .optional(),
-  RPC_URL: list.pipe(z.array(url)).optional(),
+  RPC_URL: list.pipe(z.array(rpcUrl)).optional(),
   CHAIN_ID: integer(1, Number.MAX_SAFE_INTEGER).optional(),
   HOST: z.string().default("127.0.0.1"),
   PORT: integer(0, 65_535).default(4680),
@@ -135,6 +136,10 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+function isRpcUrl(text: string): boolean {
+  return URL.canParse(text) && /^(?:https?|wss?):$/.test(new URL(text).protocol);
 }
 
 function isHttpUrl(text: string): boolean {

@@ -1,6 +1,6 @@
 /** Counts what is asked of the chain's endpoints, and what goes wrong there. */
 import { faultOf } from "../../io/chain/rpc-fault.ts";
-import type { Rpc, RpcCall } from "../../io/chain/rpc.ts";
+import { attempt, type Rpc, type RpcCall } from "../../io/chain/rpc.ts";
 import { Counter } from "./counter.ts";
 import type { Family } from "./exposition.ts";
 
@@ -36,6 +36,16 @@ export class RpcMeter {
       name: rpc.name,
       request: (call) => count([call], rpc.request(call)),
       batch: (calls) => count(calls, rpc.batch(calls)),
+      attempt: async (calls) => {
+        const answers = await count(calls, attempt(rpc, calls));
+        answers.forEach((answer, i) => {
+          const method = calls[i]?.method ?? "";
+          if ("error" in answer)
+            this.errors.add({ provider, method, fault: faultOf(answer.error)?.fault ?? "network" });
+        });
+        return answers;
+      },
+      ...(rpc.subscribe !== undefined && { subscribe: rpc.subscribe.bind(rpc) }),
     };
   }
 }

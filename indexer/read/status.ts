@@ -48,7 +48,7 @@ export class StatusReader {
 
   read(snapshot: Snapshot): StatusAnswer {
     const { history, at } = snapshot;
-    const { head } = this.follower;
+    const { head, finalityStalledMs: stalledMs } = this.follower;
     const { cursor, finalized, alarm } = history.log;
     const problem = unreadiness(this.follower, this.fetcher);
     const tip = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'tip'")?.value;
@@ -61,6 +61,7 @@ export class StatusReader {
       head: head === null ? null : { block: head.block.number, hash: head.block.hash },
       indexed: at,
       finalized: finalized < 0 ? null : finalized,
+      finalityStalledSeconds: stalledMs === null ? null : Math.floor(stalledMs / 1_000),
       lag:
         head === null || cursor === null
           ? null

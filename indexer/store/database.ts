@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 
 import Database from "better-sqlite3";
 
+import { isSameChain, type ChainIdentity } from "../../io/chain/chain-identity.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Log } from "../log.ts";
@@ -23,6 +24,12 @@ const SCHEMA = `
     PRIMARY KEY (block_number, log_index)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX events_by_contract ON events (contract, block_number);
+  -- What was taken out of the chain again; nothing that was read is forgotten.
+  CREATE TABLE orphans (
+    block_hash TEXT NOT NULL, log_index INTEGER NOT NULL, block_number INTEGER NOT NULL, contract TEXT NOT NULL,
+    body TEXT NOT NULL, PRIMARY KEY (block_hash, log_index)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX orphans_by_block ON orphans (block_number);
 
   -- What stays true whatever the chain does: bytes by CID, and whether a signature is valid.
   CREATE TABLE content (cid TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
@@ -147,6 +154,20 @@ function configure(database: Database.Database): Database.Database {
   // Not kept in the file: a WAL database opens with what the library was compiled for.
   database.pragma("synchronous = FULL");
   return database;
+}
+
+/**
+ * Ties the index to the chain that it was first opened on.
+ * @throws MAILBOX_FOREIGN when that was another one, though its id and the contracts' addresses are the same
+ */
+export function tieToChain(database: Database.Database, identity: ChainIdentity): void {
+  const known = readMeta(database, "identity");
+  if (known === null) writeMeta(database, "identity", JSON.stringify(identity));
+  else if (!isSameChain(JSON.parse(known) as ChainIdentity, identity)) {
+    throw new DmtpError("MAILBOX_FOREIGN", "the index is of another chain with the same id and the same addresses", {
+      hint: "Delete the index if the chain was made anew; otherwise RPC_URL leads to the wrong one.",
+    });
+  }
 }
 
 function initialize(database: Database.Database, deployment: Deployment): void {

@@ -24,13 +24,26 @@ export interface EventCounts {
 
 type Contract = keyof EventCounts;
 
+/** An event that a reorg took out of the chain, or a step back for a gap. */
+export interface Orphan extends BlockId {
+  readonly logIndex: number;
+  readonly contract: Contract;
+}
+
 const PAGE = 10_000;
 
 export class EventLog {
   private readonly database: Database.Database;
+  private readonly insertEvent: Database.Statement<[number, number, Contract, string]>;
+  private readonly seeBlock: Database.Statement<[number, Hex, 0 | 1]>;
 
   constructor(database: Database.Database) {
     this.database = database;
+    this.insertEvent = database.prepare("INSERT INTO events VALUES (?, ?, ?, ?)");
+    this.seeBlock = database.prepare(
+      `INSERT INTO seen_blocks VALUES (?, ?, ?) ON CONFLICT (number)
+       DO UPDATE SET hash = excluded.hash, has_events = max(has_events, excluded.has_events)`,
+    );
   }
 
   get cursor(): Cursor | null {
@@ -62,10 +75,12 @@ export class EventLog {
   }
 
   append(events: readonly ChainEvent[]): void {
-    const insert = this.database.prepare("INSERT INTO events VALUES (?, ?, ?, ?)");
+    let seen = -1;
     for (const event of events) {
-      insert.run(event.blockNumber, event.logIndex, contractOf(event), encodeEvent(event));
-      this.see({ number: event.blockNumber, hash: event.blockHash }, 1);
+      const { blockNumber, blockHash, logIndex } = event;
+      this.insertEvent.run(blockNumber, logIndex, contractOf(event), encodeEvent(event));
+      if (blockNumber !== seen) this.see({ number: blockNumber, hash: blockHash }, 1);
+      seen = blockNumber;
     }
   }
 
@@ -111,11 +126,28 @@ export class EventLog {
       .all(number);
   }
 
-  /** Forgets what lies above a seen block (null: everything) and says how many events that were. */
+  /** Takes what lies above a seen block (null: everything) out of the chain, and says how many events that were. */
   truncate(ancestor: BlockId | null): number {
     const number = ancestor?.number ?? -1;
     this.database.prepare("DELETE FROM seen_blocks WHERE number > ?").run(number);
+    // Kept apart: when one of these blocks is read again, it has to have the same events.
+    this.database
+      .prepare(
+        `INSERT OR REPLACE INTO orphans
+         SELECT body ->> 'blockHash', log_index, block_number, contract, body FROM events WHERE block_number > ?`,
+      )
+      .run(number);
     return this.database.prepare("DELETE FROM events WHERE block_number > ?").run(number).changes;
+  }
+
+  /** The events that were read in a range of blocks and taken out of the chain, or read again since. */
+  orphansBetween(from: number, to: number): Orphan[] {
+    return this.database
+      .prepare<[number, number], Orphan>(
+        `SELECT block_number AS number, block_hash AS hash, log_index AS logIndex, contract FROM orphans
+         WHERE block_number BETWEEN ? AND ? ORDER BY block_number, log_index`,
+      )
+      .all(from, to);
   }
 
   /** Forgets the blocks below what is final that no event needs; the highest final one stays, to come back to. */
@@ -128,13 +160,9 @@ export class EventLog {
       .run(this.finalized);
   }
 
-  private see({ number, hash }: BlockId, hasEvents: 0 | 1): void {
-    this.database
-      .prepare(
-        `INSERT INTO seen_blocks VALUES (?, ?, ?) ON CONFLICT (number)
-         DO UPDATE SET hash = excluded.hash, has_events = max(has_events, excluded.has_events)`,
-      )
-      .run(number, hash, hasEvents);
+  /** Notes the hash of a block of the chain. */
+  see({ number, hash }: BlockId, hasEvents: 0 | 1): void {
+    this.seeBlock.run(number, hash, hasEvents);
   }
 }
 
@@ -149,6 +177,7 @@ type KeyEventRow = {
 
 /** Bytes become hexadecimal text and the deadline decimal text; everything else is JSON already. */
 function encodeEvent(event: ChainEvent): string {
+  if (event.kind !== "key") return JSON.stringify(event);
   return JSON.stringify(event, (_, value: unknown) => {
     if (value instanceof Uint8Array) return toHex(value);
     return typeof value === "bigint" ? value.toString() : value;

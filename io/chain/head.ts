@@ -12,7 +12,7 @@ export interface ChainHead {
 }
 
 /** Deeper than any reorg Polygon had (157 blocks, in 2023). */
-const DEFAULT_DEPTH = 256;
+export const DEFAULT_DEPTH = 256;
 
 export class ChainHeads {
   private readonly rpcs: readonly Rpc[];

@@ -1,7 +1,8 @@
 /** JSON-RPC 2.0 over HTTP, with batches. A call may be sent again: reading does no harm, and a signed transaction is mined once. */
 import { DmtpError } from "../../protocol/error.ts";
-import { originOf, revertData, unreachable, withoutUrls, type RpcFault } from "./rpc-fault.ts";
-import type { Rpc, RpcCall } from "./rpc.ts";
+import { originOf, unreachable, withoutUrls, type RpcFault } from "./rpc-fault.ts";
+import { resultOf, type Rpc, type RpcAnswer, type RpcCall } from "./rpc.ts";
+import { answerOf, isObject } from "./rpc-answer.ts";
 
 export interface HttpRpcOptions {
   readonly timeoutMs?: number;
@@ -9,12 +10,14 @@ export interface HttpRpcOptions {
   readonly pause?: (ms: number) => Promise<void>;
 }
 
-/** Providers refuse larger batches, or count each of their calls against a limit. */
-const MAX_BATCH = 50;
+/** Where it begins; a provider that refuses it gets ever smaller ones. */
+const MAX_BATCH = 100;
 /** An answer that is larger is no honest one: a whole range of logs that long would have been refused. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 const ATTEMPTS = 4;
 const FIRST_PAUSE_MS = 250;
+/** A connection that was closed, as the system and fetch name it. */
+const CLOSED = /ECONNRESET|EPIPE|UND_ERR_SOCKET/;
 /** Too many requests, and gateways whose node is away for a moment. */
 const PASSING = new Set([429, 502, 503, 504]);
 
@@ -34,7 +37,7 @@ class HttpRpc implements Rpc {
   private readonly timeoutMs: number;
   private readonly fetch: typeof fetch;
   private readonly pause: (ms: number) => Promise<void>;
-  private takesBatches = true;
+  private maxBatch = MAX_BATCH;
   private lastId = 0;
 
   /** @throws CONFIGURATION_INVALID */
@@ -58,43 +61,43 @@ class HttpRpc implements Rpc {
 
   async request(call: RpcCall): Promise<unknown> {
     const id = ++this.lastId;
-    return this.resultOf(await this.post({ jsonrpc: "2.0", id, ...call }), id);
+    return resultOf(this.read(await this.post({ jsonrpc: "2.0", id, ...call }), id));
   }
 
   async batch(calls: readonly RpcCall[]): Promise<unknown[]> {
-    const results: unknown[] = [];
-    for (let start = 0; start < calls.length; start += MAX_BATCH) {
-      const part = calls.slice(start, start + MAX_BATCH);
-      results.push(...((await this.tryBatch(part)) ?? (await Promise.all(part.map((call) => this.request(call))))));
-    }
-    return results;
+    return (await this.attempt(calls)).map(resultOf);
   }
 
-  /** Null when the endpoint takes no batches; its calls then go one by one. */
-  private async tryBatch(calls: readonly RpcCall[]): Promise<unknown[] | null> {
-    if (!this.takesBatches || calls.length < 2) return null;
+  async attempt(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
+    const answers: RpcAnswer[] = [];
+    while (answers.length < calls.length) {
+      const part = calls.slice(answers.length, answers.length + this.maxBatch);
+      const got = part.length === 1 ? await this.attemptOne(part[0]) : await this.tryBatch(part);
+      if (got === null) this.maxBatch = Math.max(1, Math.floor(part.length / 2));
+      else answers.push(...got);
+    }
+    return answers;
+  }
+
+  private async attemptOne(call: RpcCall | undefined): Promise<RpcAnswer[]> {
+    if (call === undefined) return [];
+    const id = ++this.lastId;
+    return [this.read(await this.post({ jsonrpc: "2.0", id, ...call }), id)];
+  }
+
+  /** Null when the endpoint does not take as many at once. */
+  private async tryBatch(calls: readonly RpcCall[]): Promise<RpcAnswer[] | null> {
     const first = this.lastId + 1;
     this.lastId += calls.length;
     const answer = await this.post(calls.map((call, i) => ({ jsonrpc: "2.0", id: first + i, ...call })));
-    if (!Array.isArray(answer)) {
-      this.takesBatches = false;
-      return null;
-    }
+    if (!Array.isArray(answer)) return null;
     const byId = new Map(answer.map((one: unknown) => [isObject(one) ? one.id : undefined, one]));
-    return calls.map((_, i) => this.resultOf(byId.get(first + i), first + i));
+    return calls.map((_, i) => this.read(byId.get(first + i), first + i));
   }
 
-  private resultOf(answer: unknown, id: number): unknown {
-    if (!isObject(answer)) throw this.failure("network", 0, "the answer is no JSON-RPC answer");
-    const { error } = answer;
-    if (error !== undefined && error !== null) {
-      const { code, message, data } = isObject(error) ? error : {};
-      const said = typeof message === "string" ? message : "the node answered with an error";
-      throw this.failure("answer", typeof code === "number" ? code : 0, said, revertData(data));
-    }
-    if (answer.id !== id || !("result" in answer))
-      throw this.failure("network", 0, "the answer is to another question");
-    return answer.result;
+  /** @throws CHAIN_UNREACHABLE for what is no answer to this call */
+  private read(answer: unknown, id: number): RpcAnswer {
+    return answerOf(answer, id, (fault, code, message, data) => this.failure(fault, code, message, data));
   }
 
   private async post(body: unknown): Promise<unknown> {
@@ -102,7 +105,9 @@ class HttpRpc implements Rpc {
       try {
         return await this.postOnce(JSON.stringify(body));
       } catch (error) {
-        const { fault, code } = (error as DmtpError).cause as RpcFault;
+        const { fault, code, message } = (error as DmtpError).cause as RpcFault;
+        // The node closed a connection that was kept open just as it was used again.
+        if (attempt === 1 && fault === "network" && CLOSED.test(message)) continue;
         if (attempt === ATTEMPTS || fault !== "status" || !PASSING.has(code)) throw error;
         await this.pause(FIRST_PAUSE_MS * 2 ** attempt);
       }
@@ -161,10 +166,6 @@ function reasonOf(error: unknown): string {
   const { cause } = error;
   if (isObject(cause) && typeof cause.code === "string") return `no connection (${cause.code})`;
   return error.message;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function sleep(ms: number): Promise<void> {

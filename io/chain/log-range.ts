@@ -1,6 +1,10 @@
 /** Logs in ranges of blocks that adapt to what a provider grants; their limits differ, change, and are told in prose only. */
 import { DmtpError } from "../../protocol/error.ts";
+import { isBusy, rangeLimitOf } from "./range-limit.ts";
 import { faultOf } from "./rpc-fault.ts";
+
+/** Ranges that it takes, at most, to try a larger one. */
+const MAX_PATIENCE = 4_096;
 
 /** The size of range that one provider grants, learnt from its refusals. */
 export class LogRange {
@@ -30,10 +34,16 @@ export class LogRange {
 
   /** A range of `sizeBlocks` was refused, or was answered with gaps. */
   shrink(sizeBlocks: number, factor = 2): void {
-    this.size = Math.max(1, Math.floor(sizeBlocks / factor));
+    this.shrinkTo(Math.floor(sizeBlocks / factor));
+  }
+
+  /** As many blocks may be granted; `isNamed` by the provider's own word. */
+  shrinkTo(sizeBlocks: number, isNamed = false): void {
+    this.size = Math.max(1, sizeBlocks);
     this.granted = 0;
-    // A limit that held when it was tried is tried ever more rarely.
-    this.patience = Math.max(16, this.isTrial ? Math.min(4_096, this.patience * 2) : this.patience);
+    // A limit that held when it was tried is tried ever more rarely, and one that was named hardly ever.
+    if (isNamed) this.patience = MAX_PATIENCE;
+    else this.patience = Math.max(16, this.isTrial ? Math.min(MAX_PATIENCE, this.patience * 2) : this.patience);
     this.isTrial = false;
   }
 }
@@ -59,20 +69,27 @@ export async function readRanges<T>(
       start += sizeBlocks;
       if (sizeBlocks === range.sizeBlocks) range.grow();
     } catch (error) {
-      const factor = shrinkFactor(error);
-      if (factor === null || sizeBlocks === 1) throw error;
-      range.shrink(sizeBlocks, factor);
+      const smaller = sizeBlocks === 1 ? null : smallerRange(error, sizeBlocks);
+      if (smaller === null) throw error;
+      range.shrinkTo(smaller.sizeBlocks, smaller.isNamed);
     }
   }
   return items;
 }
 
-/** How much smaller a range may mend it; null when none will. */
-function shrinkFactor(error: unknown): number | null {
-  if (error instanceof DmtpError && error.code === "CHAIN_INCOMPLETE") return 4;
+/** How many blocks may be granted after `sizeBlocks` were not; null when no smaller range will mend it. */
+export function smallerRange(
+  error: unknown,
+  sizeBlocks: number,
+): { readonly sizeBlocks: number; readonly isNamed: boolean } | null {
+  const part = (divisor: number) => ({ sizeBlocks: Math.floor(sizeBlocks / divisor), isNamed: false });
+  if (error instanceof DmtpError && error.code === "CHAIN_INCOMPLETE") return part(4);
   const fault = faultOf(error);
   if (fault === null || fault.fault === "network") return null;
   // Each timeout costs its time, so fewer of them.
-  if (fault.fault === "timeout") return 16;
-  return fault.fault === "status" && [401, 403, 404].includes(fault.code) ? null : 2;
+  if (fault.fault === "timeout") return part(16);
+  if (fault.fault === "status") return [401, 403, 404, 429].includes(fault.code) ? null : part(2);
+  if (isBusy(fault.code, fault.message)) return null;
+  const limit = rangeLimitOf(fault.message, sizeBlocks);
+  return limit === "less" ? part(2) : { sizeBlocks: limit, isNamed: true };
 }

@@ -14,8 +14,21 @@ export interface EventCounts {
  *   CHAIN_INCOMPLETE for a gap
  */
 export function orderEvents(events: readonly ChainEvent[]): ChainEvent[] {
-  const ordered = [...events].sort(comparePositions);
+  const ordered = sortEvents(events);
   const next: Record<"anchors" | "keys", number | null> = { anchors: null, keys: null };
+  for (const { kind, index } of ordered) {
+    const contract = kind === "anchor" ? "anchors" : "keys";
+    const due = next[contract];
+    if (due !== null && index > due) throw incomplete(`${contract}: event ${due} was left out`);
+    next[contract] = index + 1;
+  }
+  return ordered;
+}
+
+/** As {@link orderEvents}, gaps and all. @throws CHAIN_DISAGREES */
+export function sortEvents(events: readonly ChainEvent[]): ChainEvent[] {
+  const ordered = [...events].sort(comparePositions);
+  const next = { anchors: 0, keys: 0 };
   ordered.forEach((event, i) => {
     const before = ordered[i - 1];
     if (before?.blockNumber === event.blockNumber) {
@@ -25,9 +38,7 @@ export function orderEvents(events: readonly ChainEvent[]): ChainEvent[] {
     }
     const contract = event.kind === "anchor" ? "anchors" : "keys";
     const due = next[contract];
-    if (due !== null && event.index < due)
-      throw disagrees(`${contract}: event ${event.index} came where ${due} was due`);
-    if (due !== null && event.index > due) throw incomplete(`${contract}: event ${due} was left out`);
+    if (event.index < due) throw disagrees(`${contract}: event ${event.index} came where ${due} was due`);
     next[contract] = event.index + 1;
   });
   return ordered;

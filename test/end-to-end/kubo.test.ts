@@ -2,7 +2,7 @@ import { expect } from "chai";
 
 import { cidOfDigest, type Cid } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
-import { startIndexerOn } from "../../indexer/indexer.ts";
+import { startIndexer } from "../../indexer/indexer.ts";
 import { KuboStore } from "../../io/content/kubo.ts";
 import type { IpfsApi } from "../../io/environment.ts";
 import { roomIdOf } from "../../protocol/room.ts";
@@ -152,7 +152,9 @@ describeKubo("A room whose blocks lie in Kubo", (start) => {
     expect(await auditWith(stranger)).to.deep.equal(before);
 
     const session = openSession(chain, [apiOf(stranger)], folder());
-    const indexer = await startIndexerOn(session.reader, {
+    const indexer = await startIndexer({
+      rpcs: [session.rpc],
+      addresses: session.deployment,
       content: session.content,
       indexPath: `${folder()}/index.sqlite`,
       host: "127.0.0.1",

@@ -4,13 +4,14 @@ import { join } from "node:path";
 
 import { expect } from "chai";
 
-import { startIndexerOn, type Indexer } from "../../indexer/indexer.ts";
+import { openEngine, startIndexerOn, type Engine, type Indexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
 import { exportHistory, get, getAll, getOk, waitFor, waitForBlock } from "../fixtures/indexer-client.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
+import { VirtualClock } from "../fixtures/virtual-clock.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
 describe("the indexer on a chain that misbehaves", () => {
@@ -76,12 +77,12 @@ describe("the indexer on a chain that misbehaves", () => {
   it("takes a lower head for a node that lags, and changes nothing", async () => {
     const history = conversation();
     const chain = new ScriptedChain(history);
-    chain.grow(50);
+    chain.grow(500);
     const { url } = await start(chain, new WithheldStore(history.blocks));
-    await waitForBlock(url, 153);
+    await waitForBlock(url, 603);
     const before = await exportHistory(url);
-    for (const back of [1, 5, 45, 52]) {
-      chain.headNumber = 153 - back;
+    for (const back of [1, 5, 45, 500, 502]) {
+      chain.headNumber = 603 - back;
       const looks = chain.calls["head"]!;
       await waitFor("three looks", () => Promise.resolve(chain.calls["head"]! >= looks + 3));
       expect(await exportHistory(url)).to.deep.equal(before);
@@ -96,11 +97,11 @@ describe("the indexer on a chain that misbehaves", () => {
     await waitForBlock(url, 103);
     const before = await exportHistory(url);
     lines.length = 0;
-    const head = await chain.head();
-    chain.head = () => {
-      chain.calls["head"] = (chain.calls["head"] ?? 0) + 1;
+    const look = chain.look.bind(chain);
+    chain.look = async (place) => {
+      const head = await look(place);
       const foreign = toHex(fixedBytes("another chain's block"));
-      return Promise.resolve({ ...head, block: { ...head.block, number: 104, hash: foreign, parentHash: foreign } });
+      return { ...head, block: { ...head.block, number: 104, hash: foreign, parentHash: foreign } };
     };
     const looks = chain.calls["head"]!;
     await waitFor("three looks", () => Promise.resolve(chain.calls["head"]! >= looks + 3));
@@ -111,27 +112,30 @@ describe("the indexer on a chain that misbehaves", () => {
   it("heals a reorg of any depth, also one that happened while it was down", async () => {
     for (const [depth, isDown] of [
       [1, false],
-      [2, true],
+      [3, true],
+      [64, false],
+      [103, true],
       [300, false],
+      [300, true],
     ] as const) {
       const history = conversation();
       const chain = new ScriptedChain(history);
       const { fork, from } = forkOf(history, 3, ["another two", "and three"]);
       const content = new WithheldStore(fork.blocks);
-      let indexer = await start(chain, content, `index ${depth}`);
+      let indexer = await start(chain, content, `index ${depth} ${isDown}`);
       await waitForBlock(indexer.url, 103);
       // The index has seen several of the blocks that go, as it would on a living chain.
       for (let i = 0; i < depth; i++) {
         chain.grow(1);
-        await new Promise((resolve) => setTimeout(resolve, i < 20 ? 15 : 0));
+        await new Promise((resolve) => setTimeout(resolve, i < 5 ? 15 : 0));
       }
       await waitForBlock(indexer.url, 103 + depth);
       if (isDown) await stop(indexer);
       chain.replace(fork, from, "fork");
-      if (isDown) indexer = await start(chain, content, `index ${depth}`);
+      if (isDown) indexer = await start(chain, content, `index ${depth} ${isDown}`);
       await waitForBlock(indexer.url, 104 + depth);
       const healed = await exportHistory(indexer.url);
-      const fresh = await start(chain, content, `fresh ${depth}`);
+      const fresh = await start(chain, content, `fresh ${depth} ${isDown}`);
       await waitForBlock(fresh.url, 104 + depth);
       expect(healed).to.deep.equal(await exportHistory(fresh.url));
       expect(healed.rooms[0].messages.map((message: { verdict: object }) => message.verdict)).to.deep.equal(
@@ -266,6 +270,147 @@ describe("the indexer on a chain that misbehaves", () => {
     expect(keys[1].verdict.code).to.equal("BINDING_INVALID");
   });
 
+  it("does not believe that an unchanged block has lost its events", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const index = openEngine(chain, {
+      ...quiet,
+      content: new WithheldStore(history.blocks),
+      indexPath: join(folder, "loss"),
+    });
+    try {
+      await index.follower.turn();
+      expect(index.history.counts).to.deep.equal({ anchors: 2, keys: 2 });
+      // As after a gap: the last block is read again, by a node that says now that nothing was in it.
+      index.history.rewind(103);
+      chain.hidden.add(history.events[3]!);
+      expect(await codeOfAsync(() => index.follower.turn())).to.equal("CHAIN_INCOMPLETE");
+      expect(index.history.log.cursor?.number).to.equal(102);
+      chain.hidden.clear();
+      await index.follower.turn();
+      expect(index.history.counts).to.deep.equal({ anchors: 2, keys: 2 });
+      expect(index.history.log.orphansBetween(0, 200).map(({ number }) => number)).to.deep.equal([103]);
+    } finally {
+      close(index);
+    }
+  });
+
+  it("says when finality has stood still for a minute, while indexing goes on", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    chain.finalized = 101;
+    const clock = new VirtualClock();
+    const index = openEngine(chain, {
+      ...quiet,
+      clock,
+      content: new WithheldStore(history.blocks),
+      indexPath: join(folder, "stall"),
+    });
+    try {
+      await index.follower.turn();
+      for (const [seconds, stalled] of [
+        [59, null],
+        [61, 61_000],
+      ] as const) {
+        await passUntil(clock, seconds * 1_000);
+        chain.grow(1);
+        await index.follower.turn();
+        expect(index.follower.finalityStalledMs).to.equal(stalled);
+      }
+      expect(index.history.log.cursor?.number).to.equal(105);
+      chain.finalized = 104;
+      await index.follower.turn();
+      expect(index.follower.finalityStalledMs).to.equal(null);
+      // It never goes back.
+      chain.finalized = 99;
+      await index.follower.turn();
+      expect(index.history.log.finalized).to.equal(104);
+    } finally {
+      close(index);
+    }
+  });
+
+  it("resumes within five seconds of an outage of ten minutes", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const clock = new VirtualClock();
+    const index = openEngine(chain, {
+      ...quiet,
+      pollIntervalMs: 2_000,
+      random: () => 0.999,
+      clock,
+      content: new WithheldStore(history.blocks),
+      indexPath: join(folder, "outage"),
+    });
+    try {
+      void index.follower.run();
+      await passUntil(clock, 10_000);
+      expect(index.history.log.cursor?.number).to.equal(103);
+      chain.isDown = true;
+      await passUntil(clock, 610_000);
+      const backAtMs = clock.now();
+      chain.isDown = false;
+      chain.grow(1);
+      while (index.history.log.cursor?.number !== 104) await pass(clock);
+      expect(clock.now() - backAtMs).to.be.at.most(5_000);
+    } finally {
+      close(index);
+    }
+  });
+
+  it("takes a step at once when a node tells of a block, and polls when it goes silent", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    let tell: () => void = () => undefined;
+    chain.subscribe = (onHead) => {
+      tell = onHead;
+      return () => undefined;
+    };
+    const clock = new VirtualClock();
+    const index = openEngine(chain, {
+      ...quiet,
+      pollIntervalMs: 500,
+      clock,
+      content: new WithheldStore(history.blocks),
+      indexPath: join(folder, "told"),
+    });
+    try {
+      void index.follower.run();
+      await passUntil(clock, 2_000);
+      tell();
+      await settled();
+      const atMs = clock.now();
+      const looks = chain.calls["head"]!;
+      chain.grow(1);
+      tell();
+      await settled();
+      expect([index.history.log.cursor?.number, clock.now()]).to.deep.equal([104, atMs]);
+      expect(chain.calls["head"]! - looks).to.equal(1);
+      // Nothing is asked while there is nothing to be told; after ten seconds of silence, it is.
+      await pass(clock);
+      expect(clock.now() - atMs).to.be.within(9_000, 10_500);
+      chain.grow(1);
+      await passUntil(clock, clock.now() + 1_000);
+      expect(index.history.log.cursor?.number).to.equal(105);
+    } finally {
+      close(index);
+    }
+  });
+
+  it("refuses an index of another chain with the same id and addresses", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const content = new WithheldStore(history.blocks);
+    await stop(await start(chain, content));
+    for (const change of [{ genesis: "0x01" }, { codes: ["0x01", "0x"] }, { startBlock: 7 }] as const) {
+      const other = Object.assign(new ScriptedChain(history), { identity: { ...chain.identity, ...change } });
+      expect(await codeOfAsync(() => start(other, content))).to.equal("MAILBOX_FOREIGN");
+    }
+    // A node that does not have block 0 does not know better.
+    const pruned = Object.assign(new ScriptedChain(history), { identity: { ...chain.identity, genesis: "0x" } });
+    await stop(await start(pruned, content));
+  });
+
   it("refuses a second process's place on the same index, and another deployment's index", async () => {
     const history = conversation();
     const chain = new ScriptedChain(history);
@@ -277,3 +422,27 @@ describe("the indexer on a chain that misbehaves", () => {
     expect(await codeOfAsync(() => start(other, content))).to.equal("MAILBOX_FOREIGN");
   });
 });
+
+const quiet = { pollIntervalMs: 5, log: () => undefined, random: () => 0.5 };
+
+function close({ follower, fetcher, index }: Engine): void {
+  follower.stop();
+  fetcher.stop();
+  index.close();
+}
+
+async function settled(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise(setImmediate);
+}
+
+async function pass(clock: VirtualClock): Promise<void> {
+  await settled();
+  clock.next();
+  await settled();
+}
+
+async function passUntil(clock: VirtualClock, ms: number): Promise<void> {
+  const marker = { isReached: false };
+  clock.after(ms - clock.now(), () => (marker.isReached = true));
+  while (!marker.isReached) await pass(clock);
+}

@@ -105,7 +105,7 @@ describe("what the indexer's answers say to caches and browsers", () => {
     // An anchor on the first one's line, beside one that is missing: its messages may yet prove to be duplicates.
     const tip = history.replay().anchors[0]!.tip;
     history.anchor(deltaOf([room, [history.message(BOB, ALICE)]]), tip);
-    chain.grow();
+    chain.grow(1);
     chain.finalized = 112;
     content.withheld.clear();
     content.withheld.add(manifests[1]!);

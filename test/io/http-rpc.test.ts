@@ -76,6 +76,21 @@ describe("JSON-RPC over HTTP", () => {
     expect(sent.length).to.equal(5);
   });
 
+  it("asks again at once when a kept connection was closed, and not when there is no node", async () => {
+    for (const [code, attempts] of [
+      ["ECONNRESET", 2],
+      ["UND_ERR_SOCKET", 2],
+      ["ECONNREFUSED", 1],
+    ] as const) {
+      const { sent, fetch } = scripted(() => {
+        throw new TypeError("fetch failed", { cause: Object.assign(new Error(code), { code }) });
+      });
+      const error = await failureOf(() => httpRpc("https://node.example", { fetch }).request(CALL));
+      expect(error.message).to.include(code);
+      expect(sent.length).to.equal(attempts);
+    }
+  });
+
   it("fails a batch in which one call fails or has no answer", async () => {
     for (const second of [
       { id: 2, error: { code: 3, message: "execution reverted" } },

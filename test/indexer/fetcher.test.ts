@@ -1,0 +1,106 @@
+import { expect } from "chai";
+
+import { Fetcher } from "../../indexer/fetcher.ts";
+import { cidOf, type Cid } from "../../protocol/cid.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import { VirtualClock } from "../fixtures/virtual-clock.ts";
+
+const BLOCKS = new Map([1, 2, 3].map((value) => encode([value])).map((bytes) => [cidOf(bytes), bytes]));
+const [FIRST, SECOND] = [...BLOCKS.keys()] as [Cid, Cid];
+
+describe("The fetcher", () => {
+  let clock: VirtualClock;
+  let asked: { readonly cid: Cid; readonly atMs: number }[];
+  let delivered: Cid[];
+  let answer: (cid: Cid) => Uint8Array | null;
+
+  beforeEach(() => {
+    clock = new VirtualClock();
+    asked = [];
+    delivered = [];
+  });
+
+  function fetcherOf(random = () => 0.5): Fetcher {
+    const content = {
+      name: "scripted",
+      get: (cid: Cid) => {
+        asked.push({ cid, atMs: clock.now() });
+        return Promise.resolve().then(() => answer(cid));
+      },
+      put: () => Promise.resolve(),
+      pin: () => Promise.resolve(),
+      missing: () => Promise.resolve([]),
+      isPinned: () => Promise.resolve([]),
+      close: () => Promise.resolve(),
+    };
+    return new Fetcher({
+      content,
+      log: () => undefined,
+      clock,
+      random,
+      deliver: (blocks) => delivered.push(...blocks.keys()),
+    });
+  }
+  async function runUntil(ms: number): Promise<void> {
+    const marker = { isReached: false };
+    clock.after(ms - clock.now(), () => (marker.isReached = true));
+    while (!marker.isReached) {
+      await new Promise(setImmediate);
+      clock.next();
+    }
+    await new Promise(setImmediate);
+  }
+
+  it("fills in what appears after an hour, and asks ever more rarely until then", async () => {
+    const fetcher = fetcherOf();
+    answer = (cid) => (clock.now() < 3_600_000 ? null : BLOCKS.get(cid)!);
+    fetcher.want(new Set([FIRST]));
+    await runUntil(3_600_000);
+    expect(delivered).to.deep.equal([]);
+    expect(fetcher.isSettled).to.equal(true);
+    const waits = asked.slice(1).map(({ atMs }, i) => atMs - asked[i]!.atMs);
+    expect(waits.slice(0, 9)).to.deep.equal([500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+    await runUntil(3_700_000);
+    expect(delivered).to.deep.equal([FIRST]);
+    fetcher.stop();
+  });
+
+  it("spreads what went missing together", async () => {
+    let turn = 0;
+    const fetcher = fetcherOf(() => (turn++ % 2 === 0 ? 0 : 0.999));
+    answer = () => null;
+    fetcher.want(new Set([FIRST, SECOND]));
+    await runUntil(2_000);
+    const second = [FIRST, SECOND].map((cid) => asked.filter((request) => request.cid === cid)[1]!.atMs);
+    expect(Math.abs(second[0]! - second[1]!)).to.be.greaterThan(200);
+    fetcher.stop();
+  });
+
+  it("takes other bytes than asked for as none, and asks again later, not at once", async () => {
+    const fetcher = fetcherOf();
+    answer = (cid) => (clock.now() < 5_000 ? BLOCKS.get(cid === FIRST ? SECOND : FIRST)! : BLOCKS.get(cid)!);
+    fetcher.want(new Set([FIRST]));
+    await runUntil(4_000);
+    expect(delivered).to.deep.equal([]);
+    expect(asked.length).to.be.within(2, 4);
+    await runUntil(10_000);
+    expect(delivered).to.deep.equal([FIRST]);
+    fetcher.stop();
+  });
+
+  it("asks for all that is due as soon as a store that was away is back", async () => {
+    const fetcher = fetcherOf();
+    answer = (cid) => {
+      if (clock.now() < 100_000) throw new DmtpError("CONTENT_UNREACHABLE", "away");
+      return BLOCKS.get(cid)!;
+    };
+    fetcher.want(new Set(BLOCKS.keys()));
+    await runUntil(99_000);
+    expect(fetcher.isReachable).to.equal(false);
+    await runUntil(200_000);
+    expect(fetcher.isReachable).to.equal(true);
+    expect(delivered.length).to.equal(3);
+    fetcher.stop();
+  });
+});

@@ -1,0 +1,32 @@
+import { join } from "node:path";
+
+import { useFolder } from "../fixtures/folder.ts";
+import { Simulation } from "../fixtures/simulation.ts";
+
+/** The first is the one that every run begins with; each of the others has found something. */
+const SEEDS: readonly [seed: number, blocks: number, what: string][] = [
+  [1, 80, "all of it"],
+  [105, 40, "a block with more events than a node gives at once, in the first block"],
+  [106, 40, "the same at the head"],
+];
+
+describe("an index in a world where everything goes wrong", function () {
+  this.timeout(300_000);
+  const folder = useFolder();
+
+  async function run(seed: number, blocks: number): Promise<void> {
+    try {
+      await new Simulation(seed, join(folder())).run(blocks);
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : "failed"}`, {
+        cause: error,
+      });
+    }
+  }
+
+  for (const [seed, blocks, what] of SEEDS)
+    it(`equals a clean rebuild, seed ${seed}: ${what}`, () => run(seed, blocks));
+
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  it(`equals a clean rebuild, with a seed of its own: ${seed}`, () => run(seed, 80));
+});
