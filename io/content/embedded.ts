@@ -125,16 +125,20 @@ export class EmbeddedStore implements ContentStore, ContentSource {
 
   /** Goes down block by block: of a million messages, only one shard's are in memory. */
   private async findMissing(cids: readonly Cid[], depth: number, limit: number, missing: Set<Cid>): Promise<void> {
-    for (let start = 0; start < cids.length && missing.size < limit; start += LOOKUPS) {
+    let at = 0;
+    while (at < cids.length && missing.size < limit) {
       if (this.isLongSinceYield()) await this.yield();
       const links = this.reading((store) => {
-        const find = (): Cid[] =>
-          cids.slice(start, start + LOOKUPS).flatMap((cid) => {
-            if (missing.size >= limit) return [];
+        const find = (): readonly Cid[] => {
+          for (const cid of cids.slice(at, at + LOOKUPS)) {
+            at += 1;
             const found = store === undefined ? null : findLinks(store, cid, depth);
             if (found === null) missing.add(cid);
-            return found ?? [];
-          });
+            if (missing.size >= limit) break;
+            if (found !== null && found.length > 0) return found;
+          }
+          return [];
+        };
         // In a transaction the file is locked for all of them once.
         return store === undefined ? find() : store.database.transaction(find).deferred();
       });
