@@ -182,7 +182,9 @@ export function insert(tree: Tree, leaves: readonly Leaf[], depth: number): Tree
   const middle = split === -1 ? leaves.length : split;
   const left = insert(node?.left ?? null, leaves.slice(0, middle), depth + 1);
   const right = insert(node?.right ?? null, leaves.slice(middle), depth + 1);
-  return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
+  // A leaf that changed in nothing that is hashed keeps its hash, and so do the branches above it.
+  const isSame = node !== null && hashOf(left) === hashOf(node.left) && hashOf(right) === hashOf(node.right);
+  return { left, right, hash: isSame ? node.hash : hashNode(hashOf(left), hashOf(right)) };
 }
 
 /** Most significant bit first. */

@@ -184,7 +184,12 @@ export class Messages {
 
   unpinned(afterId: number, limit: number): PinPage {
     const rows = this.statements.unpinned.all(afterId, limit);
-    return { afterId, lastId: rows.at(-1)?.id ?? afterId, cids: rows.map(({ cid }) => cid) };
+    const [first] = rows;
+    return {
+      afterId: first === undefined ? afterId : first.id - 1,
+      lastId: rows.at(-1)?.id ?? afterId,
+      cids: rows.map(({ cid }) => cid),
+    };
   }
 
   /** @throws MAILBOX_DAMAGED when the disk gave other bytes back */

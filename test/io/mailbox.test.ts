@@ -154,6 +154,10 @@ describe("The mailbox", () => {
       expect(mailbox.unpinned(0, 10).cids).to.have.length(2);
       expect(mailbox.unpinned(0, 10).cids[0]).to.equal(cids[2]);
       expect(mailbox.unpinned(page.lastId, 1).cids).to.deep.equal([cids[2]]);
+      // A page begins with its first message, not with what was pinned before it.
+      expect([...mailbox.blocks(mailbox.unpinned(0, 1), 1_000_000)].flat().map(({ cid }) => cid)).to.deep.equal([
+        cids[2],
+      ]);
       expect(mailbox.unpinned(mailbox.unpinned(0, 10).lastId, 1).cids).to.deep.equal([]);
     });
   });
