@@ -5,8 +5,18 @@ import { cidOfBytes, type Cid } from "../../protocol/cid.ts";
 
 /** How every link to a DMTP block begins: tag 42, 37 bytes, the identity prefix, CIDv1, dag-cbor, SHA-256 of 32 bytes (SPEC 2). */
 export const LINK_HEAD = Buffer.from("d82a58250001711220", "hex");
+const DIGEST_BYTES = 32;
 /** From a manifest to its shards and heads, from a shard to its messages: those link to nothing (SPEC 7). */
 export const MAX_LINK_DEPTH = 2;
+
+/** The digests behind whatever looks like a link, in a text or in bytes too: all of a block's links, if not only these. */
+export function* linkedDigests(block: Uint8Array): Generator<Uint8Array> {
+  const bytes = Buffer.from(block.buffer, block.byteOffset, block.byteLength);
+  for (let at = bytes.indexOf(LINK_HEAD); at !== -1; at = bytes.indexOf(LINK_HEAD, at + 1)) {
+    const start = at + LINK_HEAD.length;
+    if (start + DIGEST_BYTES <= block.length) yield block.subarray(start, start + DIGEST_BYTES);
+  }
+}
 
 /** The DMTP blocks that a block links to, in their order; none for bytes that are no block. */
 export function linksOf(block: Uint8Array): Cid[] {

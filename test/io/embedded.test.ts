@@ -8,7 +8,8 @@ import { expect } from "chai";
 
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { MAX_BLOCK_BYTES } from "../../protocol/cbor.ts";
-import { cidOf, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
+import { cidOf, digestOfCid, linkTo, type Cid } from "../../protocol/cid.ts";
 import type { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { useFolder } from "../fixtures/folder.ts";
@@ -197,6 +198,17 @@ describe("The embedded content store", () => {
         await store.pin([draft.cid]);
       });
     }
+
+    it("misses nothing for bytes in it that only look like a link", async () => {
+      const store = open();
+      const inner = encode([linkTo(block("nowhere").cid)]);
+      const bytes = encode([inner, linkTo(messages[0]!)]);
+      const root = encode([linkTo(cidOf(bytes))]);
+      await store.put([...blocks, { cid: cidOf(bytes), bytes }, { cid: cidOf(root), bytes: root }]);
+      expect(await store.missing([cidOf(root), cidOf(bytes)], 10)).to.deep.equal([]);
+      remove(messages[0]!);
+      expect(await store.missing([cidOf(root)], 10)).to.deep.equal([messages[0]]);
+    });
 
     it("takes a shard with other bytes for missing, and names no more than it is asked for", async () => {
       const store = open();

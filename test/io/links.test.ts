@@ -1,9 +1,9 @@
 import { expect } from "chai";
 
-import { linksOf } from "../../io/content/links.ts";
+import { LINK_HEAD, linkedDigests, linksOf } from "../../io/content/links.ts";
 import { Link, mapOf, type CborValue } from "../../protocol/cbor.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
-import { cidOf, linkTo } from "../../protocol/cid.ts";
+import { cidOf, cidOfDigest, linkTo } from "../../protocol/cid.ts";
 import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
 
 describe("The links of a block", () => {
@@ -26,6 +26,17 @@ describe("The links of a block", () => {
     const raw = new Link(Uint8Array.of(1, 0x55, ...linkTo(a!).bytes.subarray(2)));
     const value: CborValue = [[linkTo(a!), null, raw], mapOf({ x: [linkTo(b!)], y: linkTo(a!) })];
     expect(linksOf(encode(value))).to.deep.equal([a, b, a]);
+  });
+
+  it("are among what looks like one, which is quick to find", () => {
+    const digests = (block: Uint8Array) => [...linkedDigests(block)].map((digest) => cidOfDigest(digest));
+    for (const block of history.blocks.values()) expect(digests(block)).to.deep.equal(linksOf(block));
+    const links = encode([linkTo(a!), linkTo(b!)]);
+    expect(digests(encode([links, linkTo(b!)]))).to.deep.equal([a, b, b]);
+    // The head of a link within another's: whichever is one, it is found.
+    const twice = Uint8Array.of(...LINK_HEAD.subarray(0, 8), ...encode(linkTo(a!)));
+    expect(digests(twice)).to.deep.equal([a]);
+    expect(digests(links.subarray(0, links.length - 1))).to.deep.equal([a]);
   });
 
   it("are none in bytes that only look like one, or are no block", () => {
