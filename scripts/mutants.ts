@@ -62,8 +62,8 @@ const EQUIVALENT: readonly Equivalent[] = [
 
 /** Mutants are compiled and tested together: what takes long is to start the compiler and the runner. */
 const BATCH_SIZE = 16;
-/** A mutant in which a loop never ends holds up its batch, which is then taken one by one; alone it counts as caught. */
-const TIMEOUT_MS = 300_000;
+/** If a batch takes longer, it is taken one by one, and a mutant that takes as long alone counts as caught. */
+const TIMEOUT_MS = 600_000;
 
 /** A part of the name of every test that isn't fuzzed. */
 const CHEAP = "test_";
@@ -100,7 +100,7 @@ async function main(): Promise<boolean> {
     file,
     source: readContract(file),
   }));
-  const failing = await findCaught(originals, ["--grep", CHEAP]);
+  const failing = await findCaught(originals, []);
   if (failing.size > 0)
     throw new Error(`tests fail without any change: ${[...failing].map(({ file }) => file).join()}`);
 

@@ -11,6 +11,9 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
     /// 2^255 - 19 and its neighbours, little-endian.
     uint256 private constant P = 0xedffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f;
 
+    /// What a search may take, however many versions there are: each step reads one slot, and ten steps are enough for 1,000.
+    uint256 private constant SEARCH_GAS = 50_000;
+
     // Deployment
 
     function test_startsEmptyAndKnowsItsBlock() public view {
@@ -238,7 +241,7 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         vm.assertEq(_versionAt(alice, 999), 0);
         vm.assertEq(_versionAt(alice, 0), 0);
         vm.assertEq(_versionAt(alice, type(uint256).max), 1);
-        (, IKeyRegistry.KeyVersion memory key) = registry.keyAt(alice, 999);
+        (, IKeyRegistry.KeyVersion memory key) = registry.keyAt{gas: SEARCH_GAS}(alice, 999);
         vm.assertEq(key.encryptionKey, 0);
         vm.assertEq(key.document, 0);
         vm.assertEq(key.registeredAtBlock, 0);
@@ -260,6 +263,20 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         }
         vm.assertEq(registry.versionCount(alice), 20);
         for (uint256 i = 0; i < 20; i++) _checkVersion(alice, i + 1, X25519, DOCUMENT, blocks[i]);
+    }
+
+    /// @dev One version after the other would read 100 slots for 210,000 gas.
+    function test_aSearchAmong600VersionsReadsAFewSlots() public {
+        for (uint256 i = 1; i <= 600; i++) {
+            vm.roll(1000 + 2 * i);
+            _registerAs(alice);
+        }
+        for (uint256 i = 1; i <= 600; i += 37) {
+            vm.assertEq(_versionAt(alice, 1000 + 2 * i), i);
+            vm.assertEq(_versionAt(alice, 1001 + 2 * i), i);
+        }
+        vm.assertEq(_versionAt(alice, 1001), 0);
+        vm.assertEq(_versionAt(alice, type(uint256).max), 600);
     }
 
     /// hardhat-config: fuzz.runs = 500
@@ -286,12 +303,12 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
     }
 
     function _versionAt(address wallet, uint256 blockNumber) private view returns (uint256 version) {
-        (version, ) = registry.keyAt(wallet, blockNumber);
+        (version, ) = registry.keyAt{gas: SEARCH_GAS}(wallet, blockNumber);
     }
 
     /// @dev keyAt gives that version, and what keyOf says of it.
     function _checkKeyAt(address wallet, uint256 blockNumber, uint256 expected) private view {
-        (uint256 version, IKeyRegistry.KeyVersion memory key) = registry.keyAt(wallet, blockNumber);
+        (uint256 version, IKeyRegistry.KeyVersion memory key) = registry.keyAt{gas: SEARCH_GAS}(wallet, blockNumber);
         vm.assertEq(version, expected);
         _checkVersion(wallet, version, key.encryptionKey, key.document, key.registeredAtBlock);
     }
