@@ -1,19 +1,20 @@
 /** The real process on a real disk, killed and lied to; a scripted node and a block folder stand outside of it. */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import { dataFolder } from "../../io/data-folder.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
-import { exportHistory, waitUntilReady } from "../fixtures/indexer-client.ts";
+import { exportHistory, waitFor, waitUntilReady } from "../fixtures/indexer-client.ts";
 import { LedgerNode } from "../fixtures/ledger-node.ts";
 import { SeededRandom } from "../fixtures/random.ts";
 import { SimulatedWorld } from "../fixtures/simulated-world.ts";
@@ -23,7 +24,7 @@ const KILLS = 100;
 const hasStrace = spawnSync("strace", ["-V"]).status === 0;
 
 describe("The indexer's process and a disk that keeps only what it was told to", function () {
-  this.timeout(600_000);
+  this.timeout(900_000);
   const folder = useFolder();
   const seed = Math.floor(Math.random() * 2 ** 32);
   const random = new SeededRandom(seed);
@@ -32,12 +33,14 @@ describe("The indexer's process and a disk that keeps only what it was told to",
   const children = new Set<ChildProcess>();
   let server: Server;
   let rpcUrl: string;
+  let onRequest: () => void = () => undefined;
 
   before(async () => {
     for (let i = 0; i < 40; i++) world.grow();
     // Small steps: many transactions to be killed in.
     node.maxRange = 3;
     server = createServer((request, response) => {
+      onRequest();
       const chunks: Buffer[] = [];
       request.on("data", (chunk: Buffer) => chunks.push(chunk));
       request.on("end", () => {
@@ -54,7 +57,7 @@ describe("The indexer's process and a disk that keeps only what it was told to",
     await new Promise((resolve) => server.close(resolve));
   });
   afterEach(() => {
-    for (const child of children) child.kill("SIGKILL");
+    for (const child of children) killGroup(child);
   });
 
   /** A data folder with every block that the world has. */
@@ -83,6 +86,7 @@ describe("The indexer's process and a disk that keeps only what it was told to",
         POLL_INTERVAL_MS: "50",
       },
       stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
     });
     children.add(child);
     const said = { stderr: "" };
@@ -111,45 +115,97 @@ describe("The indexer's process and a disk that keeps only what it was told to",
     return exported;
   }
 
-  it(`is killed at ${KILLS} moments, and its index equals one that was not`, async () => {
-    const expected = await exportOf(await prepare("calm"));
+  /** The block that the index of a process that has ended stands at; −1 before the first. */
+  function cursorOf(dataDir: string): number {
+    const database = new Database(join(dataFolder(DEPLOYMENT, { dataDir }), "index.sqlite"), { fileMustExist: true });
+    try {
+      const row = database.prepare("SELECT value ->> 'number' FROM meta WHERE name = 'cursor'").pluck().get();
+      return typeof row === "number" ? row : -1;
+    } finally {
+      database.close();
+    }
+  }
+
+  async function growBy(blocks: number, dataDir: string): Promise<void> {
+    const known = new Set(world.blocks.keys());
+    for (let i = 0; i < blocks; i++) world.grow();
+    const content = new EmbeddedStore(join(dataFolder(DEPLOYMENT, { dataDir }), "blocks"));
+    const added = [...world.blocks].filter(([cid]) => !known.has(cid));
+    await content.put(added.map(([cid, bytes]) => ({ cid, bytes })));
+    await content.close();
+  }
+
+  it(`is killed at ${KILLS} moments of its work, and its index equals one that was not`, async () => {
     const dataDir = await prepare("killed");
+    const cursors = new Set<number>();
+    let behind = 0;
     for (let i = 0; i < KILLS; i++) {
-      const { child, url, ended, said } = start(dataDir);
-      // From its first statement on; a start takes as long as the machine takes.
-      await Promise.race([url, ended]);
-      await new Promise((resolve) => setTimeout(resolve, random.integer(0, 60)));
+      await growBy(random.integer(1, 2), dataDir);
+      const { child, ended, said } = start(dataDir);
+      // Counted in what it asks of the node, not in time: a slow machine kills it at the same places.
+      const due = random.integer(1, 12);
+      let asked = 0;
+      const reached = new Promise<void>((resolve) => {
+        onRequest = () => {
+          asked += 1;
+          if (asked >= due) resolve();
+        };
+      });
+      await Promise.race([reached, ended]);
+      await new Promise((resolve) => setTimeout(resolve, random.integer(0, 20)));
       child.kill(random.chance(0.9) ? "SIGKILL" : "SIGTERM");
       await ended;
+      onRequest = () => undefined;
       expect(said.stderr, `seed ${seed}, kill ${i}`).to.equal("");
+      const cursor = existsSync(join(dataFolder(DEPLOYMENT, { dataDir }), "index.sqlite")) ? cursorOf(dataDir) : -1;
+      cursors.add(cursor);
+      if (cursor < world.ledger.head.number) behind += 1;
     }
-    expect(await exportOf(dataDir)).to.deep.equal(expected);
+    // Else it was only ever killed before it began, or after it was done.
+    expect(cursors.size, `seed ${seed}: different heights at a kill`).to.be.greaterThan(KILLS / 10);
+    expect(behind, `seed ${seed}: kills of an index that was not done`).to.be.greaterThan(KILLS / 10);
+    expect(await exportOf(dataDir)).to.deep.equal(await exportOf(await prepare("calm")));
   });
 
   it(`comes through failing syncs of the disk${hasStrace ? "" : " (skipped: there is no strace)"}`, async function () {
     if (!hasStrace) this.skip();
-    const expected = await exportOf(await prepare("sound"));
     const dataDir = await prepare("failing");
-    for (const when of ["1+7", "3+11", "2+2"]) {
+    // Its index is made in peace, so that what fails is not its making but its work.
+    await exportOf(dataDir);
+    for (const when of ["1+7", "3+2", "4+5", "6+1"]) {
+      await growBy(6, dataDir);
+      const trace = join(folder(), `strace ${when}`);
       const inject = `inject=fsync,fdatasync:error=EIO:when=${when}`;
       const { child, ended } = start(dataDir, [
         "strace",
         "-f",
         "-qqq",
         "-o",
-        "/dev/null",
+        trace,
         "-e",
         "trace=fsync,fdatasync",
         "-e",
         inject,
       ]);
-      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 4_000))]);
-      child.kill("SIGTERM");
-      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 3_000))]);
-      // strace passes the signal on; what is left ends with the pipe.
-      child.kill("SIGKILL");
+      const isHit = (): boolean => existsSync(trace) && readFileSync(trace, "utf8").includes("INJECTED");
+      const isEnded = { value: false };
+      void ended.then(() => (isEnded.value = true));
+      await waitFor("a sync that fails", () => Promise.resolve(isHit() || isEnded.value), 60_000);
+      // Some more of its work, after it was told that the disk did not keep what it wrote.
+      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 1_500))]);
+      // strace keeps signals to itself, and what it traces outlives it: both are of one group.
+      killGroup(child);
       await ended;
+      expect(isHit(), when).to.equal(true);
     }
-    expect(await exportOf(dataDir)).to.deep.equal(expected);
+    expect(await exportOf(dataDir)).to.deep.equal(await exportOf(await prepare("sound")));
   });
 });
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+}
