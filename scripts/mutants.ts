@@ -38,6 +38,11 @@ const EQUIVALENT: readonly Equivalent[] = [
     why: "the anchorer lies one bit higher, where there is room for it, and is read from there",
   },
   {
+    line: "uint256 private constant _LANE_BITS = 40;",
+    change: "40 → 41",
+    why: "six lanes of 41 bits fit into a word too, and each is read where it was written",
+  },
+  {
     line: "uint256 private constant _RIGHT_MASK = (1 << _RIGHT_BITS) - 1;",
     change: "1 → 2",
     why: "the bit more is one of those that both words have, and in the text it lies before the last 20 characters",
