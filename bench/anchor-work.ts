@@ -1,174 +1,133 @@
 /**
  * One piece of work of bench/anchor.ts in a process of its own, so that its memory is its own:
  *
- *     anchor-work.ts fill FOLDER COUNT ROOMS | anchor FOLDER | bound FOLDER | increments FOLDER EMPTY ROUNDS COUNT ROOMS
+ *     anchor-work.ts fill POST COUNT ROOMS | bound POST | anchor POST | increments POST COUNT ROOMS EMPTY…
  *
- * FOLDER has a mailbox and, once something was written, a block folder. The last line on standard output is the result, as JSON.
+ * POST and EMPTY are posts (operator.ts) as JSON; the last line on standard output is the result, as JSON.
  */
 import { join } from "node:path";
 
 import { EmbeddedStore } from "../io/content/embedded.ts";
-import { Mailbox } from "../io/mailbox/mailbox.ts";
+import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import { MAX_MESSAGES, type Block } from "../protocol/manifest.ts";
-import { makeDraft, storeDraft } from "../tasks/anchor-draft.ts";
-import type { Session } from "../tasks/session.ts";
-import type { Terminal } from "../tasks/terminal.ts";
+import { makeDraft } from "../tasks/anchor-draft.ts";
 import { Backlog, fillMailbox, makeBacklogs } from "./backlog.ts";
-import { DEPLOYMENT } from "./conversation.ts";
 import { time } from "./measure.ts";
+import { anchorOnce, openSession, type Post } from "./operator.ts";
 
-export interface WorkResult {
+export interface BoundResult {
   readonly ms: number;
-  readonly peakRssBytes: number;
+  /** Of shards, heads and manifest. */
+  readonly largestBlockBytes: number;
 }
 
-export interface AnchorResult extends WorkResult {
-  /** Of shards, heads and manifest. */
-  readonly sizeBytes: number;
-  readonly largestBlockBytes: number;
+export interface AnchorResult {
+  readonly ms: number;
+  readonly peakRssBytes: number;
   readonly manifests: number;
+  readonly messages: number;
 }
 
 export interface IncrementsResult {
   /** Milliseconds of each round, on the history and on an empty one. */
   readonly large: readonly number[];
   readonly empty: readonly number[];
+  /** What a round on the history wrote. */
   readonly sizeBytes: number;
 }
 
-type Place = Pick<Session, "mailbox" | "content" | "terminal">;
-
-const SILENT: Terminal = { result: () => undefined, note: () => undefined, progress: () => undefined };
 const PUT_BLOCKS = 2_000;
 
-/**
- * All that an anchor does but the transaction: pins what waits, writes shards, heads and manifest, says in the journal what was
- * done, and, when its block is final, takes it into the rooms' state.
- */
-async function anchorOnce(session: Place): Promise<readonly Block[]> {
-  const { anchors } = session.mailbox;
-  const { count, head } = anchors.known();
-  const row = anchors.plan(head, count, MAX_MESSAGES);
-  const draft = row === null ? null : makeDraft(session, row);
-  if (row === null || draft === null) return [];
-  await storeDraft(session, draft);
-  anchors.write(row, draft.cid);
-  anchors.mine(row, 1);
-  anchors.settle(row);
-  return draft.blocks;
-}
-
-async function anchorAll(folder: string): Promise<AnchorResult> {
-  const place = open(folder);
-  const anchors: (readonly Block[])[] = [];
+/** One `anchor` of all that waits. */
+async function anchorAll(post: Post): Promise<AnchorResult> {
+  let anchored = { messages: 0, manifests: 0 };
   const ms = await time(async () => {
-    do anchors.push(await anchorOnce(place));
-    while (place.mailbox.counts().unanchored > 0);
+    anchored = await anchorOnce(post);
   });
-  await close(place);
-  const sizes = anchors.flat().map(({ bytes }) => bytes.length);
-  return {
-    ms,
-    peakRssBytes: peakRss(),
-    sizeBytes: sizes.reduce((sum, size) => sum + size, 0),
-    largestBlockBytes: Math.max(...sizes),
-    manifests: anchors.length,
-  };
+  return { ms, peakRssBytes: process.resourceUsage().maxRSS * 1024, ...anchored };
 }
 
-/** Only the time in which the blocks that {@link anchorAll} stored are hashed and written to a folder of their own. */
-async function bound(folder: string): Promise<WorkResult> {
-  const place = open(folder, "bound");
-  const { mailbox, content } = place;
+/** Only the time in which the blocks that {@link anchorAll} stores are hashed and written, into a folder of their own. */
+async function bound(post: Post): Promise<BoundResult> {
+  const session = await openSession(post);
+  const { mailbox } = session;
+  const content = new EmbeddedStore(join(session.folder, "bound"));
   let ms = 0;
   const put = async (blocks: readonly Block[]): Promise<void> => {
     ms += await time(() => content.put(blocks));
   };
-  for (
-    let page = mailbox.unpinned(0, PUT_BLOCKS);
-    page.cids.length > 0;
-    page = mailbox.unpinned(page.lastId, PUT_BLOCKS)
-  ) {
-    await put(page.cids.map((cid) => ({ cid, bytes: mailbox.block(cid) ?? new Uint8Array(0) })));
-  }
+  for (const blocks of waitingBlocks(mailbox)) await put(blocks);
+  // The mailbox stays as it was.
   const draft = mailbox.rehearse(() => {
     const row = mailbox.anchors.plan(new Uint8Array(32), 0, MAX_MESSAGES);
-    return row === null ? null : makeDraft(place, row);
+    return row === null ? null : makeDraft({ mailbox }, row);
   });
-  if (draft !== null) await put(draft.blocks);
-  await close(place);
-  return { ms, peakRssBytes: peakRss() };
+  const blocks = draft?.blocks ?? [];
+  await put(blocks);
+  await content.close();
+  await session.close();
+  return { ms, largestBlockBytes: Math.max(...blocks.map(({ bytes }) => bytes.length)) };
 }
 
-/** Anchors `count` new messages in `rooms` rooms, on the history in `folder` and on none, in turn. */
-async function increments(
-  folder: string,
-  empty: string,
-  rounds: number,
-  count: number,
-  rooms: number,
-): Promise<IncrementsResult> {
-  const large = open(folder);
+function* waitingBlocks(mailbox: Mailbox): Generator<readonly Block[]> {
+  for (let page = mailbox.unpinned(0, PUT_BLOCKS); page.cids.length > 0;) {
+    yield page.cids.map((cid) => ({ cid, bytes: mailbox.block(cid) ?? new Uint8Array(0) }));
+    page = mailbox.unpinned(page.lastId, PUT_BLOCKS);
+  }
+}
+
+/** Anchors `count` new messages in `rooms` rooms, on the history of `post` and on one of the empty ones, in turn. */
+async function increments(post: Post, count: number, rooms: number, empty: readonly Post[]): Promise<IncrementsResult> {
   const times = { large: [] as number[], empty: [] as number[] };
   let sizeBytes = 0;
-  for (let round = -1; round < rounds; round++) {
+  for (const [round, fresh] of empty.entries()) {
     // Rooms of the history, other ones each round.
-    const backlogs = Array.from({ length: rooms }, (_, i) => new Backlog((round + 1) * rooms + i, 1_000_000));
+    const backlogs = Array.from({ length: rooms }, (_, i) => new Backlog(round * rooms + i, 1_000_000));
     const messages = Array.from({ length: count }, (_, i) => backlogs[i % rooms]?.next()).filter(
       (next) => next !== undefined,
     );
-    const fresh = open(join(empty, String(round + 1)));
-    const blocks = messages.map(({ cid, block }) => ({ cid, bytes: block }));
-    for (const { mailbox, content } of [large, fresh]) {
-      mailbox.add(messages);
-      await content.put(blocks);
+    for (const place of [fresh, post]) {
+      const session = await openSession(place);
+      session.mailbox.add(messages);
+      await session.content.put(messages.map(({ cid, block }) => ({ cid, bytes: block })));
+      await session.close();
     }
-    let written: readonly Block[] = [];
-    const emptyMs = await time(async () => {
-      await anchorOnce(fresh);
-    });
-    const largeMs = await time(async () => {
-      written = await anchorOnce(large);
-    });
-    sizeBytes = written.reduce((sum, { bytes }) => sum + bytes.length, 0);
-    await close(fresh);
-    if (round < 0) continue;
-    times.large.push(largeMs);
+    const anchorAndSettle = (place: Post): Promise<number> =>
+      time(async () => {
+        ({ sizeBytes } = await anchorOnce(place));
+        // The next run finds the anchor final, and takes it into the rooms' state.
+        await anchorOnce(place);
+      });
+    const emptyMs = await anchorAndSettle(fresh);
+    const largeMs = await anchorAndSettle(post);
+    if (round === 0) continue;
     times.empty.push(emptyMs);
+    times.large.push(largeMs);
   }
-  await close(large);
   return { ...times, sizeBytes };
 }
 
-function open(folder: string, blocks = "blocks"): Place {
-  const content = new EmbeddedStore(join(folder, blocks));
-  return { mailbox: Mailbox.open(folder, DEPLOYMENT), content, terminal: SILENT };
-}
-
-async function close({ mailbox, content }: Place): Promise<void> {
-  mailbox.close();
-  await content.close();
-}
-
-function peakRss(): number {
-  return process.resourceUsage().maxRSS * 1024;
-}
-
-const [work, folder = "", ...args] = process.argv.slice(2);
-const numbers = args.map(Number);
+const [work, post = "", ...args] = process.argv.slice(2);
+const place = JSON.parse(post) as Post;
+const print = (result: unknown): void => void process.stdout.write(`${JSON.stringify(result)}\n`);
 switch (work) {
-  case "fill":
-    fillMailbox(folder, makeBacklogs(numbers[1] ?? 0), numbers[0] ?? 0);
+  case "fill": {
+    const [count, rooms] = args.map(Number);
+    const session = await openSession(place);
+    fillMailbox(session.folder, place.deployment, makeBacklogs(rooms ?? 0), count ?? 0);
+    await session.close();
+    break;
+  }
+  case "bound":
+    print(await bound(place));
     break;
   case "anchor":
-    process.stdout.write(`${JSON.stringify(await anchorAll(folder))}\n`);
-    break;
-  case "bound":
-    process.stdout.write(`${JSON.stringify(await bound(folder))}\n`);
+    print(await anchorAll(place));
     break;
   case "increments": {
-    const [, rounds = 0, count = 0, rooms = 0] = numbers;
-    process.stdout.write(`${JSON.stringify(await increments(folder, args[0] ?? "", rounds, count, rooms))}\n`);
+    const [count, rooms, ...empty] = args;
+    const posts = empty.map((text) => JSON.parse(text) as Post);
+    print(await increments(place, Number(count), Number(rooms), posts));
     break;
   }
   default:

@@ -13,7 +13,7 @@ import { toHex, utf8 } from "../protocol/bytes.ts";
 import { cidOf } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
-import { roomIdOf } from "../protocol/room.ts";
+import { roomIdOf, type Deployment } from "../protocol/room.ts";
 import { DEPLOYMENT } from "./conversation.ts";
 
 /** A 200-byte text, padded and sealed. */
@@ -73,8 +73,8 @@ export function makeBacklogs(rooms: number): Backlog[] {
 }
 
 /** Makes a mailbox with `count` messages, in turn in these rooms. */
-export function fillMailbox(folder: string, backlogs: readonly Backlog[], count: number): void {
-  Mailbox.open(folder, DEPLOYMENT).close();
+export function fillMailbox(folder: string, deployment: Deployment, backlogs: readonly Backlog[], count: number): void {
+  Mailbox.open(folder, deployment).close();
   const database = new Database(join(folder, "mailbox.sqlite"));
   // Nothing that is lost here would be missed.
   database.pragma("journal_mode = OFF");

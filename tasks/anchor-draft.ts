@@ -1,10 +1,25 @@
 /** The manifest of one row of the journal: made, and stored so that nothing on chain ever names what is not there. */
+import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { draftRooms, type ManifestDraft } from "../protocol/manifest.ts";
+import { draftRooms, type Block, type ManifestDraft } from "../protocol/manifest.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { pin } from "./pin.ts";
 import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
+
+/** What is told of a manifest whose blocks are stored: those of a million messages need not stay in memory for it. */
+export interface StoredManifest {
+  readonly cid: Cid;
+  /** Which anchor it builds on; null for a first. */
+  readonly base: number | null;
+  /** The state root after it, 32 bytes. */
+  readonly state: Uint8Array;
+  /** How many it adds to. */
+  readonly rooms: number;
+  /** Shards, heads and itself. */
+  readonly blocks: number;
+  readonly sizeBytes: number;
+}
 
 /** What of a session it takes. */
 type Place = Pick<Session, "mailbox" | "content" | "terminal">;
@@ -22,16 +37,30 @@ export function makeDraft({ mailbox }: Pick<Session, "mailbox">, row: JournalRow
 }
 
 /**
- * Stores and pins all that a manifest links to, then itself.
+ * Stores and pins all that a row's manifest links to, then itself. Null as {@link makeDraft} says.
  * @throws CONTENT_MISSING that names a message that neither the store nor the mailbox has; CONTENT_WRITE_FAILED, CONTENT_UNREACHABLE
  */
-export async function storeDraft(session: Place, draft: ManifestDraft): Promise<void> {
-  const { terminal } = session;
+export async function storeManifest(session: Place, row: JournalRow): Promise<StoredManifest | null> {
   // Messages are pinned before anything names them, so that no manifest ever points at what garbage collection may take.
   await pin(session);
-  terminal.progress(`storing ${plural(draft.blocks.length, "block")}`);
+  const draft = makeDraft(session, row);
+  if (draft === null) return null;
+  const { cid, manifest, touched, blocks } = draft;
+  session.terminal.progress(`storing ${plural(blocks.length, "block")}`);
   // A crash after this leaves blocks that nothing names; the next run makes the same ones.
   await putWhole(session, draft);
+  return {
+    cid,
+    base: manifest.base?.index ?? null,
+    state: manifest.state,
+    rooms: touched.length,
+    blocks: blocks.length,
+    sizeBytes: sizeOf(blocks),
+  };
+}
+
+export function sizeOf(blocks: readonly Block[]): number {
+  return blocks.reduce((sizeBytes, { bytes }) => sizeBytes + bytes.length, 0);
 }
 
 /** How many lost messages are put again at once. */

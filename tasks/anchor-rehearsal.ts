@@ -8,7 +8,7 @@ import { formatGwei, formatPol } from "../io/chain/amount.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { digestOfCid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { makeDraft } from "./anchor-draft.ts";
+import { makeDraft, sizeOf } from "./anchor-draft.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
 import { findAnchorer, nextRow } from "./anchor-round.ts";
 import type { Outcome } from "./command.ts";
@@ -44,7 +44,7 @@ export async function rehearse(session: Session, options: AnchorOptions): Promis
   const market = await readFeeMarket(rpc, deployment.chainId);
   const fees = feesWithin(market, options.limits, gas);
   const cost = gas * (market.baseFeePerGas + market.tip);
-  const sizeBytes = draft.blocks.reduce((size, { bytes }) => size + bytes.length, 0);
+  const sizeBytes = sizeOf(draft.blocks);
   const isResumed = row.state !== "planned";
   return {
     data: {

@@ -5,16 +5,16 @@ import type { Anchored } from "./anchor-round.ts";
 import { plural, table } from "./terminal.ts";
 
 /** For `--json` and the log; amounts as decimal text. */
-export function describeAnchored({ index, messages, draft, resumed, transaction }: Anchored): object {
+export function describeAnchored({ index, messages, manifest, resumed, transaction }: Anchored): object {
   return {
     index,
     messages,
-    rooms: draft.touched.length,
-    manifest: draft.cid,
-    base: draft.manifest.base?.index ?? null,
-    state: toHex(draft.manifest.state),
-    blocks: draft.blocks.length,
-    sizeBytes: draft.blocks.reduce((size, { bytes }) => size + bytes.length, 0),
+    rooms: manifest.rooms,
+    manifest: manifest.cid,
+    base: manifest.base,
+    state: toHex(manifest.state),
+    blocks: manifest.blocks,
+    sizeBytes: manifest.sizeBytes,
     resumed,
     transactionHash: transaction.hash,
     blockNumber: transaction.blockNumber,
@@ -24,13 +24,13 @@ export function describeAnchored({ index, messages, draft, resumed, transaction 
 }
 
 /** For a person. */
-export function formatAnchored({ index, messages, draft, resumed, transaction }: Anchored): string {
+export function formatAnchored({ index, messages, manifest, resumed, transaction }: Anchored): string {
   const begun = resumed ? ", which an earlier run began" : "";
   return [
-    `anchored ${plural(messages, "message")} of ${plural(draft.touched.length, "room")} as anchor ${index}${begun}`,
+    `anchored ${plural(messages, "message")} of ${plural(manifest.rooms, "room")} as anchor ${index}${begun}`,
     table([
-      ["manifest", draft.cid],
-      ["state root", toHex(draft.manifest.state)],
+      ["manifest", manifest.cid],
+      ["state root", toHex(manifest.state)],
       ["transaction", transaction.hash],
       ["gas", `${transaction.gasUsed.toLocaleString("en")}, ${formatPol(transaction.cost)} POL`],
     ]),

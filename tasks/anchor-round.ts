@@ -13,10 +13,10 @@ import type { JournalRow } from "../io/mailbox/journal.ts";
 import { lockProcess } from "../io/process-lock.ts";
 import { checksummed } from "../protocol/address.ts";
 import { equal } from "../protocol/bytes.ts";
-import { digestOfCid } from "../protocol/cid.ts";
+import { digestOfCid, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { MAX_MESSAGES, type ManifestDraft } from "../protocol/manifest.ts";
-import { makeDraft, storeDraft } from "./anchor-draft.ts";
+import { MAX_MESSAGES } from "../protocol/manifest.ts";
+import { storeManifest, type StoredManifest } from "./anchor-draft.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
 import type { Session } from "./session.ts";
 
@@ -24,7 +24,7 @@ import type { Session } from "./session.ts";
 export interface Anchored {
   readonly index: number;
   readonly messages: number;
-  readonly draft: ManifestDraft;
+  readonly manifest: StoredManifest;
   /** Whether an earlier run began it. */
   readonly resumed: boolean;
   readonly transaction: MinedTransaction;
@@ -85,7 +85,7 @@ class Round {
   private readonly options: AnchorOptions;
   private readonly signal: AbortSignal | undefined;
   /** What this run worked on. */
-  private readonly begun = new Map<number, { readonly row: JournalRow; readonly draft: ManifestDraft }>();
+  private readonly begun = new Map<number, { readonly row: JournalRow; readonly manifest: StoredManifest }>();
   private account: Account | null = null;
   private turns = 0;
 
@@ -121,14 +121,14 @@ class Round {
   /** Adds what this run had mined and only a look at the chain told it of: the answer of the node was lost. */
   private async recall(anchored: Map<number, Anchored>): Promise<void> {
     const { mailbox, reader, rpc } = this.session;
-    for (const [id, { row, draft }] of this.begun) {
+    for (const [id, { row, manifest }] of this.begun) {
       const state = mailbox.anchors.row(id)?.state ?? "abandoned";
       if (anchored.has(id) || !["mined", "final", "adopted"].includes(state)) continue;
       const { block } = await reader.head();
       const event = await reader.findEntry(row.index, block.number);
-      if (event?.cid !== draft.cid) continue;
+      if (event?.cid !== manifest.cid) continue;
       const transaction = await readReceipt(rpc, event.transactionHash);
-      if (transaction !== null) anchored.set(id, describeRow(row, draft, transaction));
+      if (transaction !== null) anchored.set(id, describeRow(row, manifest, transaction));
     }
   }
 
@@ -173,21 +173,20 @@ class Round {
     const { session } = this;
     const { mailbox, deployment } = session;
     const account = (this.account ??= await findAnchorer(session, this.options, standing));
-    const draft = makeDraft(session, row);
-    if (draft === null) return null;
-    this.begun.set(row.id, { row, draft });
-    await storeDraft(session, draft);
+    const manifest = await storeManifest(session, row);
+    if (manifest === null) return null;
+    this.begun.set(row.id, { row, manifest });
     try {
-      mailbox.anchors.write(row, draft.cid);
-      const transaction = await this.submit(account, row, draft);
+      mailbox.anchors.write(row, manifest.cid);
+      const transaction = await this.submit(account, row, manifest.cid);
       if (transaction === null) return null;
-      const index = anchoredIndex(deployment, transaction, draft.cid);
+      const index = anchoredIndex(deployment, transaction, manifest.cid);
       if (index !== row.index) {
         throw new DmtpError("CHAIN_DISAGREES", `anchor ${row.index} was mined as ${index ?? "nothing"}`);
       }
       // A crash before this leaves a transaction that the journal knows; the next run finds its entry on the chain.
       mailbox.anchors.mine(row, transaction.blockNumber);
-      return (await this.confirm(row)) ? describeRow(row, draft, transaction) : null;
+      return (await this.confirm(row)) ? describeRow(row, manifest, transaction) : null;
     } catch (error) {
       if (isOvertaken(error)) return null;
       throw error;
@@ -195,10 +194,10 @@ class Round {
   }
 
   /** @throws TRANSACTION_FAILED for a revert that a moved head does not explain: it was paid for, and would be again */
-  private async submit(account: Account, row: JournalRow, draft: ManifestDraft): Promise<MinedTransaction | null> {
+  private async submit(account: Account, row: JournalRow, manifest: Cid): Promise<MinedTransaction | null> {
     const { mailbox, deployment, rpc, reader, terminal, pause, elapsedMs } = this.session;
     const { limits, timeoutMs } = this.options;
-    const call = anchorCall(deployment, row.prev, digestOfCid(draft.cid));
+    const call = anchorCall(deployment, row.prev, digestOfCid(manifest));
     const submitted = await new Submission(rpc, account, call, mailbox.anchors.attemptLog(row), {
       limits,
       timeoutMs,
@@ -290,8 +289,8 @@ class Round {
   }
 }
 
-function describeRow(row: JournalRow, draft: ManifestDraft, transaction: MinedTransaction): Anchored {
-  return { index: row.index, messages: row.count, draft, resumed: row.state !== "planned", transaction };
+function describeRow(row: JournalRow, manifest: StoredManifest, transaction: MinedTransaction): Anchored {
+  return { index: row.index, messages: row.count, manifest, resumed: row.state !== "planned", transaction };
 }
 
 /** Another command has read the chain in between, and knows more of it. */

@@ -41,11 +41,11 @@ const PUT = `INSERT INTO blocks (digest, bytes) VALUES (?, ?)
 interface OpenStore {
   readonly database: Database;
   readonly get: Statement<[Uint8Array], { readonly bytes: Buffer }>;
-  /** Where the first link is, from 1; 0 without any; undefined without the block. */
-  readonly findLink: Statement<[Uint8Array, Uint8Array], number>;
+  /** The block's id, and where its first link is: from 1, 0 without any. Undefined without the block. */
+  readonly find: Statement<[linkHead: Uint8Array, digest: Uint8Array], { readonly id: number; readonly linkAt: number }>;
   readonly has: Statement<[Uint8Array], number>;
   readonly put: Statement<[Uint8Array, Uint8Array]>;
-  readonly pin: Statement<[Uint8Array]>;
+  readonly pin: Statement<[number]>;
 }
 
 export class EmbeddedStore implements ContentStore, ContentSource {
@@ -92,12 +92,12 @@ export class EmbeddedStore implements ContentStore, ContentSource {
   }
 
   async pin(roots: readonly Cid[]): Promise<void> {
-    const [first] = await this.missing(roots, 1);
-    if (first !== undefined) throw new DmtpError("CONTENT_MISSING", `${first} is not in ${this.name}`);
-    if (roots.length === 0) return;
+    const ids = await this.findWhole(roots);
+    if (ids.length === 0) return;
+    // Nothing is ever deleted: what was found is still there.
     this.writing(({ database, pin }) => {
       database.transaction(() => {
-        for (const cid of roots) pin.run(digestOfCid(cid));
+        for (const id of ids) pin.run(id);
       })();
     });
   }
@@ -121,6 +121,34 @@ export class EmbeddedStore implements ContentStore, ContentSource {
     this.store?.database.close();
     this.store = undefined;
     return Promise.resolve();
+  }
+
+  /** The ids of blocks with all that they link to. @throws CONTENT_MISSING */
+  private async findWhole(roots: readonly Cid[]): Promise<number[]> {
+    const ids: number[] = [];
+    const linking: Cid[] = [];
+    for (let at = 0; at < roots.length; at += LOOKUPS) {
+      if (this.isLongSinceYield()) await this.yield();
+      this.reading((store) => {
+        const find = (): void => {
+          for (const cid of roots.slice(at, at + LOOKUPS)) {
+            const row = store?.find.get(LINK_HEAD, digestOfCid(cid));
+            if (row === undefined) throw this.lack(cid);
+            ids.push(row.id);
+            if (row.linkAt > 0) linking.push(cid);
+          }
+        };
+        if (store === undefined) find();
+        else store.database.transaction(find).deferred();
+      });
+    }
+    const [first] = await this.missing(linking, 1);
+    if (first !== undefined) throw this.lack(first);
+    return ids;
+  }
+
+  private lack(cid: Cid): DmtpError {
+    return new DmtpError("CONTENT_MISSING", `${cid} is not in ${this.name}`);
   }
 
   /** Goes down block by block: of a million messages, only one shard's are in memory. */
@@ -176,12 +204,10 @@ export class EmbeddedStore implements ContentStore, ContentSource {
     return {
       database,
       get: database.prepare("SELECT bytes FROM blocks WHERE digest = ?"),
-      findLink: database
-        .prepare<[Uint8Array, Uint8Array], number>("SELECT instr(bytes, ?) FROM blocks WHERE digest = ?")
-        .pluck(),
+      find: database.prepare("SELECT id, instr(bytes, ?) AS linkAt FROM blocks WHERE digest = ?"),
       has: database.prepare<[Uint8Array], number>("SELECT 1 FROM blocks WHERE digest = ?").pluck(),
       put: database.prepare(PUT),
-      pin: database.prepare("INSERT OR IGNORE INTO pins SELECT id FROM blocks WHERE digest = ?"),
+      pin: database.prepare("INSERT OR IGNORE INTO pins VALUES (?)"),
     };
   }
 
@@ -231,9 +257,9 @@ function hasAll(store: OpenStore, digests: Iterable<Uint8Array>): boolean {
 function findLinks(store: OpenStore, cid: Cid, depth: number): readonly Cid[] | null {
   const digest = digestOfCid(cid);
   if (depth === MAX_LINK_DEPTH) return store.has.get(digest) === undefined ? null : [];
-  const at = store.findLink.get(LINK_HEAD, digest);
-  if (at === undefined) return null;
-  if (at === 0) return [];
+  const found = store.find.get(LINK_HEAD, digest);
+  if (found === undefined) return null;
+  if (found.linkAt === 0) return [];
   const block = readBlock(store, cid);
   if (block === null) return null;
   // A shard has 25,000 links: when all that could be one is there, none needs a text.

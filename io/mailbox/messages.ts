@@ -106,8 +106,9 @@ export class Messages {
       unpinned: prepare<[number, number], { id: number; cid: Cid }>(
         "SELECT id, cid FROM cids WHERE pinned = 0 AND id > ? ORDER BY id LIMIT ?",
       ),
-      blocksAfter: prepare<[number, number], { id: number; cid: Cid; envelope: Uint8Array }>(
-        "SELECT id, cid, envelope FROM messages WHERE id > ? AND id <= ? ORDER BY id",
+      blocksAfter: prepare<[number, number], { id: number; cid: Cid; envelope: Uint8Array; isListed: number }>(
+        `SELECT id, m.cid, envelope, cids.cid IS m.cid AS isListed FROM messages m LEFT JOIN cids USING (id)
+         WHERE id > ? AND id <= ? ORDER BY id`,
       ),
       markPinned: prepare<[number, number]>("UPDATE cids SET pinned = 1 WHERE pinned = 0 AND id > ? AND id <= ?"),
       markBacklog: prepare<[number, number, number]>(
@@ -192,12 +193,13 @@ export class Messages {
     };
   }
 
-  /** @throws MAILBOX_DAMAGED when the disk gave other bytes back */
+  /** @throws MAILBOX_DAMAGED when the disk gave other bytes back, or another CID */
   *blocks({ afterId, lastId }: PinPage, maxBytes: number): Generator<Block[]> {
     for (let last = afterId; last < lastId;) {
       const batch: Block[] = [];
       let sizeBytes = 0;
-      for (const { id, cid, envelope } of this.statements.blocksAfter.iterate(last, lastId)) {
+      for (const { id, cid, envelope, isListed } of this.statements.blocksAfter.iterate(last, lastId)) {
+        if (isListed !== 1) throw notAdded(cid);
         batch.push({ cid, bytes: verified(cid, envelope) });
         sizeBytes += envelope.length;
         last = id;
@@ -264,9 +266,12 @@ export class Messages {
       yield [room, cids];
     }
     if (wrong === undefined) return;
-    const cid = this.statements.findWrong.get(wrong);
-    throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: message ${cid ?? "?"} is not what was added`);
+    throw notAdded(this.statements.findWrong.get(wrong));
   }
+}
+
+function notAdded(cid = "?"): DmtpError {
+  return new DmtpError("MAILBOX_DAMAGED", `the mailbox: message ${cid} is not what was added`);
 }
 
 function messageOf(row: Row): MailboxMessage {

@@ -192,9 +192,9 @@ describe("An anchor under conditions that it cannot work under", () => {
     expect(dump()).to.deep.equal(before);
     await expectNothingDone();
     const { anchored } = await run();
-    const [{ draft, transaction }] = anchored as [(typeof anchored)[0]];
-    expect(data).to.include({ dryRun: true, index: 0, messages: 2, rooms: 1, manifest: draft.cid, isWithinCaps: true });
-    expect(data).to.have.property("digest", `0x${Buffer.from(digestOfCid(draft.cid)).toString("hex")}`);
+    const [{ manifest, transaction }] = anchored as [(typeof anchored)[0]];
+    expect(data).to.include({ dryRun: true, index: 0, messages: 2, rooms: 1, manifest: manifest.cid, isWithinCaps: true });
+    expect(data).to.have.property("digest", `0x${Buffer.from(digestOfCid(manifest.cid)).toString("hex")}`);
     expect(data).to.have.property(
       "anchorer",
       checksummed(new LocalAccount(operator.deployed.anchorer.privateKey).address),
