@@ -42,7 +42,10 @@ interface OpenStore {
   readonly database: Database;
   readonly get: Statement<[Uint8Array], { readonly bytes: Buffer }>;
   /** The block's id, and where its first link is: from 1, 0 without any. Undefined without the block. */
-  readonly find: Statement<[linkHead: Uint8Array, digest: Uint8Array], { readonly id: number; readonly linkAt: number }>;
+  readonly find: Statement<
+    [linkHead: Uint8Array, digest: Uint8Array],
+    { readonly id: number; readonly linkAt: number }
+  >;
   readonly has: Statement<[Uint8Array], number>;
   readonly put: Statement<[Uint8Array, Uint8Array]>;
   readonly pin: Statement<[number]>;

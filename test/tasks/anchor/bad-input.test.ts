@@ -193,7 +193,14 @@ describe("An anchor under conditions that it cannot work under", () => {
     await expectNothingDone();
     const { anchored } = await run();
     const [{ manifest, transaction }] = anchored as [(typeof anchored)[0]];
-    expect(data).to.include({ dryRun: true, index: 0, messages: 2, rooms: 1, manifest: manifest.cid, isWithinCaps: true });
+    expect(data).to.include({
+      dryRun: true,
+      index: 0,
+      messages: 2,
+      rooms: 1,
+      manifest: manifest.cid,
+      isWithinCaps: true,
+    });
     expect(data).to.have.property("digest", `0x${Buffer.from(digestOfCid(manifest.cid)).toString("hex")}`);
     expect(data).to.have.property(
       "anchorer",
