@@ -10,7 +10,7 @@ import { parseBlock, type Block } from "./answer.ts";
 import { readIdentity, isSameChain, type ChainIdentity } from "./chain-identity.ts";
 import type { Contracts } from "./contract-check.ts";
 import { Endpoint, isPassing } from "./endpoint.ts";
-import { gapIn, gapOf, mend } from "./gap.ts";
+import { gapIn, gapOf, isOfReplaced, mend } from "./gap.ts";
 import { DEFAULT_DEPTH, type ChainHead } from "./head.ts";
 import { majority, quorumOf, reachedBy } from "./quorum.ts";
 import { faultOf } from "./rpc-fault.ts";
@@ -368,7 +368,7 @@ export class ChainFeed {
       try {
         return await mend(endpoint, this.deployment, stretch, before);
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        if (!isPassing(error) || isOfReplaced(error)) throw error;
         if (reason === undefined || gapOf(error) !== null) reason = error;
       }
     }

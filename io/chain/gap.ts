@@ -25,6 +25,7 @@ const MAX_ASKED = 50;
 /** Receipts of so many blocks at most; a node that leaves out more is no source of logs. */
 const MAX_MENDED = 1_000;
 
+const REPLACED = Symbol("replaced");
 const STORE_TOPICS = [TOPICS.anchored, TOPICS.storedVerbatim];
 const REGISTRY_TOPICS = [TOPICS.registered, TOPICS.revoked];
 const TOPIC_SET: ReadonlySet<string> = new Set(Object.values(TOPICS));
@@ -53,6 +54,11 @@ export function gapOf(error: unknown): Gap | null {
   return typeof cause === "object" && cause !== null && "isBefore" in cause ? (cause as Gap) : null;
 }
 
+/** Whether it says that the chain changed while a gap was filled: there may be none on the chain as it is now. */
+export function isOfReplaced(error: unknown): boolean {
+  return error instanceof DmtpError && error.cause === REPLACED;
+}
+
 /**
  * The stretch with what its logs leave out, from the receipts of the blocks that have it.
  * @throws CHAIN_INCOMPLETE with a Gap as its cause, CHAIN_UNREACHABLE, CHAIN_DISAGREES
@@ -66,7 +72,10 @@ export async function mend(
   let mended = await fillByIndex(endpoint, deployment, stretch, before);
   for (let round = 0; round < MAX_MENDED; round++) {
     const contract = gapIn(mended, before);
-    if (contract === null) return mended;
+    if (contract === null) {
+      await requireStanding(endpoint, mended);
+      return mended;
+    }
     const block = await findBlock(endpoint, deployment, mended, before, contract);
     const found = await readReceipts(endpoint, deployment, block);
     const others = mended.events.filter(({ blockNumber }) => blockNumber !== block);
@@ -74,6 +83,20 @@ export async function mend(
     mended = { ...mended, events: sortEvents([...others, ...found]) };
   }
   throw incomplete(gapIn(mended, before) ?? "anchors", false, stretch.first.number);
+}
+
+/** What fills a gap is read later than the rest: a reorg in between would make one stretch of two chains. */
+async function requireStanding(endpoint: Endpoint, { first, last, events }: Stretch): Promise<void> {
+  const known = new Map([first, last].map(({ number, hash }) => [number, hash]));
+  const [header] = await endpoint.batch([headerCall(last.number)]);
+  const isOfOneChain = events.every(
+    ({ blockNumber, blockHash }) => (known.get(blockNumber) ?? blockHash) === blockHash,
+  );
+  if (parseBlock(header ?? null)?.hash !== last.hash || !isOfOneChain) {
+    throw new DmtpError("CHAIN_DISAGREES", `block ${last.number} was replaced while a gap was filled`, {
+      cause: REPLACED,
+    });
+  }
 }
 
 /**

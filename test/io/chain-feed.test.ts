@@ -234,6 +234,39 @@ describe("The chain feed", function () {
     });
   });
 
+  describe("and a reorg while a gap is filled", () => {
+    for (const [what, hasReceipts] of [
+      ["from receipts", true],
+      ["by its index", false],
+    ] as const) {
+      it(`never makes one stretch of two chains, ${what}`, async () => {
+        const changing = ledgerOf(31);
+        const first = new LedgerNode(changing);
+        let isForked = false;
+        const last = changing.head;
+        first.omits = ({ blockHash }) => blockHash === last.hash;
+        first.before = ({ method, params }) => {
+          const { topics } = (params[0] ?? {}) as { readonly topics?: readonly unknown[] };
+          const isMoment = hasReceipts ? method === "eth_getBlockReceipts" : topics?.length === 2;
+          if (isForked || !isMoment) return;
+          isForked = true;
+          changing.drop(1);
+          const { counts } = changing.head;
+          const cid = cidOfDigest(fixedBytes("on the other chain"));
+          changing.mine([
+            { kind: "anchor", index: counts.anchors, cid, text: cid },
+            { kind: "revocation", index: counts.keys, wallet: ALICE.address, version: counts.keys + 1 },
+          ]);
+        };
+        const feed = await open([first]);
+        const { block } = await feed.look(null);
+        expect(await codeOfAsync(() => drain(feed, block))).to.equal("CHAIN_DISAGREES");
+        expect(isForked).to.equal(true);
+        expect(await eventsOf(feed)).to.deep.equal(changing.eventsUpTo(changing.head.hash));
+      });
+    }
+  });
+
   describe("and providers", () => {
     for (const fault of FAULTS) {
       it(`gets over an answer that is ${fault}`, async () => {
