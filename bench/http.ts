@@ -72,7 +72,7 @@ function writeIndex(path: string, conversation: Conversation): void {
   history.extend({ events, cursor: { number: 1, hash: HASH, timestamp: 0 }, finalized: 1 });
   for (let anchor = 0; anchor < MESSAGES / 100; anchor++) {
     const sealed = Array.from({ length: 100 }, (_, i) => sealBlock(conversation, 100 * anchor + i + 1));
-    const draft = draftManifest(history.replay.tip, new Map([[conversation.room, sealed.map(({ cid }) => cid)]]));
+    const draft = draftManifest(history.tip, new Map([[conversation.room, sealed.map(({ cid }) => cid)]]));
     const blocks = new Map<Cid, Uint8Array>(sealed.map(({ cid, block }) => [cid, block]));
     for (const { cid, bytes } of draft.blocks) blocks.set(cid, bytes);
     const position = { blockNumber: 2 + anchor, logIndex: 0, blockHash: HASH, transactionHash: HASH };

@@ -8,6 +8,7 @@ import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
+import type { CidSet } from "./missing-content.ts";
 
 export interface FetcherOptions {
   readonly content: ContentStore;
@@ -63,7 +64,7 @@ export class Fetcher {
   }
 
   /** Says what is lacking now. What was asked for and is not lacking any more is given up. */
-  want(cids: ReadonlySet<Cid>): void {
+  want(cids: CidSet): void {
     if (this.isStopped) return;
     for (const [cid, { cancel }] of this.wanted) {
       if (cids.has(cid)) continue;

@@ -12,7 +12,7 @@ import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log.ts";
-import type { BlockId } from "./store/event-log.ts";
+import type { BlockId } from "./store/block-log.ts";
 
 /** What of the chain feed is used. */
 export type Chain = Pick<ChainFeed, "identity" | "deployment" | "startBlock" | "look" | "block" | "stretches"> &

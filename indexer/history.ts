@@ -7,13 +7,15 @@ import type Database from "better-sqlite3";
 import type { Cid } from "../protocol/cid.ts";
 import type { Omissions } from "../protocol/entry.ts";
 import type { ChainEvent } from "../protocol/event.ts";
-import type { Replay } from "../protocol/replay.ts";
+import type { Tip } from "../protocol/manifest.ts";
+import type { KeySource } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
+import type { CidSet } from "./missing-content.ts";
 import { Projection } from "./projection.ts";
+import { BlockLog, type BlockId, type Cursor, type EventCounts } from "./store/block-log.ts";
 import { ChangeLog, type Cause } from "./store/change-log.ts";
 import { ContentCache } from "./store/content-cache.ts";
-import { DerivedRows } from "./store/derived-rows.ts";
-import { EventLog, type BlockId, type Cursor, type EventCounts } from "./store/event-log.ts";
+import type { KeyRows } from "./store/key-rows.ts";
 
 /** New blocks of the chain, all of them canonical when they were read. */
 export interface Extension {
@@ -27,7 +29,7 @@ export interface Extension {
 
 export class History {
   readonly deployment: Deployment;
-  readonly log: EventLog;
+  readonly log: BlockLog;
   readonly changes: ChangeLog;
   /** Called after every change, once it is on disk. */
   onCommit: () => void = () => undefined;
@@ -35,29 +37,32 @@ export class History {
   counts: EventCounts = { anchors: 0, keys: 0 };
   private readonly database: Database.Database;
   private readonly content: ContentCache;
-  private readonly rows: DerivedRows;
   /** Null after a transaction failed: what is in memory may not be what is on disk. */
   private projection: Projection | null = null;
 
-  /** Replays what is stored. */
+  /** Goes on from what is stored. */
   constructor(database: Database.Database, deployment: Deployment) {
     this.database = database;
     this.deployment = deployment;
-    this.log = new EventLog(database);
+    this.log = new BlockLog(database);
     this.content = new ContentCache(database);
-    this.rows = new DerivedRows(database, deployment);
     this.changes = new ChangeLog(database);
-    this.change(() => undefined);
+    this.projection = this.project();
+    this.counts = this.log.counts;
   }
 
   /** The blocks without which something stays undecided. */
-  get missing(): ReadonlySet<Cid> {
+  get missing(): CidSet {
     return this.current.missing;
   }
 
-  /** For what is not in rows; as new as they are. */
-  get replay(): Replay {
-    return this.current.replay;
+  /** Where the line of manifests stands that the next anchor should build on. */
+  get tip(): Tip | null {
+    return this.current.tip;
+  }
+
+  get keys(): Pick<KeyRows, keyof KeySource | "current"> {
+    return this.current.keys;
   }
 
   omissions(room: RoomId): Omissions {
@@ -88,20 +93,20 @@ export class History {
 
   /** Takes back what a reorg orphaned: everything above the last seen block that still stands, null when none does. */
   reorganize(ancestor: BlockId | null): void {
-    this.change(() => {
+    this.change((projection) => {
       const number = ancestor?.number ?? -1;
       if (number < this.log.finalized) {
         // Nothing above the ancestor is called final, now or later: a node that broke this word once may do so again.
         this.log.alarm = `block ${this.log.finalized} was final, and the chain changed above block ${number}`;
         this.log.finalized = number;
       }
-      this.truncate("reorg", ancestor);
+      this.truncate(projection, "reorg", ancestor);
     });
   }
 
   /** Steps back below a block, to read from there again what a node left out. */
   rewind(blockNumber: number): void {
-    this.change(() => this.truncate("gap", this.log.seenAt(blockNumber - 1)));
+    this.change((projection) => this.truncate(projection, "gap", this.log.seenAt(blockNumber - 1)));
   }
 
   finalize(number: number, block: BlockId | null = null): void {
@@ -109,9 +114,7 @@ export class History {
   }
 
   private get current(): Projection {
-    // After a failure that lasts (a full disk), this throws again rather than to answer from a memory that may be wrong.
-    if (this.projection === null) this.change(() => undefined);
-    return this.projection ?? this.project();
+    return (this.projection ??= this.project());
   }
 
   private change(work: (projection: Projection) => void): void {
@@ -119,34 +122,32 @@ export class History {
       // A crash before the commit leaves the index at the change before; the chain and the content are read again.
       this.database
         .transaction(() => {
-          work(this.projection ?? this.project());
+          work(this.current);
           this.changes.prune();
         })
         .immediate();
     } catch (error) {
+      // It may be ahead of the disk.
       this.projection = null;
       throw error;
     }
-    if (this.projection !== null) {
-      this.counts = { anchors: this.projection.replay.anchors.length, keys: this.projection.keyCount };
-    }
+    this.counts = this.log.counts;
     this.onCommit();
   }
 
-  /** Makes the projection, and the rows, anew from the stored events and content. */
   private project(): Projection {
-    const projection = new Projection(this.deployment, this.content, this.rows, this.changes);
-    this.changes.paused(() => projection.apply(this.log.all()));
-    this.projection = projection;
-    return projection;
+    return new Projection(this.database, this.deployment, this.content, this.changes, this.log.counts);
   }
 
-  private truncate(cause: Cause, ancestor: BlockId | null): void {
+  private truncate(projection: Projection, cause: Cause, ancestor: BlockId | null): void {
     this.changes.recordReorg(cause, ancestor, (this.log.cursor?.number ?? 0) - (ancestor?.number ?? 0));
-    const removed = this.log.truncate(ancestor);
+    const left = this.log.truncate(ancestor);
     this.log.cursor = ancestor === null ? null : { ...ancestor, timestamp: null };
     // Blocks without events leave no trace in the projection.
-    if (removed > 0) this.project();
+    if (left.anchors === this.counts.anchors && left.keys === this.counts.keys) return;
+    projection.truncate(left);
+    // Of what was taken back, nothing is waited for.
+    this.projection = null;
   }
 
   private raiseFinalized(number: number, block: BlockId | null): void {

@@ -11,9 +11,8 @@ import { MISSING, rejected, rejectedBy, VERIFIED, type Verdict } from "./verdict
 /** A block's bytes, already proved to be what the CID names; undefined while no source has it. */
 export type BlockSource = (cid: Cid) => Uint8Array | undefined;
 
-/** What the replay has found out about an anchor. */
-export interface Anchor {
-  readonly event: AnchorEvent;
+/** What has been found out about an anchor. */
+export interface AnchorFinding {
   readonly verdict: Verdict;
   /** Null while missing, and when the block is no manifest. */
   readonly manifest: Manifest | null;
@@ -25,18 +24,32 @@ export interface Anchor {
   readonly wants: readonly Cid[];
 }
 
+export interface Anchor extends AnchorFinding {
+  readonly event: AnchorEvent;
+}
+
+/** An anchor as those that build on it see it. */
+export interface EarlierAnchor {
+  readonly cid: Cid | null;
+  readonly verdict: Verdict;
+  readonly tip: Tip | null;
+}
+
+/** As long as nothing is known of an anchor. */
+export const UNDECIDED: AnchorFinding = { verdict: MISSING, manifest: null, delta: null, tip: null, wants: [] };
+
 /**
  * Decides one anchor as far as the blocks at hand allow.
- * @param earlier the anchors before it, by index
+ * @param earlier an anchor before it, by index; undefined for one that the chain does not have
  * @param repeated whether an earlier anchor has the same CID
  */
 export function verifyAnchor(
-  event: AnchorEvent,
-  earlier: readonly Anchor[],
+  event: Pick<AnchorEvent, "index" | "cid">,
+  earlier: (index: number) => EarlierAnchor | undefined,
   repeated: boolean,
   get: BlockSource,
-): Anchor {
-  const undecided: Anchor = { event, verdict: MISSING, manifest: null, delta: null, tip: null, wants: [] };
+): AnchorFinding {
+  const undecided = UNDECIDED;
   const { cid } = event;
   if (cid === null)
     return { ...undecided, verdict: rejected("CID_NOT_CANONICAL", "the anchored text is not a DMTP CID") };
@@ -49,9 +62,10 @@ export function verifyAnchor(
     manifest = decodeManifest(block);
     const found = { ...undecided, manifest };
 
-    const base = verifyBase(event, manifest, earlier);
+    const anchor = baseOf(event, manifest, earlier);
+    const base = verifyBase(event, manifest, anchor);
     if (base.status !== "verified") return { ...found, verdict: base };
-    const tip = manifest.base === null ? null : (earlier[manifest.base.index]?.tip ?? null);
+    const tip = anchor?.tip ?? null;
     if (manifest.seq !== (tip === null ? 0 : tip.seq + 1)) {
       return {
         ...found,
@@ -78,13 +92,20 @@ export function verifyAnchor(
   }
 }
 
-function verifyBase(event: AnchorEvent, { base }: Manifest, earlier: readonly Anchor[]): Verdict {
+function baseOf(
+  { index }: Pick<AnchorEvent, "index">,
+  { base }: Manifest,
+  earlier: (index: number) => EarlierAnchor | undefined,
+): EarlierAnchor | undefined {
+  return base === null || base.index >= index ? undefined : earlier(base.index);
+}
+
+function verifyBase(event: Pick<AnchorEvent, "index">, { base }: Manifest, anchor: EarlierAnchor | undefined): Verdict {
   if (base === null) return VERIFIED;
-  const anchor = earlier[base.index];
-  if (base.index >= event.index || anchor === undefined) {
+  if (anchor === undefined) {
     return rejected("BASE_IN_FUTURE", `anchor ${event.index} builds on anchor ${base.index}`);
   }
-  if (anchor.event.cid !== base.cid) return rejected("PREV_MISMATCH", `prev is not the CID of anchor ${base.index}`);
+  if (anchor.cid !== base.cid) return rejected("PREV_MISMATCH", `prev is not the CID of anchor ${base.index}`);
   if (anchor.verdict.status === "rejected") {
     return rejected("BASE_REJECTED", `anchor ${base.index} was rejected: ${anchor.verdict.code}`);
   }

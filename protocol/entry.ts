@@ -3,7 +3,7 @@ import { digestOfCid, type Cid } from "./cid.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
 import { decodeEnvelope, headerHashOf, signedBytesOf, type EnvelopeHeader } from "./envelope.ts";
 import type { Position } from "./event.ts";
-import type { KeyDirectory } from "./keys.ts";
+import type { KeySource } from "./keys.ts";
 import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
 import { MISSING, rejected, rejectedBy, type Verdict } from "./verdict.ts";
 
@@ -40,7 +40,7 @@ export type EntryFinding =
  */
 export function examineEntry(
   deployment: Deployment,
-  keys: KeyDirectory,
+  keys: KeySource,
   entry: Pick<Entry, "room">,
   position: Position,
   block: Uint8Array | undefined,
@@ -99,7 +99,7 @@ export interface Omissions {
 const MAX_NAMED = 100;
 
 /** Looks at the verified entries of one room. */
-export function omissionsOf(entries: Iterable<Entry>): Omissions {
+export function omissionsOf(entries: Iterable<Pick<Entry, "cid" | "verdict" | "message">>): Omissions {
   const bySender = new Map<string, Map<number, number>>();
   const held = new Set<string>();
   const named = new Map<string, Uint8Array>();

@@ -28,7 +28,13 @@ export type KeyLookup =
   | { readonly status: "rejected"; readonly key: KeyVersion }
   | { readonly status: "revoked"; readonly key: KeyVersion };
 
-export class KeyDirectory {
+/** Where the verdict on a message looks up its keys. */
+export interface KeySource {
+  /** The wallet's version `version` as it stood just before `position`. */
+  find(wallet: Address, version: number, position: Position): KeyLookup;
+}
+
+export class KeyDirectory implements KeySource {
   private readonly deployment: Deployment;
   private readonly wallets = new Map<Address, (KeyVersion | { readonly event: RevocationEvent })[]>();
 
@@ -47,26 +53,32 @@ export class KeyDirectory {
     return this.wallets.get(wallet) ?? [];
   }
 
-  /** The wallet's version `version` as it stood just before `position`. */
   find(wallet: Address, version: number, position: Position): KeyLookup {
-    const history = this.wallets.get(wallet) ?? [];
-    const key = history.find(({ event }) => event.version === version && comparePositions(event, position) < 0);
-    if (key === undefined || !("verdict" in key)) return { status: "unknown" };
-    if (key.verdict.status !== "verified") return { status: "rejected", key };
-    const revoked = history.some(
-      ({ event }) => event.kind === "revocation" && event.version > version && comparePositions(event, position) < 0,
-    );
-    return { status: revoked ? "revoked" : "usable", key };
+    return findKey(this.history(wallet), version, position);
   }
 
-  /** What the wallet uses now: its newest key, or what is wrong with it. */
   current(wallet: Address): KeyLookup {
-    const history = this.wallets.get(wallet) ?? [];
-    const key = history.findLast((entry): entry is KeyVersion => "verdict" in entry);
-    if (key === undefined) return { status: "unknown" };
-    if (history.at(-1)?.event.kind === "revocation") return { status: "revoked", key };
-    return { status: key.verdict.status === "verified" ? "usable" : "rejected", key };
+    return currentKey(this.history(wallet));
   }
+}
+
+/** The version `version` of a wallet with this history, as it stood just before `position`. */
+export function findKey(history: KeyHistory, version: number, position: Position): KeyLookup {
+  const key = history.find(({ event }) => event.version === version && comparePositions(event, position) < 0);
+  if (key === undefined || !("verdict" in key)) return { status: "unknown" };
+  if (key.verdict.status !== "verified") return { status: "rejected", key };
+  const revoked = history.some(
+    ({ event }) => event.kind === "revocation" && event.version > version && comparePositions(event, position) < 0,
+  );
+  return { status: revoked ? "revoked" : "usable", key };
+}
+
+/** What a wallet with this history uses now: its newest key, or what is wrong with it. */
+export function currentKey(history: KeyHistory): KeyLookup {
+  const key = history.findLast((entry): entry is KeyVersion => "verdict" in entry);
+  if (key === undefined) return { status: "unknown" };
+  if (history.at(-1)?.event.kind === "revocation") return { status: "revoked", key };
+  return { status: key.verdict.status === "verified" ? "usable" : "rejected", key };
 }
 
 /** SPEC 8.2: keys an honest wallet can make, bound by the wallet's signature; or by the chain where the wallet has code. */

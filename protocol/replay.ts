@@ -3,7 +3,7 @@
  * browser run this same code. It has no clock and no memory but its input: the same events and blocks give the same result
  * in any order of arrival.
  */
-import { verifyAnchor, type Anchor, type BlockSource } from "./anchor.ts";
+import { UNDECIDED, verifyAnchor, type Anchor, type BlockSource, type EarlierAnchor } from "./anchor.ts";
 import { verifyBlock, type Cid } from "./cid.ts";
 import { primitives } from "./crypto/provider.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
@@ -62,18 +62,22 @@ export class Replay {
       );
     }
     if (event.cid !== null && !this.firstIndexOf.has(event.cid)) this.firstIndexOf.set(event.cid, event.index);
-    this.anchorList.push({ event, verdict: MISSING, manifest: null, delta: null, tip: null, wants: [] });
+    this.anchorList.push({ event, ...UNDECIDED });
   }
 
   /** Decides everything that the blocks at hand allow, and says what it decided. Cheap when nothing is undecided. */
   settle(get: BlockSource): Settlement {
     const source = checkedSource(get);
     const anchors: Anchor[] = [];
+    const earlier = (index: number): EarlierAnchor | undefined => {
+      const anchor = this.anchorList[index];
+      return anchor && { cid: anchor.event.cid, verdict: anchor.verdict, tip: anchor.tip };
+    };
     this.anchorList.forEach((undecided, index) => {
       if (undecided.verdict.status !== "missing") return;
       const { event } = undecided;
       const repeated = event.cid !== null && this.firstIndexOf.get(event.cid) !== index;
-      const anchor = verifyAnchor(event, this.anchorList, repeated, source);
+      const anchor = { event, ...verifyAnchor(event, earlier, repeated, source) };
       this.anchorList[index] = anchor;
       if (anchor.verdict.status === "missing") return;
       anchors.push(anchor);

@@ -187,6 +187,24 @@ export function insert(tree: Tree, leaves: readonly Leaf[], depth: number): Tree
   return { left, right, hash: isSame ? node.hash : hashNode(hashOf(left), hashOf(right)) };
 }
 
+/** The tree without the rooms that these paths (ascending) lead to; all of them belong below `depth`. */
+export function remove(tree: Tree, paths: readonly Uint8Array[], depth: number): Tree {
+  const node = paths.length === 0 ? null : nodeOf(tree);
+  if (node === null) return tree;
+  if ("room" in node) return paths.some((path) => equal(path, node.path)) ? null : tree;
+  const split = paths.findIndex((path) => bit(path, depth) === 1);
+  const middle = split === -1 ? paths.length : split;
+  const left = remove(node.left, paths.slice(0, middle), depth + 1);
+  const right = remove(node.right, paths.slice(middle), depth + 1);
+  if (left === node.left && right === node.right) return tree;
+  const only = left === null ? right : right === null ? left : null;
+  const last = nodeOf(only);
+  // A subtree with one room is its leaf, and one without rooms is none.
+  if (left === null && right === null) return null;
+  if (last !== null && "room" in last) return last;
+  return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
+}
+
 /** Most significant bit first. */
 function bit(path: Uint8Array, depth: number): number {
   return ((path[depth >> 3] ?? 0) >> (7 - (depth & 7))) & 1;

@@ -9,6 +9,7 @@ import {
   leafAt,
   leafOf,
   nodeOf,
+  remove,
   savedTree,
   unsavedNodes,
   type NodeSource,
@@ -82,6 +83,14 @@ export class State {
       });
     }
     return this.with(touched);
+  }
+
+  /** The state with these rooms put in or replaced, and without those others. */
+  changed(rooms: Iterable<RoomState>, removed: Iterable<RoomId>): State {
+    const paths = Array.from(removed)
+      .sort()
+      .map((id) => fromHex(id, 32));
+    return new State(remove(this.tree, paths, 0), this.source).with(rooms);
   }
 
   private with(rooms: Iterable<RoomState>): State {

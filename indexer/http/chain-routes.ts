@@ -36,7 +36,7 @@ export const keys = jsonRoute(
   },
   ({ snapshots }, { wallet }, { limit, cursor: text }) =>
     snapshots.read((snapshot) => {
-      const lookup = snapshot.history.replay.keys.current(wallet);
+      const lookup = snapshot.history.keys.current(wallet);
       if (lookup.status === "unknown") return unknown("wallet with keys");
       const list = { scope: `keys ${wallet}`, place: indexPlace, contract: "keys" as const };
       const cursor = openCursor(snapshot, list, text);

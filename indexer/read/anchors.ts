@@ -3,8 +3,6 @@ import type { z } from "zod";
 import type { RoomId } from "../../protocol/room.ts";
 import type { anchorDetailSchema, anchorSchema } from "../answer.ts";
 import {
-  countsByOwner,
-  countsOf,
   verdictOf,
   type CountsAnswer,
   type ProvenanceColumns,
@@ -16,7 +14,7 @@ import {
 export type AnchorAnswer = z.infer<typeof anchorSchema>;
 type AnchorDetailAnswer = z.infer<typeof anchorDetailSchema>;
 
-interface AnchorRow extends VerdictColumns, ProvenanceColumns {
+interface AnchorRow extends VerdictColumns, ProvenanceColumns, CountsAnswer {
   readonly log_index: number;
   readonly anchor_index: number;
   readonly cid: string | null;
@@ -51,22 +49,20 @@ export interface AnchorsQuery {
 export function readAnchors(snapshot: Snapshot, query: AnchorsQuery): Slice<AnchorAnswer> {
   const { items, hasMore } =
     query.room === null ? readRange(snapshot, query) : readTouching(snapshot, query, query.room);
-  const counts = countsOfAnchors(snapshot, items);
-  return { items: items.map((row) => withoutLinks(answerOf(snapshot, row, counts), row)), hasMore };
+  return { items: items.map((row) => withoutLinks(answerOf(snapshot, row), row)), hasMore };
 }
 
 /** One as in a list; null for an index that the chain has not reached. */
 export function readAnchorItem(snapshot: Snapshot, index: number): AnchorAnswer | null {
   const row = snapshot.get<AnchorRow>("SELECT * FROM anchors WHERE anchor_index = ?", index);
-  return row === undefined ? null : withoutLinks(answerOf(snapshot, row, countsOfAnchors(snapshot, [row])), row);
+  return row === undefined ? null : withoutLinks(answerOf(snapshot, row), row);
 }
 
 /** Null for an index that the chain has not reached. */
 export function readAnchor(snapshot: Snapshot, index: number): AnchorDetailAnswer | null {
   const row = snapshot.get<AnchorRow>("SELECT * FROM anchors WHERE anchor_index = ?", index);
   if (row === undefined) return null;
-  const answer = answerOf(snapshot, row, countsOfAnchors(snapshot, [row]));
-  return { ...answer, manifest: manifestOf(row), lacks: JSON.parse(row.lacks) as string[] };
+  return { ...answerOf(snapshot, row), manifest: manifestOf(row), lacks: JSON.parse(row.lacks) as string[] };
 }
 
 function readRange(snapshot: Snapshot, { order, after, since, verdict, limit }: AnchorsQuery): Slice<AnchorRow> {
@@ -104,17 +100,14 @@ function readTouching(snapshot: Snapshot, query: AnchorsQuery, room: RoomId): Sl
   );
 }
 
-function answerOf(
-  snapshot: Snapshot,
-  row: AnchorRow,
-  counts: ReadonlyMap<number, CountsAnswer>,
-): Omit<AnchorAnswer, "manifest"> {
+function answerOf(snapshot: Snapshot, row: AnchorRow): Omit<AnchorAnswer, "manifest"> {
+  const { verified, rejected, missing } = row;
   return {
     index: row.anchor_index,
     cid: row.cid,
     text: row.text,
     verdict: verdictOf(row),
-    counts: counts.get(row.anchor_index) ?? countsOf([]),
+    counts: { verified, rejected, missing },
     ...snapshot.provenance(row),
     logIndex: row.log_index,
   };
@@ -129,14 +122,4 @@ function withoutLinks(answer: Omit<AnchorAnswer, "manifest">, row: AnchorRow): A
 
 function manifestOf({ manifest }: AnchorRow): AnchorDetailAnswer["manifest"] {
   return manifest === null ? null : (JSON.parse(manifest) as AnchorDetailAnswer["manifest"]);
-}
-
-function countsOfAnchors(snapshot: Snapshot, rows: readonly AnchorRow[]): Map<number, CountsAnswer> {
-  return countsByOwner(
-    snapshot.all<{ owner: number; status: string; n: number }>(
-      `SELECT anchor_index AS owner, status, count(*) AS n FROM entries
-       WHERE anchor_index IN (SELECT value FROM json_each(?)) GROUP BY anchor_index, status`,
-      JSON.stringify(rows.map((row) => row.anchor_index)),
-    ),
-  );
 }

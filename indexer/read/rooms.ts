@@ -4,13 +4,13 @@ import type { Address } from "../../protocol/address.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
-import { countsByOwner, countsOf, type Slice, type Snapshot } from "./snapshot.ts";
+import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
 
 type RoomAnswer = z.infer<typeof roomSchema>;
 type RoomStateAnswer = z.infer<typeof roomStateSchema>;
 type RoomDetailAnswer = z.infer<typeof roomDetailSchema>;
 
-interface RoomRow {
+interface RoomRow extends CountsAnswer {
   readonly id: RoomId;
   readonly n: number | null;
   readonly root: string | null;
@@ -90,13 +90,6 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
 
 function answersOf(snapshot: Snapshot, rows: readonly RoomRow[]): RoomAnswer[] {
   const ids = JSON.stringify(rows.map(({ id }) => id));
-  const counts = countsByOwner(
-    snapshot.all<{ owner: string; status: string; n: number }>(
-      `SELECT room AS owner, status, count(*) AS n FROM entries
-       WHERE room IN (SELECT value FROM json_each(?)) GROUP BY room, status`,
-      ids,
-    ),
-  );
   const members = Map.groupBy(
     snapshot.all<{ room: string; wallet: string }>(
       "SELECT room, wallet FROM room_members WHERE room IN (SELECT value FROM json_each(?)) ORDER BY room, wallet",
@@ -104,10 +97,10 @@ function answersOf(snapshot: Snapshot, rows: readonly RoomRow[]): RoomAnswer[] {
     ),
     ({ room }) => room,
   );
-  return rows.map(({ id, n, root, last_index }) => ({
+  return rows.map(({ id, n, root, last_index, verified, rejected, missing }) => ({
     id,
     members: (members.get(id) ?? []).map(({ wallet }) => wallet),
-    counts: counts.get(id) ?? countsOf([]),
+    counts: { verified, rejected, missing },
     n,
     root,
     lastAnchor: last_index,

@@ -4,7 +4,7 @@ import type { z } from "zod";
 
 import type { countsSchema, heightSchema, verdictSchema } from "../answer.ts";
 import type { History } from "../history.ts";
-import type { Cursor } from "../store/event-log.ts";
+import type { Cursor } from "../store/block-log.ts";
 import { Statements } from "../store/statements.ts";
 
 export type VerdictAnswer = z.infer<typeof verdictSchema>;
@@ -120,19 +120,4 @@ export class Snapshot {
 export function verdictOf({ status, code, reason }: VerdictColumns): VerdictAnswer {
   if (status === "rejected") return { status, code: code ?? "INTERNAL", reason: reason ?? "" };
   return { status: status as "verified" | "missing" };
-}
-
-/** Rows of (status, n) as counts by verdict. */
-export function countsOf(rows: Iterable<{ readonly status: string; readonly n: number }>): CountsAnswer {
-  const counts: CountsAnswer = { verified: 0, rejected: 0, missing: 0 };
-  for (const { status, n } of rows) counts[status as keyof CountsAnswer] += n;
-  return counts;
-}
-
-/** Such rows of several owners, by owner. */
-export function countsByOwner<Owner>(
-  rows: Iterable<{ owner: Owner; status: string; n: number }>,
-): Map<Owner, CountsAnswer> {
-  const grouped = Map.groupBy(rows, ({ owner }) => owner);
-  return new Map([...grouped].map(([owner, group]) => [owner, countsOf(group)]));
 }

@@ -4,9 +4,18 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { statusSchema } from "../answer.ts";
 import type { Fetcher } from "../fetcher.ts";
 import type { Follower } from "../follower.ts";
-import { countsOf, type Snapshot } from "./snapshot.ts";
+import type { CountsAnswer, Snapshot } from "./snapshot.ts";
 
 export type StatusAnswer = z.infer<typeof statusSchema>;
+
+interface TotalRow {
+  readonly kind: "rooms" | "keys" | "anchors" | "messages";
+  /** Nothing for what has no verdict. */
+  readonly status: keyof CountsAnswer | "";
+  readonly n: number;
+}
+
+const NONE: CountsAnswer = { verified: 0, rejected: 0, missing: 0 };
 
 /** The index is not current any more when the chain could not be looked at for as long. */
 const STALE_MS = 15_000;
@@ -34,10 +43,7 @@ export function illness(follower: Follower, now = performance.now()): DmtpError 
   return new DmtpError("INDEX_BEHIND", "the chain has not been looked at for minutes");
 }
 
-/** Totals take a look at every row, so they are kept until one changes, which the change log tells. */
 export class StatusReader {
-  private countedAt = -1;
-  private counts: StatusAnswer["counts"] | null = null;
   private readonly follower: Follower;
   private readonly fetcher: Fetcher;
 
@@ -71,7 +77,7 @@ export class StatusReader {
             },
       tip: tip === undefined ? null : (JSON.parse(tip) as StatusAnswer["tip"]),
       stateRoot: root ?? "",
-      counts: this.totals(snapshot),
+      counts: totalsOf(snapshot),
       content: {
         reachable: this.fetcher.isReachable,
         missing: history.missing.size,
@@ -87,22 +93,13 @@ export class StatusReader {
       },
     };
   }
+}
 
-  private totals(snapshot: Snapshot): StatusAnswer["counts"] {
-    const { end } = snapshot.history.changes;
-    if (this.counts !== null && this.countedAt === end) return this.counts;
-    const count = (table: string): number => snapshot.get<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)?.n ?? 0;
-    const byStatus = (table: string) =>
-      countsOf(
-        snapshot.all<{ status: string; n: number }>(`SELECT status, count(*) AS n FROM ${table} GROUP BY status`),
-      );
-    this.counts = {
-      rooms: count("rooms"),
-      keys: count("keys"),
-      anchors: byStatus("anchors"),
-      messages: byStatus("entries"),
-    };
-    this.countedAt = end;
-    return this.counts;
+function totalsOf(snapshot: Snapshot): StatusAnswer["counts"] {
+  const totals = { rooms: 0, keys: 0, anchors: { ...NONE }, messages: { ...NONE } };
+  for (const { kind, status, n } of snapshot.all<TotalRow>("SELECT kind, status, n FROM totals")) {
+    if (kind === "rooms" || kind === "keys") totals[kind] = n;
+    else if (status !== "") totals[kind][status] = n;
   }
+  return totals;
 }

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 
 import type Database from "better-sqlite3";
 
-import type { BlockId } from "./event-log.ts";
+import type { BlockId } from "./block-log.ts";
 import { Statements } from "./statements.ts";
 
 /** Whose change: an anchor or a key event by its index, a message by its anchor's index and its ordinal there. */
@@ -42,7 +42,6 @@ export class ChangeLog {
   /** Of this log among all that there ever were: a position in another one says nothing here. */
   readonly name: string;
   private readonly statements: Statements;
-  private isPaused = false;
 
   constructor(database: Database.Database) {
     this.statements = new Statements(database);
@@ -79,7 +78,6 @@ export class ChangeLog {
 
   /** @param blockNumber of the event that brought the subject */
   record(subject: Subject, status: string, blockNumber: number): void {
-    if (this.isPaused) return;
     const ordinal = subject.kind === "message" ? subject.ordinal : null;
     this.insert(null, subject.kind, subject.index, ordinal, status, blockNumber, null);
   }
@@ -91,17 +89,6 @@ export class ChangeLog {
     const number = ancestor?.number ?? -1;
     this.statements.prepare("DELETE FROM changes WHERE block_number > ? AND kind <> 'reorg'").run(number);
     this.insert(id, "reorg", depth, null, cause, number, ancestor?.hash ?? null);
-  }
-
-  /** Runs what only does again what was recorded before. */
-  paused<Result>(work: () => Result): Result {
-    const wasPaused = this.isPaused;
-    this.isPaused = true;
-    try {
-      return work();
-    } finally {
-      this.isPaused = wasPaused;
-    }
   }
 
   prune(): void {

@@ -1,4 +1,4 @@
-/** The index: one SQLite file that can be deleted at any time, since chain and content rebuild it (schema below). */
+/** The index: one SQLite file that can be deleted at any time, since chain and content rebuild it (schema.ts). */
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 
@@ -9,70 +9,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Log } from "../log.ts";
 import { readMeta, writeMeta } from "./meta.ts";
-
-/** Any other version is rebuilt, so a change here needs no migration. */
-const SCHEMA_VERSION = 2;
-
-const SCHEMA = `
-  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-
-  -- What was read: blocks whose hash was seen (those with events, and where the cursor stood), and the events themselves.
-  CREATE TABLE seen_blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, has_events INTEGER NOT NULL) STRICT;
-  CREATE INDEX seen_blocks_without_events ON seen_blocks (number) WHERE has_events = 0;
-  CREATE TABLE events (
-    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, contract TEXT NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (block_number, log_index)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX events_by_contract ON events (contract, block_number);
-  -- What was taken out of the chain again; nothing that was read is forgotten.
-  CREATE TABLE orphans (
-    block_hash TEXT NOT NULL, log_index INTEGER NOT NULL, block_number INTEGER NOT NULL, contract TEXT NOT NULL,
-    body TEXT NOT NULL, PRIMARY KEY (block_hash, log_index)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX orphans_by_block ON orphans (block_number);
-
-  -- What stays true whatever the chain does: bytes by CID, and whether a signature is valid.
-  CREATE TABLE content (cid TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-  CREATE TABLE signatures (hash BLOB PRIMARY KEY, valid INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-
-  -- What the replay makes of them.
-  CREATE TABLE anchors (
-    anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT NOT NULL,
-    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, lacks TEXT NOT NULL,
-    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
-  ) STRICT;
-  CREATE INDEX anchors_by_status ON anchors (status);
-  CREATE TABLE entries (
-    anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL, room TEXT NOT NULL, cid TEXT NOT NULL,
-    status TEXT NOT NULL, code TEXT, reason TEXT,
-    sender TEXT, receiver TEXT, seq INTEGER, timestamp INTEGER, size_bytes INTEGER,
-    PRIMARY KEY (anchor_index, ordinal)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX entries_by_room ON entries (room, anchor_index, ordinal);
-  CREATE INDEX entries_by_room_status ON entries (room, status);
-  CREATE INDEX entries_by_cid ON entries (cid);
-  CREATE TABLE rooms (id TEXT PRIMARY KEY, n INTEGER, root TEXT, last_index INTEGER) STRICT, WITHOUT ROWID;
-  CREATE TABLE room_members (
-    wallet TEXT NOT NULL, room TEXT NOT NULL, PRIMARY KEY (wallet, room)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX room_members_by_room ON room_members (room);
-  CREATE TABLE keys (
-    key_index INTEGER PRIMARY KEY, kind TEXT NOT NULL, wallet TEXT NOT NULL, version INTEGER NOT NULL,
-    encryption_key TEXT, signing_key TEXT, deadline TEXT, signature TEXT, has_code INTEGER, binding TEXT, status TEXT, code TEXT, reason TEXT,
-    document TEXT, document_status TEXT, document_code TEXT, document_reason TEXT,
-    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
-  ) STRICT;
-  CREATE INDEX keys_by_wallet ON keys (wallet, key_index);
-
-  -- What live updates are read from: names of what changed, and reorgs (change-log.ts). Unlike all above, it tells how this
-  -- index came to what it holds, so two that are equal differ here.
-  CREATE TABLE change_log (name TEXT NOT NULL) STRICT;
-  CREATE TABLE changes (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject INTEGER NOT NULL, ordinal INTEGER, status TEXT,
-    block_number INTEGER NOT NULL, block_hash TEXT
-  ) STRICT;
-  CREATE INDEX changes_reorgs ON changes (status, subject) WHERE kind = 'reorg';
-`;
+import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 
 /** An open index. Nobody else has it open. */
 export interface IndexDatabase {

@@ -5,7 +5,8 @@ import { concat, equal } from "../../protocol/bytes.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { primitives } from "../../protocol/crypto/provider.ts";
 import { isRoomId, type RoomId } from "../../protocol/room.ts";
-import type { RoomState, SavedBranch, SavedNode, SavedWay } from "../../protocol/state-tree.ts";
+import type { RoomState, SavedBranch, SavedNode } from "../../protocol/state-tree.ts";
+import { decodeBranch, encodeBranch, splitHashes } from "../state-codec.ts";
 
 interface RoomRow {
   readonly room: RoomId;
@@ -15,9 +16,6 @@ interface RoomRow {
   readonly checksum: Uint8Array;
 }
 
-const HASH_BYTES = 32;
-const WAY_BYTES = 1 + HASH_BYTES;
-const IS_ROOM = 16;
 const ID_DIGITS = 64;
 
 /** Prepared statements over the tables of schema.ts; transactions and errors are the mailbox's. */
@@ -47,7 +45,7 @@ export class Rooms {
   /** Unproved; undefined where there is none, or nothing that could be one. */
   branch(prefix: string): SavedBranch | undefined {
     const ways = this.getBranch.get(prefix);
-    return ways instanceof Uint8Array && ways.length % WAY_BYTES === 0 ? decodeBranch(ways) : undefined;
+    return ways instanceof Uint8Array ? decodeBranch(ways) : undefined;
   }
 
   /** As {@link branch}. */
@@ -91,33 +89,4 @@ function roomOf({ room, size, hashes, lastIndex, checksum }: RoomRow): RoomState
 
 export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-/** The 32-byte hashes that lie one after the other. */
-export function splitHashes(hashes: Uint8Array): Uint8Array[] {
-  const parts: Uint8Array[] = [];
-  for (let at = 0; at < hashes.length; at += HASH_BYTES)
-    parts.push(new Uint8Array(hashes.subarray(at, at + HASH_BYTES)));
-  return parts;
-}
-
-/** Each way that leads somewhere: its digit, plus 16 when one room is there, and its hash. */
-export function encodeBranch(branch: SavedBranch): Uint8Array {
-  return concat(
-    ...branch.flatMap((way, digit) =>
-      way === null ? [] : [Uint8Array.of(digit | (way.isRoom ? IS_ROOM : 0)), way.hash],
-    ),
-  );
-}
-
-function decodeBranch(ways: Uint8Array): SavedBranch {
-  const branch: (SavedWay | null)[] = Array.from({ length: IS_ROOM }, () => null);
-  // One plain copy of the Buffer, and views of it.
-  const bytes = new Uint8Array(ways);
-  for (let at = 0; at < bytes.length; at += WAY_BYTES) {
-    const head = bytes[at] ?? 0;
-    const hash = bytes.subarray(at + 1, at + WAY_BYTES);
-    branch[head % IS_ROOM] = { hash, isRoom: head >= IS_ROOM };
-  }
-  return branch;
 }

@@ -9,8 +9,9 @@ import { isCid } from "../../protocol/cid.ts";
 import { isRoomId, type RoomId } from "../../protocol/room.ts";
 import type { RoomState } from "../../protocol/state-tree.ts";
 import { State } from "../../protocol/state.ts";
+import { encodeBranch, splitHashes } from "../state-codec.ts";
 import { checksumOfLine, rowOf, type LineRecord } from "./line.ts";
-import { checksumOfRoom, encodeBranch, isCount, splitHashes } from "./rooms.ts";
+import { checksumOfRoom, isCount } from "./rooms.ts";
 
 const TABLES = `
   -- The tip of the line of manifests, null where there is none; and what of CIDStore is accounted for. One row at most.

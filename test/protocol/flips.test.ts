@@ -1,7 +1,7 @@
 /** Blocks that were changed in a bit, or written in another way: none of them passes for what it was. */
 import { expect } from "chai";
 
-import { verifyAnchor } from "../../protocol/anchor.ts";
+import { verifyAnchor, type EarlierAnchor } from "../../protocol/anchor.ts";
 import { concat, fromHex, toHex, utf8 } from "../../protocol/bytes.ts";
 import { Link, type CborMap, type CborValue } from "../../protocol/cbor.ts";
 import { decode } from "../../protocol/cbor-decoder.ts";
@@ -71,8 +71,12 @@ function anchored(cid: Cid, blocks: readonly Uint8Array[]): string {
   const index = BASE.anchors.length;
   const event: AnchorEvent = { ...BASE.anchors.at(-1)!.event, index, blockNumber: 1e6, cid, text: cid };
   const extra = new Map(blocks.map((bytes) => [cidOf(bytes), bytes]));
+  const earlier = (at: number): EarlierAnchor | undefined => {
+    const anchor = BASE.anchors[at];
+    return anchor && { cid: anchor.event.cid, verdict: anchor.verdict, tip: anchor.tip };
+  };
   const get = (asked: Cid): Uint8Array | undefined => extra.get(asked) ?? history.get(asked);
-  return outcome(verifyAnchor(event, BASE.anchors, false, get).verdict);
+  return outcome(verifyAnchor(event, earlier, false, get).verdict);
 }
 
 describe("A block with one bit flipped", () => {

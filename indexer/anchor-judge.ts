@@ -1,0 +1,199 @@
+/**
+ * The verdicts on anchors (SPEC 8.3), each given as soon as what it rests on is here. An undecided anchor waits for blocks or for
+ * its base and is looked at again when one of them comes, never before: a thousand that point at nothing cost a new one nothing.
+ */
+import { verifyAnchor, type AnchorFinding, type EarlierAnchor } from "../protocol/anchor.ts";
+import type { Cid } from "../protocol/cid.ts";
+import type { AnchorEvent } from "../protocol/event.ts";
+import type { Manifest, Tip } from "../protocol/manifest.ts";
+import { State, type Delta } from "../protocol/state.ts";
+import type { MissingContent } from "./missing-content.ts";
+import type { AnchorRows } from "./store/anchor-rows.ts";
+import type { ChangeLog } from "./store/change-log.ts";
+import type { ContentCache } from "./store/content-cache.ts";
+import type { StateRows } from "./store/state-rows.ts";
+
+/** What an undecided anchor waits for. */
+interface Waiting {
+  readonly cid: Cid;
+  /** Blocks without which it can't go on. */
+  readonly wants: readonly Cid[];
+  /** Its shards and heads, while it waits for its base: fetched ahead, so that a long line is not as many rounds. */
+  readonly ahead: readonly Cid[];
+  readonly base: number | null;
+  readonly hasManifest: boolean;
+}
+
+export interface AnchorJudgeOptions {
+  readonly rows: AnchorRows;
+  readonly states: StateRows;
+  readonly content: ContentCache;
+  readonly missing: MissingContent;
+  readonly changes: ChangeLog;
+  /** Takes what a newly verified anchor adds. */
+  readonly list: (index: number, delta: Delta) => void;
+}
+
+export class AnchorJudge {
+  private readonly options: AnchorJudgeOptions;
+  private readonly undecided = new Map<number, Waiting>();
+  private readonly byBlock = new Map<Cid, Set<number>>();
+  private readonly byBase = new Map<number, Set<number>>();
+  /** Those that something came for that they wait for. */
+  private readonly due = new Set<number>();
+  /** The verified ones since the state was last kept. */
+  private readonly tips = new Map<number, Tip>();
+
+  /** Waits for what the rows say. */
+  constructor(options: AnchorJudgeOptions) {
+    this.options = options;
+    for (const { index, cid, manifest, lacks } of options.rows.undecided()) {
+      const isForBase = manifest !== null && lacks.length === 0;
+      this.wait(index, {
+        cid,
+        wants: manifest === null ? [cid] : lacks,
+        ahead: isForBase ? this.lacking([...manifest.rooms, ...manifest.heads]) : [],
+        base: isForBase ? manifest.base : null,
+        hasManifest: manifest !== null,
+      });
+    }
+  }
+
+  /** Takes the next anchor. */
+  add(event: AnchorEvent): void {
+    const { rows, changes } = this.options;
+    const { index, cid, blockNumber } = event;
+    const isRepeated = cid !== null && rows.isRepeated(cid, index);
+    const finding = verifyAnchor(event, this.earlier, isRepeated, this.get);
+    rows.add(event, finding);
+    changes.record({ kind: "anchor", index }, finding.verdict.status, blockNumber);
+    this.take(index, cid, finding);
+  }
+
+  receive(cid: Cid): void {
+    for (const index of this.byBlock.get(cid) ?? []) this.due.add(index);
+  }
+
+  /** Decides all that can be decided. */
+  settle(): void {
+    const { rows, changes } = this.options;
+    for (const index of this.due) {
+      this.due.delete(index);
+      const waiting = this.undecided.get(index);
+      if (waiting === undefined) continue;
+      const finding = verifyAnchor({ index, cid: waiting.cid }, this.earlier, false, this.get);
+      const isDecided = finding.verdict.status !== "missing";
+      const isNew =
+        waiting.hasManifest !== (finding.manifest !== null) || finding.wants.join() !== waiting.wants.join();
+      if (isDecided || isNew) rows.write(index, finding);
+      if (isDecided)
+        changes.record({ kind: "anchor", index }, finding.verdict.status, rows.position(index)?.blockNumber ?? 0);
+      this.stopWaiting(index, waiting);
+      this.take(index, waiting.cid, finding);
+    }
+  }
+
+  /** Keeps the state at the verified manifest with the highest index. */
+  keepTip(): void {
+    const { states } = this.options;
+    let highest = states.tip ?? -1;
+    for (const index of this.tips.keys()) highest = Math.max(highest, index);
+    const tip = this.tips.get(highest);
+    if (tip !== undefined) states.move(tip);
+    this.tips.clear();
+  }
+
+  /** Where the line of a verified anchor stands; null for none. */
+  tipAt(index: number | null): Tip | null {
+    return index === null ? null : (this.earlier(index)?.tip ?? null);
+  }
+
+  private take(index: number, cid: Cid | null, finding: AnchorFinding): void {
+    const { states, list } = this.options;
+    const { verdict, manifest, delta, tip, wants } = finding;
+    if (verdict.status === "missing") {
+      if (cid !== null) this.wait(index, this.waitingOf(cid, manifest, wants));
+      return;
+    }
+    if (tip !== null && delta !== null) {
+      const before = this.tipAt(manifest?.base?.index ?? null);
+      states.addVersions(index, delta.keys(), before?.state ?? State.EMPTY, tip.state);
+      this.tips.set(index, tip);
+      list(index, delta);
+    }
+    for (const waiting of this.byBase.get(index) ?? []) this.due.add(waiting);
+  }
+
+  private waitingOf(cid: Cid, manifest: Manifest | null, wants: readonly Cid[]): Waiting {
+    const isForBase = manifest !== null && wants.length === 0;
+    return {
+      cid,
+      wants: [...new Set(wants)],
+      ahead: isForBase ? this.lacking([...manifest.rooms, ...manifest.heads]) : [],
+      base: isForBase ? (manifest.base?.index ?? null) : null,
+      hasManifest: manifest !== null,
+    };
+  }
+
+  private lacking(cids: readonly Cid[]): Cid[] {
+    return [...new Set(cids)].filter((cid) => !this.options.content.has(cid));
+  }
+
+  private wait(index: number, waiting: Waiting): void {
+    this.undecided.set(index, waiting);
+    this.options.missing.add(waiting.wants);
+    this.options.missing.add(waiting.ahead);
+    for (const cid of waiting.wants) join(this.byBlock, cid, index);
+    if (waiting.base !== null) join(this.byBase, waiting.base, index);
+  }
+
+  private stopWaiting(index: number, { wants, ahead, base }: Waiting): void {
+    this.undecided.delete(index);
+    this.options.missing.remove(wants);
+    this.options.missing.remove(ahead);
+    for (const cid of wants) leave(this.byBlock, cid, index);
+    if (base !== null) leave(this.byBase, base, index);
+  }
+
+  private readonly get = (cid: Cid): Uint8Array | undefined => {
+    // What is missing is not on disk either: that saves a look.
+    return this.options.missing.has(cid) ? undefined : this.options.content.get(cid);
+  };
+
+  private readonly earlier = (index: number): EarlierAnchor | undefined => {
+    const { rows, states } = this.options;
+    const anchor = rows.judged(index);
+    if (anchor === undefined) return undefined;
+    const { cid, verdict, seq } = anchor;
+    const tip = this.tips.get(index);
+    if (tip !== undefined || verdict.status !== "verified" || cid === null || seq === null) {
+      return { cid, verdict, tip: tip ?? null };
+    }
+    // Only had when it is asked for: where it is not that of the tip, it takes walking both lines.
+    const state = (): State => states.at(index);
+    return {
+      cid,
+      verdict,
+      tip: {
+        index,
+        cid,
+        seq,
+        get state() {
+          return state();
+        },
+      },
+    };
+  };
+}
+
+function join<Key>(sets: Map<Key, Set<number>>, key: Key, index: number): void {
+  const set = sets.get(key);
+  if (set === undefined) sets.set(key, new Set([index]));
+  else set.add(index);
+}
+
+function leave<Key>(sets: Map<Key, Set<number>>, key: Key, index: number): void {
+  const set = sets.get(key);
+  set?.delete(index);
+  if (set?.size === 0) sets.delete(key);
+}

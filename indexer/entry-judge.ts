@@ -1,0 +1,149 @@
+/** The verdicts on messages (SPEC 8.4), each given when its block is here; their signatures are verified many at once. */
+import type { Cid } from "../protocol/cid.ts";
+import type { SignatureClaim } from "../protocol/crypto/primitives.ts";
+import { primitives } from "../protocol/crypto/provider.ts";
+import { examineEntry, type MessageSummary } from "../protocol/entry.ts";
+import { DmtpError } from "../protocol/error.ts";
+import type { Position } from "../protocol/event.ts";
+import type { KeySource } from "../protocol/keys.ts";
+import type { Deployment, RoomId } from "../protocol/room.ts";
+import type { Delta } from "../protocol/state.ts";
+import { MISSING, rejected, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import type { MissingContent } from "./missing-content.ts";
+import type { AnchorRows } from "./store/anchor-rows.ts";
+import type { ChangeLog } from "./store/change-log.ts";
+import type { ContentCache } from "./store/content-cache.ts";
+import type { EntryRows, PlacedEntry } from "./store/entry-rows.ts";
+import type { RoomRows } from "./store/room-rows.ts";
+
+export interface EntryJudgeOptions {
+  readonly deployment: Deployment;
+  readonly anchors: AnchorRows;
+  readonly rows: EntryRows;
+  readonly rooms: RoomRows;
+  readonly keys: KeySource;
+  readonly content: ContentCache;
+  readonly missing: MissingContent;
+  readonly changes: ChangeLog;
+  /** Called with the room of each entry that was decided. */
+  readonly onDecision: (room: RoomId) => void;
+}
+
+/** An entry of which only the signature is left to decide. */
+interface Claimant {
+  readonly entry: PlacedEntry;
+  /** It has no row yet. */
+  readonly isNew: boolean;
+  readonly message: MessageSummary;
+  readonly claim: SignatureClaim;
+}
+
+/** So many wait for each other at most: each holds its block's bytes. */
+const MAX_CLAIMANTS = 4_096;
+
+const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
+const SIGNATURE_INVALID = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
+
+export class EntryJudge {
+  private readonly options: EntryJudgeOptions;
+  private claimants: Claimant[] = [];
+  private readonly positions = new Map<number, Position>();
+
+  /** Waits for what the rows say. */
+  constructor(options: EntryJudgeOptions) {
+    this.options = options;
+    options.missing.add(options.rows.missing());
+  }
+
+  /** Takes the messages of a newly verified anchor. */
+  list(anchorIndex: number, delta: Delta): void {
+    const { content, missing, rooms } = this.options;
+    let ordinal = 0;
+    for (const [room, cids] of delta) {
+      rooms.add(room);
+      for (const cid of cids) {
+        const entry: PlacedEntry = { anchorIndex, ordinal: ordinal++, room, cid, status: "missing" };
+        const block = missing.has(cid) ? undefined : content.get(cid);
+        if (block === undefined) {
+          missing.add([cid]);
+          this.write(entry, true, MISSING, null);
+        } else {
+          this.examine(entry, true, block);
+        }
+      }
+    }
+  }
+
+  receive(cid: Cid, block: Uint8Array): void {
+    for (const entry of this.options.rows.placesOf(cid)) {
+      if (entry.status === "missing") this.examine(entry, false, block);
+    }
+  }
+
+  /** Decides what only waits for its signature to be verified. */
+  settle(): void {
+    const { claimants } = this;
+    this.claimants = [];
+    const valid = primitives.ed25519Verify(claimants.map(({ claim }) => claim));
+    const signed: Claimant[] = [];
+    claimants.forEach((claimant, i) => {
+      if (valid[i] === true) signed.push(claimant);
+      else this.write(claimant.entry, claimant.isNew, SIGNATURE_INVALID, claimant.message);
+    });
+    for (const { entry, isNew, message } of signed.sort((a, b) => compare(a.entry, b.entry)))
+      this.place(entry, isNew, message);
+    this.positions.clear();
+  }
+
+  private examine(entry: PlacedEntry, isNew: boolean, block: Uint8Array): void {
+    const { deployment, keys } = this.options;
+    const finding = examineEntry(deployment, keys, entry, this.positionOf(entry), block);
+    if ("claim" in finding) {
+      this.claimants.push({ entry, isNew, message: finding.message, claim: finding.claim });
+      if (this.claimants.length >= MAX_CLAIMANTS) this.settle();
+    } else {
+      this.write(entry, isNew, finding.verdict, finding.message);
+    }
+  }
+
+  /** A valid entry is verified at its first place and a duplicate at all others. */
+  private place(entry: PlacedEntry, isNew: boolean, message: MessageSummary): void {
+    const { rows, changes } = this.options;
+    const other = rows.placesOf(entry.cid).find(({ room, status }) => room === entry.room && status === "verified");
+    if (other === undefined || compare(entry, other) < 0) {
+      this.write(entry, isNew, VERIFIED, message);
+      if (other === undefined) return;
+      rows.revise(other, DUPLICATE);
+      this.record(other, DUPLICATE, changes);
+    } else {
+      this.write(entry, isNew, DUPLICATE, message);
+    }
+  }
+
+  private write(entry: PlacedEntry, isNew: boolean, verdict: Verdict, message: MessageSummary | null): void {
+    const { rows, changes, onDecision } = this.options;
+    if (isNew) rows.add(entry, verdict, message);
+    else rows.decide(entry, verdict, message);
+    this.record(entry, verdict, changes);
+    if (verdict.status !== "missing") onDecision(entry.room);
+  }
+
+  private record(entry: PlacedEntry, { status }: Verdict, changes: ChangeLog): void {
+    const { anchorIndex, ordinal } = entry;
+    changes.record({ kind: "message", index: anchorIndex, ordinal }, status, this.positionOf(entry).blockNumber);
+  }
+
+  private positionOf({ anchorIndex }: PlacedEntry): Position {
+    let position = this.positions.get(anchorIndex);
+    if (position === undefined) {
+      position = this.options.anchors.position(anchorIndex);
+      if (position === undefined) throw new DmtpError("INTERNAL", "an entry without its anchor");
+      this.positions.set(anchorIndex, position);
+    }
+    return position;
+  }
+}
+
+function compare(a: PlacedEntry, b: PlacedEntry): number {
+  return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
+}

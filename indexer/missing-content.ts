@@ -1,0 +1,44 @@
+import type { Cid } from "../protocol/cid.ts";
+
+/** A set of CIDs that is only looked at. */
+export interface CidSet extends Iterable<Cid> {
+  readonly size: number;
+  has(cid: Cid): boolean;
+}
+
+/** The blocks without which something stays undecided, each for as long as something waits for it. */
+export class MissingContent implements CidSet {
+  /** How many wait for it. */
+  private readonly waiting = new Map<Cid, number>();
+
+  get size(): number {
+    return this.waiting.size;
+  }
+
+  has(cid: Cid): boolean {
+    return this.waiting.has(cid);
+  }
+
+  [Symbol.iterator](): MapIterator<Cid> {
+    return this.waiting.keys();
+  }
+
+  add(cids: Iterable<Cid>): void {
+    for (const cid of cids) this.waiting.set(cid, (this.waiting.get(cid) ?? 0) + 1);
+  }
+
+  /** One that waited for these does not any more. What has arrived in between is passed over. */
+  remove(cids: Iterable<Cid>): void {
+    for (const cid of cids) {
+      const count = this.waiting.get(cid);
+      if (count === undefined) continue;
+      if (count > 1) this.waiting.set(cid, count - 1);
+      else this.waiting.delete(cid);
+    }
+  }
+
+  /** It is here: nobody waits for it. */
+  arrive(cid: Cid): void {
+    this.waiting.delete(cid);
+  }
+}

@@ -1,0 +1,174 @@
+/** The places of all rooms' histories, one row each. */
+import type Database from "better-sqlite3";
+
+import type { Address } from "../../protocol/address.ts";
+import { concat } from "../../protocol/bytes.ts";
+import type { Cid } from "../../protocol/cid.ts";
+import type { Entry, MessageSummary } from "../../protocol/entry.ts";
+import { roomIdOf, type Deployment, type RoomId } from "../../protocol/room.ts";
+import type { Verdict } from "../../protocol/verdict.ts";
+import { Statements } from "./statements.ts";
+import type { Tally } from "./tally.ts";
+import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
+
+/** Where an entry stands, and what is known of it. */
+export interface PlacedEntry {
+  readonly anchorIndex: number;
+  readonly ordinal: number;
+  readonly room: RoomId;
+  readonly cid: Cid;
+  readonly status: Status;
+}
+
+interface MessageRow extends VerdictRow {
+  readonly cid: Cid;
+  readonly sender: Address | null;
+  readonly receiver: Address;
+  readonly seq: number;
+  readonly timestamp: number;
+  readonly size_bytes: number;
+  readonly seen: Uint8Array;
+}
+
+const DIGEST_BYTES = 32;
+const PLACED = "SELECT anchor_index AS anchorIndex, ordinal, room, cid, status FROM entries";
+
+export class EntryRows {
+  private readonly deployment: Deployment;
+  private readonly statements: Statements;
+  private readonly tally: Tally;
+
+  constructor(database: Database.Database, deployment: Deployment, tally: Tally) {
+    this.deployment = deployment;
+    this.statements = new Statements(database);
+    this.tally = tally;
+  }
+
+  /** A new place, with what is known of it. */
+  add(place: Omit<PlacedEntry, "status">, verdict: Verdict, message: MessageSummary | null): void {
+    const { anchorIndex, ordinal, room, cid } = place;
+    this.run(
+      "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      anchorIndex,
+      ordinal,
+      room,
+      cid,
+      ...verdictColumns(verdict),
+      ...messageColumns(message),
+    );
+    this.tally.countMessage(room, anchorIndex, verdict.status, 1);
+    if (message !== null) this.addMembers(room, message);
+  }
+
+  /** What became of a place that was missing. */
+  decide({ anchorIndex, ordinal, room, status }: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+    this.run(
+      `UPDATE entries SET status = ?, code = ?, reason = ?,
+         sender = ?, receiver = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?
+       WHERE anchor_index = ? AND ordinal = ?`,
+      ...verdictColumns(verdict),
+      ...messageColumns(message),
+      anchorIndex,
+      ordinal,
+    );
+    this.recount(room, anchorIndex, status, verdict.status);
+    if (message !== null) this.addMembers(room, message);
+  }
+
+  /** Another verdict on a place that was decided. */
+  revise({ anchorIndex, ordinal, room, status }: PlacedEntry, verdict: Verdict): void {
+    this.run(
+      "UPDATE entries SET status = ?, code = ?, reason = ? WHERE anchor_index = ? AND ordinal = ?",
+      ...verdictColumns(verdict),
+      anchorIndex,
+      ordinal,
+    );
+    this.recount(room, anchorIndex, status, verdict.status);
+  }
+
+  /** Every place of this message, in chain order. */
+  placesOf(cid: Cid): PlacedEntry[] {
+    return this.statements.prepare<PlacedEntry>(`${PLACED} WHERE cid = ? ORDER BY anchor_index, ordinal`).all(cid);
+  }
+
+  /** A room's places in chain order, as the replay would have them. */
+  *entries(room: RoomId): Generator<Pick<Entry, "cid" | "verdict" | "message">> {
+    const rows = this.statements.prepare<MessageRow>(
+      `SELECT cid, status, code, reason, sender, receiver, seq, timestamp, size_bytes, seen FROM entries
+       WHERE room = ? ORDER BY anchor_index, ordinal`,
+    );
+    for (const row of rows.iterate(room)) {
+      yield { cid: row.cid, verdict: verdictOfRow(row), message: messageOf(row) };
+    }
+  }
+
+  /** The messages that no source has had so far. */
+  missing(): Cid[] {
+    return this.statements
+      .prepare<{ cid: Cid }>(
+        `SELECT DISTINCT entries.cid AS cid FROM anchors CROSS JOIN entries USING (anchor_index)
+         WHERE anchors.missing > 0 AND entries.status = 'missing'`,
+      )
+      .all()
+      .map(({ cid }) => cid);
+  }
+
+  /** Takes out what this anchor and all behind it list; who was known as a member by these alone is none any more. @returns the rooms */
+  truncate(fromAnchor: number): ReadonlySet<RoomId> {
+    const touched = new Set<RoomId>();
+    const rows = this.statements.prepare<PlacedEntry>(`${PLACED} WHERE anchor_index >= ?`).all(fromAnchor);
+    for (const { room, anchorIndex, status } of rows) {
+      touched.add(room);
+      this.tally.countMessage(room, anchorIndex, status, -1);
+    }
+    this.run("DELETE FROM entries WHERE anchor_index >= ?", fromAnchor);
+    for (const room of touched) {
+      this.run("DELETE FROM room_members WHERE room = ?", room);
+      const pairs = this.statements.prepare<Pick<MessageSummary, "sender" | "receiver">>(
+        "SELECT DISTINCT sender, receiver FROM entries WHERE room = ? AND sender IS NOT NULL",
+      );
+      for (const pair of pairs.all(room)) this.addMembers(room, pair);
+    }
+    return touched;
+  }
+
+  /** A room id is a hash of its two wallets: whoever names the right two has told the truth, signed or not. */
+  private addMembers(room: RoomId, { sender, receiver }: Pick<MessageSummary, "sender" | "receiver">): void {
+    if (sender === receiver || roomIdOf(this.deployment, sender, receiver) !== room) return;
+    for (const wallet of [sender, receiver]) this.run("INSERT OR IGNORE INTO room_members VALUES (?, ?)", wallet, room);
+  }
+
+  private recount(room: RoomId, anchorIndex: number, from: Status, to: Status): void {
+    this.tally.countMessage(room, anchorIndex, from, -1);
+    this.tally.countMessage(room, anchorIndex, to, 1);
+  }
+
+  private run(sql: string, ...values: unknown[]): void {
+    this.statements.prepare(sql).run(...values);
+  }
+}
+
+type MessageColumns = [
+  sender: Address | null,
+  receiver: Address | null,
+  seq: number | null,
+  timestamp: number | null,
+  sizeBytes: number | null,
+  seen: Uint8Array | null,
+];
+
+function messageColumns(message: MessageSummary | null): MessageColumns {
+  if (message === null) return [null, null, null, null, null, null];
+  const { sender, receiver, seq, timestamp, sizeBytes, seen } = message;
+  return [sender, receiver, seq, timestamp, sizeBytes, concat(...seen)];
+}
+
+function messageOf({ sender, receiver, seq, timestamp, size_bytes, seen }: MessageRow): MessageSummary | null {
+  if (sender === null) return null;
+  const count = seen.length / DIGEST_BYTES;
+  const digests = Array.from(
+    { length: count },
+    (_, i) => new Uint8Array(seen.subarray(DIGEST_BYTES * i, DIGEST_BYTES * (i + 1))),
+  );
+  return { sender, receiver, seq, timestamp, sizeBytes: size_bytes, seen: digests };
+}

@@ -1,0 +1,175 @@
+/** The registry's events with the verdicts on them, one row each: the key history of every wallet. */
+import type Database from "better-sqlite3";
+
+import type { Address } from "../../protocol/address.ts";
+import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
+import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import type { KeyEvent, Position, RegistryEvent, RevocationEvent } from "../../protocol/event.ts";
+import {
+  currentKey,
+  findKey,
+  type KeyHistory,
+  type KeyLookup,
+  type KeySource,
+  type KeyVersion,
+} from "../../protocol/keys.ts";
+import type { Verdict } from "../../protocol/verdict.ts";
+import { Statements } from "./statements.ts";
+import { verdictColumns, verdictOfRow, type VerdictRow } from "./verdict-columns.ts";
+
+interface RevocationRow {
+  readonly kind: "revocation";
+  readonly key_index: number;
+  readonly wallet: Address;
+  readonly version: number;
+  readonly block_number: number;
+  readonly log_index: number;
+  readonly block_hash: Hex;
+  readonly transaction_hash: Hex;
+}
+
+interface KeyRow extends Omit<RevocationRow, "kind">, VerdictRow {
+  readonly kind: "key";
+  readonly encryption_key: string;
+  readonly signing_key: string;
+  readonly deadline: string;
+  readonly signature: string;
+  readonly has_code: number;
+  readonly binding: KeyVersion["binding"];
+  readonly document: Cid;
+}
+
+/** Wallets whose histories are kept at hand: the same ones write again and again. */
+const MAX_KEPT = 10_000;
+
+export class KeyRows implements KeySource {
+  private readonly statements: Statements;
+  private readonly histories = new Map<Address, KeyHistory>();
+
+  constructor(database: Database.Database) {
+    this.statements = new Statements(database);
+  }
+
+  find(wallet: Address, version: number, position: Position): KeyLookup {
+    return findKey(this.history(wallet), version, position);
+  }
+
+  current(wallet: Address): KeyLookup {
+    return currentKey(this.history(wallet));
+  }
+
+  history(wallet: Address): KeyHistory {
+    let history = this.histories.get(wallet);
+    if (history === undefined) {
+      history = this.statements
+        .prepare<KeyRow | RevocationRow>("SELECT * FROM keys WHERE wallet = ? ORDER BY key_index")
+        .all(wallet)
+        .map((row) => (row.kind === "key" ? versionOf(row) : { event: revocationOf(row) }));
+      if (this.histories.size >= MAX_KEPT) this.histories.clear();
+      this.histories.set(wallet, history);
+    }
+    return history;
+  }
+
+  addKey({ event, binding, verdict }: KeyVersion, documentVerdict: Verdict): void {
+    this.run(
+      "INSERT INTO keys VALUES (?, 'key', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      event.index,
+      event.wallet,
+      event.version,
+      toHex(event.encryptionKey),
+      toHex(event.signingKey),
+      event.deadline.toString(),
+      toHex(event.signature),
+      event.hasCode ? 1 : 0,
+      binding,
+      ...verdictColumns(verdict),
+      cidOfDigest(event.document),
+      ...verdictColumns(documentVerdict),
+      ...placeColumns(event),
+    );
+    this.histories.delete(event.wallet);
+  }
+
+  addRevocation(event: RevocationEvent): void {
+    this.run(
+      `INSERT INTO keys (key_index, kind, wallet, version, block_number, log_index, block_hash, transaction_hash)
+       VALUES (?, 'revocation', ?, ?, ?, ?, ?, ?)`,
+      event.index,
+      event.wallet,
+      event.version,
+      ...placeColumns(event),
+    );
+    this.histories.delete(event.wallet);
+  }
+
+  writeDocumentVerdict({ index }: KeyEvent, verdict: Verdict): void {
+    this.run(
+      "UPDATE keys SET document_status = ?, document_code = ?, document_reason = ? WHERE key_index = ?",
+      ...verdictColumns(verdict),
+      index,
+    );
+  }
+
+  /** The keys whose document this is, and that wait for it. */
+  awaiting(document: Cid): KeyEvent[] {
+    return this.statements
+      .prepare<KeyRow>("SELECT * FROM keys WHERE document = ? AND document_status = 'missing' ORDER BY key_index")
+      .all(document)
+      .map((row) => versionOf(row).event);
+  }
+
+  /** The documents that keys wait for. */
+  awaited(): Cid[] {
+    return this.statements
+      .prepare<{ document: Cid }>("SELECT DISTINCT document FROM keys WHERE document_status = 'missing'")
+      .all()
+      .map(({ document }) => document);
+  }
+
+  /** Takes out this event and all behind it. */
+  truncate(fromIndex: number): void {
+    this.run("DELETE FROM keys WHERE key_index >= ?", fromIndex);
+    this.histories.clear();
+  }
+
+  private run(sql: string, ...values: unknown[]): void {
+    this.statements.prepare(sql).run(...values);
+  }
+}
+
+function placeColumns({
+  blockNumber,
+  logIndex,
+  blockHash,
+  transactionHash,
+}: RegistryEvent): [number, number, Hex, Hex] {
+  return [blockNumber, logIndex, blockHash, transactionHash];
+}
+
+function revocationOf(row: KeyRow | RevocationRow): RevocationEvent {
+  return {
+    kind: "revocation",
+    index: row.key_index,
+    wallet: row.wallet,
+    version: row.version,
+    blockNumber: row.block_number,
+    logIndex: row.log_index,
+    blockHash: row.block_hash,
+    transactionHash: row.transaction_hash,
+  };
+}
+
+function versionOf(row: KeyRow): KeyVersion {
+  const event: KeyEvent = {
+    ...revocationOf(row),
+    kind: "key",
+    encryptionKey: fromHex(row.encryption_key),
+    signingKey: fromHex(row.signing_key),
+    document: digestOfCid(row.document),
+    deadline: BigInt(row.deadline),
+    signature: fromHex(row.signature),
+    hasCode: row.has_code === 1,
+  };
+  return { event, binding: row.binding, verdict: verdictOfRow(row) };
+}

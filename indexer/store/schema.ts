@@ -1,0 +1,84 @@
+/** The tables of the index. Any other version is rebuilt from chain and content, so a change here needs no migration. */
+
+export const SCHEMA_VERSION = 3;
+
+export const SCHEMA = `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  INSERT INTO meta VALUES ('stateRoot', '0x${"00".repeat(32)}');
+
+  -- Blocks whose hash was seen: those with events, and where the cursor stood.
+  CREATE TABLE seen_blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, has_events INTEGER NOT NULL) STRICT;
+  CREATE INDEX seen_blocks_without_events ON seen_blocks (number) WHERE has_events = 0;
+  -- What was taken out of the chain again; nothing that was read is forgotten.
+  CREATE TABLE orphans (
+    block_hash TEXT NOT NULL, log_index INTEGER NOT NULL, block_number INTEGER NOT NULL, contract TEXT NOT NULL,
+    body TEXT NOT NULL, PRIMARY KEY (block_hash, log_index)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX orphans_by_block ON orphans (block_number);
+
+  -- What stays true whatever the chain does: bytes by CID.
+  CREATE TABLE content (cid TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+
+  -- The events of both contracts, and what the replay makes of them. Each event's row also says what was read of it.
+  CREATE TABLE anchors (
+    anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT NOT NULL,
+    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, base INTEGER, lacks TEXT NOT NULL,
+    verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
+    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX anchors_by_status ON anchors (status);
+  CREATE INDEX anchors_by_cid ON anchors (cid);
+  CREATE INDEX anchors_that_lack_messages ON anchors (anchor_index) WHERE missing > 0;
+  CREATE TABLE entries (
+    anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL, room TEXT NOT NULL, cid TEXT NOT NULL,
+    status TEXT NOT NULL, code TEXT, reason TEXT,
+    sender TEXT, receiver TEXT, seq INTEGER, timestamp INTEGER, size_bytes INTEGER, seen BLOB,
+    PRIMARY KEY (anchor_index, ordinal)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX entries_by_room ON entries (room, anchor_index, ordinal);
+  CREATE INDEX entries_by_room_status ON entries (room, status);
+  CREATE INDEX entries_by_cid ON entries (cid);
+  CREATE TABLE rooms (
+    id TEXT PRIMARY KEY, n INTEGER, root TEXT, last_index INTEGER,
+    verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE room_members (
+    wallet TEXT NOT NULL, room TEXT NOT NULL, PRIMARY KEY (wallet, room)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX room_members_by_room ON room_members (room);
+  CREATE TABLE keys (
+    key_index INTEGER PRIMARY KEY, kind TEXT NOT NULL, wallet TEXT NOT NULL, version INTEGER NOT NULL,
+    encryption_key TEXT, signing_key TEXT, deadline TEXT, signature TEXT, has_code INTEGER, binding TEXT,
+    status TEXT, code TEXT, reason TEXT,
+    document TEXT, document_status TEXT, document_code TEXT, document_reason TEXT,
+    block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX keys_by_wallet ON keys (wallet, key_index);
+  CREATE INDEX keys_that_lack_documents ON keys (document) WHERE document_status = 'missing';
+
+  -- Each verified anchor's rooms as it left them, and the anchor before it that its line had of the room: the state at any
+  -- anchor can be had from that. And the branches of the state tree at the tip, so that no start has to make it anew.
+  CREATE TABLE room_versions (
+    anchor_index INTEGER NOT NULL, room TEXT NOT NULL, size INTEGER NOT NULL, hashes BLOB NOT NULL, previous INTEGER,
+    PRIMARY KEY (anchor_index, room)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE branches (prefix TEXT PRIMARY KEY, ways BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+  -- How many there are, so that nobody has to count.
+  CREATE TABLE totals (
+    kind TEXT NOT NULL, status TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (kind, status)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO totals VALUES
+    ('rooms', '', 0), ('keys', '', 0),
+    ('anchors', 'verified', 0), ('anchors', 'rejected', 0), ('anchors', 'missing', 0),
+    ('messages', 'verified', 0), ('messages', 'rejected', 0), ('messages', 'missing', 0);
+
+  -- What live updates are read from: names of what changed, and reorgs (change-log.ts). Unlike all above, it tells how this
+  -- index came to what it holds, so two that are equal differ here.
+  CREATE TABLE change_log (name TEXT NOT NULL) STRICT;
+  CREATE TABLE changes (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject INTEGER NOT NULL, ordinal INTEGER, status TEXT,
+    block_number INTEGER NOT NULL, block_hash TEXT
+  ) STRICT;
+  CREATE INDEX changes_reorgs ON changes (status, subject) WHERE kind = 'reorg';
+`;

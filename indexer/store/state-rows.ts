@@ -1,0 +1,175 @@
+/** The state of all rooms at the tip, kept as rows; from them, the state at any other verified anchor. */
+import type Database from "better-sqlite3";
+
+import { decodeBranch, encodeBranch, splitHashes } from "../../io/state-codec.ts";
+import { concat, fromHex, toHex } from "../../protocol/bytes.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import type { Tip } from "../../protocol/manifest.ts";
+import { rootOf } from "../../protocol/merkle.ts";
+import type { RoomId } from "../../protocol/room.ts";
+import { State } from "../../protocol/state.ts";
+import type { NodeSource, RoomState, SavedBranch } from "../../protocol/state-tree.ts";
+import { readMeta, writeMeta } from "./meta.ts";
+import { Statements } from "./statements.ts";
+
+interface VersionRow {
+  readonly room: RoomId;
+  readonly anchor_index: number;
+  readonly size: number;
+  readonly hashes: Uint8Array;
+  readonly previous: number | null;
+}
+
+const ID_DIGITS = 64;
+
+export class StateRows implements NodeSource {
+  private readonly database: Database.Database;
+  private readonly statements: Statements;
+  private tipIndex: number | null;
+  private tipState: State;
+
+  constructor(database: Database.Database) {
+    this.database = database;
+    this.statements = new Statements(database);
+    const tip = readMeta(database, "tip");
+    this.tipIndex = tip === null ? null : (JSON.parse(tip) as { anchorIndex: number }).anchorIndex;
+    this.tipState = this.open(readMeta(database, "stateRoot") ?? toHex(State.EMPTY.root));
+  }
+
+  /** The anchor whose state is kept; null for the state before the first. */
+  get tip(): number | null {
+    return this.tipIndex;
+  }
+
+  /** The state after a verified anchor. */
+  at(anchorIndex: number | null): State {
+    if (anchorIndex === this.tipIndex) return this.tipState;
+    const { changed, removed } = this.difference(anchorIndex);
+    return this.tipState.changed(changed, removed);
+  }
+
+  /** Notes how a newly verified anchor left the rooms that it touched. */
+  addVersions(anchorIndex: number, rooms: Iterable<RoomId>, before: State, after: State): void {
+    const insert = this.statements.prepare("INSERT INTO room_versions VALUES (?, ?, ?, ?, ?)");
+    for (const id of rooms) {
+      const { range } = after.room(id) ?? lacking(id);
+      insert.run(anchorIndex, id, range.size, concat(...range.hashes), before.room(id)?.lastIndex ?? null);
+    }
+  }
+
+  /** Keeps the state at this tip from now on, in whatever line it is. */
+  move(tip: Tip | null): void {
+    const to = tip?.index ?? null;
+    if (to === this.tipIndex) return;
+    const { changed, removed } = this.difference(to);
+    // Before anything is written: it may still read what was kept.
+    const state = tip?.state ?? State.EMPTY;
+    const setRoom = this.statements.prepare("UPDATE rooms SET n = ?, root = ?, last_index = ? WHERE id = ?");
+    for (const { id, range, lastIndex } of changed) setRoom.run(range.size, toHex(rootOf(range)), lastIndex, id);
+    for (const id of removed) setRoom.run(null, null, null, id);
+    this.forgetBranches(removed);
+    const setBranch = this.statements.prepare("INSERT OR REPLACE INTO branches VALUES (?, ?)");
+    for (const node of state.unsaved()) if ("branch" in node) setBranch.run(node.prefix, encodeBranch(node.branch));
+    const root = toHex(state.root);
+    writeMeta(
+      this.database,
+      "tip",
+      tip === null ? null : JSON.stringify({ anchorIndex: tip.index, cid: tip.cid, seq: tip.seq }),
+    );
+    writeMeta(this.database, "stateRoot", root);
+    this.tipIndex = to;
+    // Read again from the rows: what was touched would stay in memory for ever.
+    this.tipState = this.open(root);
+  }
+
+  /** Takes out what this anchor and all behind it left; the tip has to be before it. */
+  truncate(fromAnchor: number): void {
+    this.statements.prepare("DELETE FROM room_versions WHERE anchor_index >= ?").run(fromAnchor);
+  }
+
+  branch(prefix: string): SavedBranch | undefined {
+    const row = this.statements.prepare<{ ways: Uint8Array }>("SELECT ways FROM branches WHERE prefix = ?").get(prefix);
+    return row && decodeBranch(row.ways);
+  }
+
+  room(prefix: string): RoomState | undefined {
+    const row = this.statements
+      .prepare<VersionRow>(
+        `SELECT v.* FROM rooms CROSS JOIN room_versions AS v ON v.anchor_index = last_index AND v.room = id
+         WHERE id BETWEEN ? AND ? LIMIT 1`,
+      )
+      .get(`0x${prefix.padEnd(ID_DIGITS, "0")}`, `0x${prefix.padEnd(ID_DIGITS, "f")}`);
+    return row && stateOf(row);
+  }
+
+  refusal(prefix: string): Error {
+    // No integrity error: the replay would take it for a verdict on the anchor that it was asked about.
+    return new DmtpError("INTERNAL", `the state of the rooms 0x${prefix}… in the index is not what it was`, {
+      hint: "Delete the index: it is rebuilt from chain and content.",
+    });
+  }
+
+  /** The branches that lead to these rooms; those of them that others need too are among the unsaved. */
+  private forgetBranches(rooms: readonly RoomId[]): void {
+    const forget = this.statements.prepare("DELETE FROM branches WHERE prefix = ?");
+    const forgotten = new Set<string>();
+    for (const id of rooms) {
+      for (let digits = 0; digits < ID_DIGITS; digits++) {
+        const prefix = id.slice(2, 2 + digits);
+        if (forgotten.has(prefix)) continue;
+        if (forget.run(prefix).changes === 0) break;
+        forgotten.add(prefix);
+      }
+    }
+  }
+
+  private open(root: string): State {
+    return State.open(fromHex(root), this);
+  }
+
+  /** What of the kept state is another at that anchor: walks both lines back to where they part. */
+  private difference(to: number | null): { readonly changed: RoomState[]; readonly removed: RoomId[] } {
+    const left: number[] = [];
+    const entered: number[] = [];
+    let [a, b] = [this.tipIndex, to];
+    while (a !== b) {
+      if ((a ?? -1) > (b ?? -1)) a = this.baseOf(a, left);
+      else b = this.baseOf(b, entered);
+    }
+    // Newest anchors come first, so what is found last is what stood where the lines part, and what is found first stands at the end.
+    const stands = new Map<RoomId, number | null>();
+    for (const index of left) for (const { room, previous } of this.versionsOf(index)) stands.set(room, previous);
+    for (const index of entered.reverse()) for (const { room } of this.versionsOf(index)) stands.set(room, index);
+    const version = this.statements.prepare<VersionRow>(
+      "SELECT * FROM room_versions WHERE anchor_index = ? AND room = ?",
+    );
+    const changed: RoomState[] = [];
+    const removed: RoomId[] = [];
+    for (const [room, index] of stands) {
+      const row = index === null ? undefined : version.get(index, room);
+      if (row === undefined) removed.push(room);
+      else changed.push(stateOf(row));
+    }
+    return { changed, removed };
+  }
+
+  private baseOf(index: number | null, walked: number[]): number | null {
+    if (index !== null) walked.push(index);
+    const sql = "SELECT base FROM anchors WHERE anchor_index = ?";
+    return this.statements.prepare<{ base: number | null }>(sql).get(index)?.base ?? null;
+  }
+
+  private versionsOf(anchorIndex: number): Pick<VersionRow, "room" | "previous">[] {
+    return this.statements
+      .prepare<VersionRow>("SELECT room, previous FROM room_versions WHERE anchor_index = ?")
+      .all(anchorIndex);
+  }
+}
+
+function stateOf({ room, anchor_index, size, hashes }: VersionRow): RoomState {
+  return { id: room, range: { size, hashes: splitHashes(hashes) }, lastIndex: anchor_index };
+}
+
+function lacking(id: RoomId): never {
+  throw new RangeError(`the state after an anchor lacks room ${id}`);
+}

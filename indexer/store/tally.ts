@@ -1,0 +1,70 @@
+/** How many messages each room and anchor has by verdict, and how many of everything there are: kept as they change. */
+import type Database from "better-sqlite3";
+
+import type { RoomId } from "../../protocol/room.ts";
+import { Statements } from "./statements.ts";
+import type { Status } from "./verdict-columns.ts";
+
+type Change = Record<Status, number>;
+
+/** What changed is noted here, and written by {@link flush} once for a transaction: a room's row is not written for each message. */
+export class Tally {
+  private readonly statements: Statements;
+  private readonly rooms = new Map<RoomId, Change>();
+  private readonly anchors = new Map<number, Change>();
+  private readonly totals = new Map<string, number>();
+
+  constructor(database: Database.Database) {
+    this.statements = new Statements(database);
+  }
+
+  /** `by` more messages of this status in a room, listed by an anchor. */
+  countMessage(room: RoomId, anchorIndex: number, status: Status, by: 1 | -1): void {
+    changeOf(this.rooms, room)[status] += by;
+    changeOf(this.anchors, anchorIndex)[status] += by;
+    this.count("messages", status, by);
+  }
+
+  countAnchor(status: Status, by: number): void {
+    this.count("anchors", status, by);
+  }
+
+  countRooms(by: number): void {
+    this.count("rooms", "", by);
+  }
+
+  countKeys(by: number): void {
+    this.count("keys", "", by);
+  }
+
+  flush(): void {
+    const set = "verified = verified + ?, rejected = rejected + ?, missing = missing + ?";
+    this.write(this.rooms, `UPDATE rooms SET ${set} WHERE id = ?`);
+    this.write(this.anchors, `UPDATE anchors SET ${set} WHERE anchor_index = ?`);
+    const add = this.statements.prepare("UPDATE totals SET n = n + ? WHERE kind || ' ' || status = ?");
+    for (const [name, by] of this.totals) if (by !== 0) add.run(by, name);
+    this.totals.clear();
+  }
+
+  private write(changes: Map<RoomId | number, Change>, sql: string): void {
+    const update = this.statements.prepare(sql);
+    for (const [owner, { verified, rejected, missing }] of changes) {
+      if (verified !== 0 || rejected !== 0 || missing !== 0) update.run(verified, rejected, missing, owner);
+    }
+    changes.clear();
+  }
+
+  private count(kind: string, status: string, by: number): void {
+    const name = `${kind} ${status}`;
+    this.totals.set(name, (this.totals.get(name) ?? 0) + by);
+  }
+}
+
+function changeOf<Owner>(changes: Map<Owner, Change>, owner: Owner): Change {
+  let change = changes.get(owner);
+  if (change === undefined) {
+    change = { verified: 0, rejected: 0, missing: 0 };
+    changes.set(owner, change);
+  }
+  return change;
+}
