@@ -5,7 +5,7 @@
  */
 import type { Block } from "../io/chain/answer.ts";
 import type { ChainFeed, Look, Place } from "../io/chain/feed.ts";
-import { gapIn, gapOf } from "../io/chain/gap.ts";
+import { gapIn, gapOf, type Gap } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
 import type { Stretch } from "../io/chain/stretch.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -59,8 +59,11 @@ export class Follower {
   private isTold = false;
   /** The head when finality last rose, and when that was. */
   private lastFinal: { readonly headNumber: number; readonly finalized: number; readonly atMs: number } | null = null;
-  /** Whether the cursor was set back for a gap since the index was last current. */
-  private isRewound = false;
+  /**
+   * Where the last gap showed that the cursor was set back for since the index was last current: what is read in one go has to
+   * reach that far for it to be found and filled.
+   */
+  private reach = 0;
 
   constructor(options: FollowerOptions) {
     this.options = options;
@@ -136,6 +139,7 @@ export class Follower {
         log(`reorg: back from block ${history.log.cursor?.number ?? "none"} to ${ancestor?.number ?? "the start"}`);
         history.reorganize(ancestor);
         this.isCurrent = false;
+        this.reach = 0;
         this.options.onChange();
         return "again";
       }
@@ -237,14 +241,14 @@ export class Follower {
         if (next.last.number === head.number) return this.becomeCurrent();
       }
       this.isCurrent = false;
-      for await (const stretch of chain.stretches(this.place(), head)) {
+      for await (const stretch of chain.stretches(this.place(), head, this.reach)) {
         if (this.isStopped()) return "behind";
         await this.take(stretch, look);
         if (this.isStopped()) return "behind";
       }
     } catch (error) {
       const gap = gapOf(error);
-      if (gap !== null && !this.isStopped()) this.rewind(gap.contract, gap.isBefore);
+      if (gap !== null && !this.isStopped()) this.rewind(gap);
       throw error;
     }
     return history.log.cursor?.hash === head.hash ? this.becomeCurrent() : "again";
@@ -274,19 +278,19 @@ export class Follower {
       const block: Block | null = isKnown ?? (await chain.block(number));
       if (block?.hash !== hash) continue;
       throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${number - 1}`, {
-        cause: { contract, isBefore: false },
+        cause: { contract, isBefore: false, upTo: last.number },
       });
     }
   }
 
-  /** Sets the cursor back to where the contract's events are known to be whole, once until the index is current again. */
-  private rewind(contract: "anchors" | "keys", isBefore: boolean): void {
+  /** Sets the cursor back to where the contract's events are known to be whole, once for each gap. */
+  private rewind({ contract, isBefore, upTo }: Gap): void {
     const { chain, history, onChange } = this.options;
     this.isCurrent = false;
     const { cursor } = history.log;
     const lastBlock = history.log.lastBlockOf(contract) ?? chain.startBlock;
-    if (!isBefore || this.isRewound || cursor === null || lastBlock > cursor.number) return;
-    this.isRewound = true;
+    if (!isBefore || upTo <= this.reach || cursor === null || lastBlock > cursor.number) return;
+    this.reach = upTo;
     history.rewind(lastBlock);
     onChange();
   }
@@ -299,7 +303,7 @@ export class Follower {
   private becomeCurrent(): Turn {
     this.problem = null;
     this.isCurrent = true;
-    this.isRewound = false;
+    this.reach = 0;
     return "current";
   }
 

@@ -165,9 +165,10 @@ export class ChainFeed {
 
   /**
    * What lies above a place, up to a block that a look has found, in order and in stretches of one chain.
+   * @param reach a block that the first stretch has to go up to, for a gap to show in it that showed there
    * @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES; CHAIN_INCOMPLETE with a Gap as its cause
    */
-  async *stretches(place: Place | null, head: Block): AsyncGenerator<Stretch> {
+  async *stretches(place: Place | null, head: Block, reach = 0): AsyncGenerator<Stretch> {
     let start = place === null ? this.startBlock : place.number + 1;
     let before: EventCounts = place?.counts ?? { anchors: 0, keys: 0 };
     let below = place?.hash ?? null;
@@ -176,7 +177,7 @@ export class ChainFeed {
       // One at a time until it is known how dense the events are, and what the node grants.
       const limit = this.isMeasured ? this.concurrency : 1;
       while (start <= head.number && underWay.length < limit) {
-        const to = Math.min(head.number, start + this.rangeBlocks() - 1);
+        const to = Math.min(head.number, Math.max(reach, start + this.rangeBlocks() - 1));
         const stretch = this.agreedStretch(start, to, to === head.number);
         // It is looked at when its turn comes; until then a failure is not unhandled.
         stretch.catch(() => undefined);
@@ -375,7 +376,7 @@ export class ChainFeed {
     if (gapOf(reason) !== null) throw reason;
     const contract = gapIn(stretch, before) ?? "anchors";
     throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${from - 1}`, {
-      cause: { contract, isBefore: true },
+      cause: { contract, isBefore: true, upTo: to },
     });
   }
 

@@ -16,6 +16,8 @@ export interface Gap {
   readonly contract: Contract;
   /** Whether the missing event lies in blocks before the ones that were read. */
   readonly isBefore: boolean;
+  /** The block up to which had to be read for it to show. */
+  readonly upTo: number;
 }
 
 /** Without an archive of states, at most as many blocks are searched receipt by receipt. */
@@ -79,10 +81,11 @@ export async function mend(
     const block = await findBlock(endpoint, deployment, mended, before, contract);
     const found = await readReceipts(endpoint, deployment, block);
     const others = mended.events.filter(({ blockNumber }) => blockNumber !== block);
-    if (others.length + found.length <= mended.events.length) throw incomplete(contract, false, block);
+    if (others.length + found.length <= mended.events.length)
+      throw incomplete(contract, false, block, mended.last.number);
     mended = { ...mended, events: sortEvents([...others, ...found]) };
   }
-  throw incomplete(gapIn(mended, before) ?? "anchors", false, stretch.first.number);
+  throw incomplete(gapIn(mended, before) ?? "anchors", false, stretch.first.number, stretch.last.number);
 }
 
 /** What fills a gap is read later than the rest: a reorg in between would make one stretch of two chains. */
@@ -167,10 +170,10 @@ async function findBlock(
     return parseCounts(await endpoint.batch(countCalls(deployment, block)))[contract];
   };
   // More events than the contract counts are no gap.
-  if (counts !== null && counts[contract] < missing) throw incomplete(contract, false, first.number);
+  if (counts !== null && counts[contract] < missing) throw incomplete(contract, false, first.number, last.number);
   try {
     if (missing === before[contract] && (await countAt(first.number - 1)) > missing)
-      throw incomplete(contract, true, first.number);
+      throw incomplete(contract, true, first.number, last.number);
     let low = lower;
     let high = upper;
     while (low < high) {
@@ -182,13 +185,14 @@ async function findBlock(
   } catch (error) {
     if (gapOf(error) !== null) throw error;
     // The node has no state as old as that.
-    if (upper - lower >= MAX_SEARCHED) throw incomplete(contract, missing === before[contract], first.number);
+    if (upper - lower >= MAX_SEARCHED)
+      throw incomplete(contract, missing === before[contract], first.number, last.number);
   }
   for (let block = lower; block <= upper; block++) {
     const known = events.filter(({ blockNumber }) => blockNumber === block).length;
     if ((await readReceipts(endpoint, deployment, block)).length > known) return block;
   }
-  throw incomplete(contract, missing === before[contract], first.number);
+  throw incomplete(contract, missing === before[contract], first.number, last.number);
 }
 
 /** Both contracts' events of one block, from its receipts, which no index of logs has a part in. */
@@ -211,8 +215,8 @@ async function readReceipts(endpoint: Endpoint, deployment: Deployment, block: n
   return own.map((log) => decodeLog(deployment, log));
 }
 
-function incomplete(contract: Contract, isBefore: boolean, from: number): DmtpError {
-  const cause: Gap = { contract, isBefore };
+function incomplete(contract: Contract, isBefore: boolean, from: number, upTo: number): DmtpError {
+  const cause: Gap = { contract, isBefore, upTo };
   return new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${from - 1}`, {
     cause,
   });

@@ -4,11 +4,15 @@ import { join } from "node:path";
 
 import { expect } from "chai";
 
+import { ChainFeed } from "../../io/chain/feed.ts";
+import { httpRpc } from "../../io/chain/http-rpc.ts";
 import { openEngine, startIndexerOn, type Engine, type Indexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
-import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
+import { ALICE, BOB, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
 import { exportHistory, get, getAll, getOk, waitFor, waitForBlock } from "../fixtures/indexer-client.ts";
+import { Ledger } from "../fixtures/ledger.ts";
+import { LedgerNode } from "../fixtures/ledger-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
 import { VirtualClock } from "../fixtures/virtual-clock.ts";
@@ -200,6 +204,36 @@ describe("the indexer on a chain that misbehaves", () => {
       missing: 0,
     });
   });
+
+  for (const maxRangeBlocks of [1, 4, 10]) {
+    it(`finds several such blocks of a node that cuts answers off and forgets states, ${maxRangeBlocks} blocks at a time`, async () => {
+      const ledger = new Ledger();
+      const anchor = (count: number): void => {
+        const { anchors } = ledger.head.counts;
+        const texts = Array.from({ length: count }, (_, i) => `anchor ${anchors + i}`);
+        ledger.mine(texts.map((text, i) => ({ kind: "anchor", index: anchors + i, cid: null, text })));
+      };
+      for (let block = 1; block <= 60; block++) anchor([4, 7, 16].includes(block % 20) ? 4 : block % 9 === 0 ? 1 : 0);
+      const node = new LedgerNode(ledger);
+      node.maxLogs = 3;
+      node.stateDepth = 4;
+      node.maxRange = 5;
+      const pause = () => Promise.resolve();
+      const rpc = httpRpc("http://node", { fetch: node.fetch, pause });
+      const chain = await ChainFeed.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { maxRangeBlocks });
+      const content = new WithheldStore(new Map());
+      const options = { content, indexPath: join(folder, "index"), pollIntervalMs: 5 };
+      const { index, history, fetcher, follower } = openEngine(chain, options);
+      try {
+        for (let turn = 0; turn < 30 && !follower.isCurrent; turn++) await follower.turn().catch(() => undefined);
+        expect(history.counts).to.deep.equal(ledger.head.counts);
+        expect(follower.isCurrent).to.equal(true);
+      } finally {
+        fetcher.stop();
+        index.close();
+      }
+    });
+  }
 
   it("serves on while the node is down, tells no client where it is, and resumes", async () => {
     const history = conversation();
