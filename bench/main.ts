@@ -1,9 +1,9 @@
 /**
  * `npm run bench`: every figure is a ratio to a bound measured in the same run, or a limit.
  *
- *     npm run bench -- [--only anchor] [--messages N]
+ *     npm run bench -- [--only GROUP] [--messages N]
  *
- * `--messages` makes anchoring at size smaller: a check that it runs, not a measurement.
+ * `--messages` makes anchoring and rebuilding at size smaller: a check that it runs, not a measurement.
  */
 import { parseArgs } from "node:util";
 
@@ -14,33 +14,48 @@ import { benchSeal, benchVerify } from "./crypto.ts";
 import { benchHttp } from "./http.ts";
 import { benchDenseChain, benchSparseChain } from "./index.ts";
 import type { Comparison, Duration, Limit } from "./measure.ts";
+import { benchRebuild } from "./rebuild.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
 
 const { values } = parseArgs({ options: { only: { type: "string" }, messages: { type: "string" } } });
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
-const comparisons = [
-  benchSeal,
-  benchVerify,
-  benchSend,
-  benchEmbedded,
-  () => benchKubo(note),
-  benchSparseChain,
-  benchDenseChain,
-];
+const size = values.messages === undefined ? undefined : Number(values.messages);
+
+const GROUPS: Readonly<Record<string, () => Promise<string[][]>>> = {
+  seal: async () => [ratioRow(await benchSeal())],
+  verify: async () => [ratioRow(await benchVerify())],
+  send: async () => [ratioRow(await benchSend())],
+  embedded: async () => [ratioRow(await benchEmbedded())],
+  kubo: async () => {
+    const comparison = await benchKubo(note);
+    return comparison === null ? [] : [ratioRow(comparison)];
+  },
+  chain: async () => [ratioRow(await benchSparseChain()), ratioRow(await benchDenseChain())],
+  http: async () => {
+    const { comparison, latency } = await benchHttp();
+    return [ratioRow(comparison), durationRow(latency)];
+  },
+  start: async () => (await benchStarts()).map(durationRow),
+  rebuild: async () => {
+    const { comparisons, durations, limits } = await benchRebuild(note, size);
+    return [...comparisons.map(ratioRow), ...limits.map(limitRow), ...durations.map(durationRow)];
+  },
+  anchor: async () => {
+    const { comparisons, limits } = await benchAnchor(size);
+    return [...comparisons.map(ratioRow), ...limits.map(limitRow)];
+  },
+};
 
 const rows: string[][] = [["work", "ratio", "goal", "measured", "bound"]];
-if (values.only === undefined) {
-  for (const run of comparisons) {
-    const comparison = await run();
-    if (comparison !== null) rows.push(ratioRow(comparison));
-  }
-  const http = await benchHttp();
-  rows.push(ratioRow(http.comparison), durationRow(http.latency));
-  for (const duration of await benchStarts()) rows.push(durationRow(duration));
+for (const [name, run] of Object.entries(GROUPS)) {
+  if (values.only !== undefined && values.only !== name) continue;
+  rows.push(...(await run()));
 }
-const anchor = await benchAnchor(values.messages === undefined ? undefined : Number(values.messages));
-rows.push(...anchor.comparisons.map(ratioRow), ...anchor.limits.map(limitRow));
+if (values.only !== undefined && GROUPS[values.only] === undefined) {
+  note(`there is no "${values.only}": choose one of ${Object.keys(GROUPS).join(", ")}`);
+  process.exitCode = 1;
+}
 const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
 for (const row of rows) {
   process.stdout.write(

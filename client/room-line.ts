@@ -7,7 +7,7 @@ import type { Address } from "../protocol/address.ts";
 import { bytesOfCid, type Cid } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import { equal, toHex } from "../protocol/bytes.ts";
-import { examineEntry } from "../protocol/entry.ts";
+import { claimOf, examineEntry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { comparePositions, type Position, type RegistryEvent } from "../protocol/event.ts";
 import { decodeHeads, type Head } from "../protocol/heads.ts";
@@ -146,7 +146,9 @@ function verdictsOf(
   held: ReadonlyMap<Cid, Uint8Array>,
 ): VerifiedMessage[] {
   const findings = listed.map(({ cid, anchor }) => examineEntry(deployment, keys, { room }, anchor, held.get(cid)));
-  const claims = findings.flatMap((finding) => ("claim" in finding ? [finding.claim] : []));
+  const claims = findings.flatMap((finding) =>
+    "envelope" in finding ? [claimOf(finding.envelope, finding.publicKey)] : [],
+  );
   const answers = primitives.ed25519Verify(claims)[Symbol.iterator]();
   const seen = new Set<Cid>();
   return listed.map(({ cid, ordinal, anchor }, i) => {

@@ -24,6 +24,9 @@ interface Waiting {
   readonly hasManifest: boolean;
 }
 
+/** Each holds the part of a state tree that its anchor touched, until the state is kept. */
+const MAX_TIPS = 8;
+
 export interface AnchorJudgeOptions {
   readonly rows: AnchorRows;
   readonly states: StateRows;
@@ -120,6 +123,7 @@ export class AnchorJudge {
       states.addVersions(index, delta.keys(), before?.state ?? State.EMPTY, tip.state);
       this.tips.set(index, tip);
       list(index, delta);
+      if (this.tips.size >= MAX_TIPS) this.keepTip();
     }
     for (const waiting of this.byBase.get(index) ?? []) this.due.add(waiting);
   }

@@ -2,13 +2,14 @@
 import type { Cid } from "../protocol/cid.ts";
 import type { SignatureClaim } from "../protocol/crypto/primitives.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
-import { examineEntry, type MessageSummary } from "../protocol/entry.ts";
+import { claimOf, examineEntry, type MessageSummary } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { Position } from "../protocol/event.ts";
 import type { KeySource } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Delta } from "../protocol/state.ts";
 import { MISSING, rejected, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import type { MessageReader } from "./message-reader.ts";
 import type { MissingContent } from "./missing-content.ts";
 import type { AnchorRows } from "./store/anchor-rows.ts";
 import type { ChangeLog } from "./store/change-log.ts";
@@ -25,17 +26,21 @@ export interface EntryJudgeOptions {
   readonly content: ContentCache;
   readonly missing: MissingContent;
   readonly changes: ChangeLog;
+  readonly reader: MessageReader;
   /** Called with the room of each entry that was decided. */
   readonly onDecision: (room: RoomId) => void;
 }
 
-/** An entry of which only the signature is left to decide. */
+/** An entry of which only the signature is left to decide, or not even that. */
 interface Claimant {
   readonly entry: PlacedEntry;
   /** It has no row yet. */
   readonly isNew: boolean;
+  /** It is the only place of its message that has a row. */
+  readonly isAlone: boolean;
   readonly message: MessageSummary;
-  readonly claim: SignatureClaim;
+  /** Null when the signature is known to be good. */
+  readonly claim: SignatureClaim | null;
 }
 
 /** So many wait for each other at most: each holds its block's bytes. */
@@ -68,15 +73,16 @@ export class EntryJudge {
           missing.add([cid]);
           this.write(entry, true, MISSING, null);
         } else {
-          this.examine(entry, true, block);
+          this.examine(entry, true, false, block);
         }
       }
     }
   }
 
   receive(cid: Cid, block: Uint8Array): void {
-    for (const entry of this.options.rows.placesOf(cid)) {
-      if (entry.status === "missing") this.examine(entry, false, block);
+    const places = this.options.rows.placesOf(cid);
+    for (const entry of places) {
+      if (entry.status === "missing") this.examine(entry, false, places.length === 1, block);
     }
   }
 
@@ -84,26 +90,38 @@ export class EntryJudge {
   settle(): void {
     const { claimants } = this;
     this.claimants = [];
-    const valid = primitives.ed25519Verify(claimants.map(({ claim }) => claim));
+    const valid = primitives.ed25519Verify(claimants.flatMap(({ claim }) => claim ?? []));
     const signed: Claimant[] = [];
-    claimants.forEach((claimant, i) => {
-      if (valid[i] === true) signed.push(claimant);
+    let verified = 0;
+    for (const claimant of claimants) {
+      if (claimant.claim === null || valid[verified++] === true) signed.push(claimant);
       else this.write(claimant.entry, claimant.isNew, SIGNATURE_INVALID, claimant.message);
-    });
-    for (const { entry, isNew, message } of signed.sort((a, b) => compare(a.entry, b.entry)))
-      this.place(entry, isNew, message);
+    }
+    const byMessage = new Map<Cid, number>();
+    for (const { entry } of signed) byMessage.set(entry.cid, (byMessage.get(entry.cid) ?? 0) + 1);
+    for (const { entry, isNew, isAlone, message } of signed.sort((a, b) => compare(a.entry, b.entry))) {
+      if (isAlone && byMessage.get(entry.cid) === 1) this.write(entry, isNew, VERIFIED, message);
+      else this.place(entry, isNew, message);
+    }
     this.positions.clear();
   }
 
-  private examine(entry: PlacedEntry, isNew: boolean, block: Uint8Array): void {
-    const { deployment, keys } = this.options;
-    const finding = examineEntry(deployment, keys, entry, this.positionOf(entry), block);
-    if ("claim" in finding) {
-      this.claimants.push({ entry, isNew, message: finding.message, claim: finding.claim });
-      if (this.claimants.length >= MAX_CLAIMANTS) this.settle();
-    } else {
+  private examine(entry: PlacedEntry, isNew: boolean, isAlone: boolean, block: Uint8Array): void {
+    const { deployment, keys, reader } = this.options;
+    const finding = examineEntry(deployment, keys, entry, this.positionOf(entry), block, reader.decode);
+    if (!("envelope" in finding)) {
       this.write(entry, isNew, finding.verdict, finding.message);
+      return;
     }
+    const { envelope, publicKey, message } = finding;
+    const isSigned = reader.isSignedBy(block, publicKey);
+    if (isSigned === false) {
+      this.write(entry, isNew, SIGNATURE_INVALID, message);
+      return;
+    }
+    const claim = isSigned === true ? null : claimOf(envelope, publicKey);
+    this.claimants.push({ entry, isNew, isAlone, message, claim });
+    if (this.claimants.length >= MAX_CLAIMANTS) this.settle();
   }
 
   /** A valid entry is verified at its first place and a duplicate at all others. */

@@ -7,13 +7,12 @@ import type { ContentStore } from "../io/content/store.ts";
 import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
+import { Delivery, type DeliveryOptions } from "./delivery.ts";
 import type { Log } from "./log.ts";
-import type { CidSet } from "./missing-content.ts";
+import type { Missing } from "./missing-content.ts";
 
-export interface FetcherOptions {
+export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
   readonly content: ContentStore;
-  /** Takes what was fetched, each block the one that its CID names. */
-  readonly deliver: (blocks: ReadonlyMap<Cid, Uint8Array>) => void;
   readonly log: Log;
   readonly concurrency?: number;
   readonly firstRetryMs?: number;
@@ -22,37 +21,37 @@ export interface FetcherOptions {
   readonly clock?: Clock;
 }
 
-interface Wanted {
+/** A block that was asked for in vain. */
+interface Absent {
   attempts: number;
   /** Set while it waits for its next attempt: gives it up. */
   cancel: (() => void) | null;
 }
 
-/**
- * A delivery costs a transaction, and a look at all that is undecided: while more is on its way, it waits this many times as
- * long as the last one took, and when nothing is, just as long.
- */
-const PATIENCE = 10;
-const MAX_DELIVERY_MS = 2_000;
-/** Deliver at once before more than this is held in memory. */
-const MAX_HELD_BYTES = 16 * 1024 * 1024;
+type Settings = Required<Omit<FetcherOptions, "deliver" | "prepare">>;
+
+/** Of what is asked for, one in so many is something that was asked for in vain before: a thousand absent blocks delay no new one. */
+const RETRY_SHARE = 4;
 
 export class Fetcher {
   /** Whether the store answered the last time; what it does not have is an answer. */
   isReachable = true;
-  private readonly options: Required<FetcherOptions>;
-  private readonly wanted = new Map<Cid, Wanted>();
-  /** Whose attempt is due, in order. A set, since shifting a long array copies it. */
-  private readonly queue = new Set<Cid>();
-  private inFlight = 0;
-  private held = new Map<Cid, Uint8Array>();
-  private heldBytes = 0;
-  private cancelDelivery: (() => void) | null = null;
-  private lastDeliveryMs = 0;
-  private deliveredAtMs = 0;
+  private readonly options: Settings;
+  private readonly delivery: Delivery;
+  private missing: Missing = { has: () => false, takeNew: () => [] };
+  /**
+   * Not asked for yet, the newest last. These are taken first: a shard's messages before the next shard, so that what is missing
+   * at any time is a part of the history, not all of it.
+   */
+  private fresh: Cid[] = [];
+  private readonly absent = new Map<Cid, Absent>();
+  /** Absent ones whose next attempt is due, in order. A set, since shifting a long array copies it. */
+  private readonly due = new Set<Cid>();
+  private readonly inFlight = new Set<Cid>();
+  private turn = 0;
   private isStopped = false;
 
-  constructor(options: FetcherOptions) {
+  constructor({ deliver, prepare, ...options }: FetcherOptions) {
     this.options = {
       concurrency: 16,
       firstRetryMs: 500,
@@ -61,34 +60,45 @@ export class Fetcher {
       clock: SYSTEM_CLOCK,
       ...options,
     };
+    const { log, clock } = this.options;
+    this.delivery = new Delivery({
+      deliver,
+      ...(prepare !== undefined && { prepare }),
+      log,
+      clock,
+      onFailure: (cids) => {
+        for (const cid of cids) this.retryLater(cid);
+      },
+      onRoom: () => this.pump(),
+    });
   }
 
-  /** Says what is lacking now. What was asked for and is not lacking any more is given up. */
-  want(cids: CidSet): void {
+  /** Takes over what is missing now. What was asked for and is not missing any more is given up when its turn comes. */
+  want(missing: Missing): void {
     if (this.isStopped) return;
-    for (const [cid, { cancel }] of this.wanted) {
-      if (cids.has(cid)) continue;
-      cancel?.();
-      this.wanted.delete(cid);
-    }
-    for (const cid of cids) {
-      if (this.wanted.has(cid) || this.held.has(cid)) continue;
-      this.wanted.set(cid, { attempts: 0, cancel: null });
-      this.queue.add(cid);
+    if (missing !== this.missing) this.fresh = [];
+    this.missing = missing;
+    const added = missing.takeNew();
+    for (let i = added.length - 1; i >= 0; i--) {
+      const cid = added[i];
+      if (cid === undefined || this.absent.has(cid) || this.inFlight.has(cid) || this.delivery.has(cid)) continue;
+      this.fresh.push(cid);
     }
     this.pump();
   }
 
-  /** Whether everything lacking has been asked for at least once, and what came has been delivered. */
+  /** Whether everything missing has been asked for at least once, and what came has been delivered. */
   get isSettled(): boolean {
-    return this.held.size === 0 && this.retryCount === this.wanted.size;
+    if (this.fresh.length > 0 || !this.delivery.isEmpty) return false;
+    for (const cid of this.inFlight) if (!this.absent.has(cid)) return false;
+    return true;
   }
 
-  /** How many have been asked for in vain. */
+  /** How many of what is missing have been asked for in vain. */
   get retryCount(): number {
-    let retrying = 0;
-    for (const { attempts } of this.wanted.values()) if (attempts > 0) retrying += 1;
-    return retrying;
+    let count = 0;
+    for (const cid of this.absent.keys()) if (this.missing.has(cid)) count += 1;
+    return count;
   }
 
   /** How each content source has done so far, in the order of the configuration. */
@@ -98,25 +108,31 @@ export class Fetcher {
 
   stop(): void {
     this.isStopped = true;
-    this.cancelDelivery?.();
-    for (const { cancel } of this.wanted.values()) cancel?.();
-    this.wanted.clear();
+    this.delivery.stop();
+    for (const { cancel } of this.absent.values()) cancel?.();
+    this.absent.clear();
   }
 
   private pump(): void {
-    while (this.inFlight < this.options.concurrency && this.heldBytes < MAX_HELD_BYTES) {
-      const [cid] = this.queue;
+    while (!this.isStopped && this.inFlight.size < this.options.concurrency && !this.delivery.isFull) {
+      const cid = this.next();
       if (cid === undefined) return;
-      this.queue.delete(cid);
-      const wanted = this.wanted.get(cid);
-      if (wanted === undefined) continue;
-      this.inFlight += 1;
-      void this.attempt(cid, wanted);
+      if (!this.missing.has(cid)) this.absent.delete(cid);
+      else if (!this.inFlight.has(cid) && !this.delivery.has(cid)) void this.attempt(cid);
     }
   }
 
+  private next(): Cid | undefined {
+    const [due] = this.due;
+    this.turn += 1;
+    if (due === undefined || (this.fresh.length > 0 && this.turn % RETRY_SHARE !== 0)) return this.fresh.pop();
+    this.due.delete(due);
+    return due;
+  }
+
   /** Never rejects. */
-  private async attempt(cid: Cid, wanted: Wanted): Promise<void> {
+  private async attempt(cid: Cid): Promise<void> {
+    this.inFlight.add(cid);
     let bytes: Uint8Array | null = null;
     try {
       bytes = verified(cid, await this.options.content.get(cid));
@@ -129,83 +145,49 @@ export class Fetcher {
       }
       this.isReachable = false;
     }
-    this.inFlight -= 1;
+    this.inFlight.delete(cid);
     if (this.isStopped) return;
-    if (this.wanted.get(cid) === wanted) {
-      if (bytes === null) this.retryLater(cid, wanted);
-      else this.hold(cid, bytes);
+    if (!this.missing.has(cid)) {
+      this.absent.delete(cid);
+    } else if (bytes === null) {
+      this.retryLater(cid);
+    } else {
+      this.absent.delete(cid);
+      this.delivery.take(cid, bytes, () => this.isIdle);
     }
     this.pump();
-    this.scheduleDelivery();
+    this.delivery.schedule(this.isIdle);
   }
 
-  private retryLater(cid: Cid, wanted: Wanted): void {
+  /** Whether nothing is on its way. */
+  private get isIdle(): boolean {
+    return this.inFlight.size === 0 && this.fresh.length === 0 && this.due.size === 0;
+  }
+
+  private retryLater(cid: Cid): void {
     const { firstRetryMs, maxRetryMs, random, clock } = this.options;
-    const delayMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(wanted.attempts, 30));
-    wanted.attempts += 1;
+    const absent = this.absent.get(cid) ?? { attempts: 0, cancel: null };
+    this.absent.set(cid, absent);
+    const delayMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(absent.attempts, 30));
+    absent.attempts += 1;
     // Spread by a quarter either way, so that what went missing together is not asked for together.
-    wanted.cancel = clock.after(delayMs * (0.75 + random() / 2), () => this.retry(cid, wanted));
+    absent.cancel = clock.after(delayMs * (0.75 + random() / 2), () => this.retry(cid, absent));
   }
 
-  private retry(cid: Cid, wanted: Wanted): void {
-    wanted.cancel = null;
-    this.queue.add(cid);
+  private retry(cid: Cid, absent: Absent): void {
+    absent.cancel = null;
+    this.due.add(cid);
     this.pump();
   }
 
   /** The store is back after a failure: whoever waits is due. */
   private retryNow(): void {
-    for (const [cid, wanted] of this.wanted) {
-      if (wanted.cancel === null) continue;
-      wanted.cancel();
-      wanted.cancel = null;
-      this.queue.add(cid);
+    for (const [cid, absent] of this.absent) {
+      if (absent.cancel === null) continue;
+      absent.cancel();
+      absent.cancel = null;
+      this.due.add(cid);
     }
-  }
-
-  private hold(cid: Cid, bytes: Uint8Array): void {
-    this.wanted.delete(cid);
-    this.held.set(cid, bytes);
-    this.heldBytes += bytes.length;
-  }
-
-  private scheduleDelivery(): void {
-    const { clock } = this.options;
-    if (this.held.size === 0) return;
-    const isIdle = this.inFlight === 0 && this.queue.size === 0;
-    const patience = isIdle ? 1 : PATIENCE;
-    const dueAtMs = this.deliveredAtMs + Math.min(MAX_DELIVERY_MS, patience * this.lastDeliveryMs);
-    const waitMs = dueAtMs - clock.now();
-    if (waitMs <= 0 || this.heldBytes >= MAX_HELD_BYTES) {
-      this.deliverNow();
-    } else if (isIdle || this.cancelDelivery === null) {
-      this.cancelDelivery?.();
-      this.cancelDelivery = clock.after(waitMs, () => this.deliverNow());
-    }
-  }
-
-  private deliverNow(): void {
-    const { clock } = this.options;
-    this.cancelDelivery?.();
-    this.cancelDelivery = null;
-    const blocks = this.held;
-    this.held = new Map();
-    this.heldBytes = 0;
-    const startedAtMs = clock.now();
-    try {
-      this.options.deliver(blocks);
-    } catch (error) {
-      // The disk is full, say. Nothing is lost: what was not taken is asked for again.
-      this.options.log(`fetched blocks could not be stored: ${error instanceof Error ? error.message : "unknown"}`);
-      for (const cid of blocks.keys()) {
-        const wanted: Wanted = { attempts: 1, cancel: null };
-        this.wanted.set(cid, wanted);
-        this.retryLater(cid, wanted);
-      }
-    }
-    this.deliveredAtMs = clock.now();
-    this.lastDeliveryMs = this.deliveredAtMs - startedAtMs;
-    this.pump();
   }
 }
 

@@ -10,7 +10,8 @@ import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
 import type { KeySource } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
-import type { CidSet } from "./missing-content.ts";
+import { MessageReader } from "./message-reader.ts";
+import type { CidSet, Missing } from "./missing-content.ts";
 import { Projection } from "./projection.ts";
 import { BlockLog, type BlockId, type Cursor, type EventCounts } from "./store/block-log.ts";
 import { ChangeLog, type Cause } from "./store/change-log.ts";
@@ -37,6 +38,7 @@ export class History {
   counts: EventCounts = { anchors: 0, keys: 0 };
   private readonly database: Database.Database;
   private readonly content: ContentCache;
+  private readonly reader = new MessageReader();
   /** Null after a transaction failed: what is in memory may not be what is on disk. */
   private projection: Projection | null = null;
 
@@ -52,7 +54,7 @@ export class History {
   }
 
   /** The blocks without which something stays undecided. */
-  get missing(): CidSet {
+  get missing(): CidSet & Missing {
     return this.current.missing;
   }
 
@@ -81,6 +83,11 @@ export class History {
       this.log.prune();
       if (events.length > 0) projection.apply(events);
     });
+  }
+
+  /** Lets other threads verify a message that {@link receive} will be given soon. Never rejects. */
+  readAhead(block: Uint8Array): Promise<void> {
+    return this.reader.readAhead(block, (wallet) => this.current.keys.history(wallet));
   }
 
   /** Takes blocks that were fetched, each the one that its CID names. */
@@ -136,7 +143,7 @@ export class History {
   }
 
   private project(): Projection {
-    return new Projection(this.database, this.deployment, this.content, this.changes, this.log.counts);
+    return new Projection(this.database, this.deployment, this.content, this.changes, this.log.counts, this.reader);
   }
 
   private truncate(projection: Projection, cause: Cause, ancestor: BlockId | null): void {

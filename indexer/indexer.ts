@@ -36,6 +36,8 @@ export interface IndexerOptions {
   readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs">;
   readonly random?: () => number;
   readonly clock?: Clock;
+  /** Other threads verify signatures while the index writes; without them nothing depends on how long they take. */
+  readonly readsAhead?: boolean;
 }
 
 /** What runs behind the HTTP server: the index, and what keeps it up. */
@@ -130,7 +132,9 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
       history.receive(blocks);
       onChange();
     };
-    const fetcher = new Fetcher({ ...options.fetching, ...timing, content, deliver });
+    const prepare = (block: Uint8Array): Promise<void> => history.readAhead(block);
+    const ahead = options.readsAhead === false ? {} : { prepare };
+    const fetcher = new Fetcher({ ...options.fetching, ...timing, ...ahead, content, deliver });
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, onChange });
     return { index, history, fetcher, follower };
   } catch (error) {

@@ -14,6 +14,7 @@ import type { Tip } from "../protocol/manifest.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { AnchorJudge } from "./anchor-judge.ts";
 import { EntryJudge } from "./entry-judge.ts";
+import type { MessageReader } from "./message-reader.ts";
 import { MissingContent } from "./missing-content.ts";
 import { AnchorRows } from "./store/anchor-rows.ts";
 import type { EventCounts } from "./store/block-log.ts";
@@ -43,6 +44,7 @@ export class Projection {
   private readonly anchors: AnchorJudge;
   private readonly entries: EntryJudge;
   private readonly omissionsByRoom = new Map<RoomId, Omissions>();
+  private readonly awaitedDocuments: Set<Cid>;
   private counts: EventCounts;
 
   /** Goes on from what the rows say. */
@@ -52,6 +54,7 @@ export class Projection {
     content: ContentCache,
     changes: ChangeLog,
     counts: EventCounts,
+    reader: MessageReader,
   ) {
     this.deployment = deployment;
     this.content = content;
@@ -71,6 +74,7 @@ export class Projection {
       rows: this.entryRows,
       rooms: this.roomRows,
       keys: this.keys,
+      reader,
       onDecision: (room) => this.omissionsByRoom.delete(room),
     });
     this.anchors = new AnchorJudge({
@@ -79,7 +83,8 @@ export class Projection {
       states: this.states,
       list: (index, delta) => this.entries.list(index, delta),
     });
-    this.missing.add(this.keys.awaited());
+    this.awaitedDocuments = new Set(this.keys.awaited());
+    this.missing.add(this.awaitedDocuments);
   }
 
   /** The verified manifest with the highest index. */
@@ -113,11 +118,7 @@ export class Projection {
     for (const [cid, bytes] of blocks) {
       if (!this.missing.has(cid)) continue;
       this.missing.arrive(cid);
-      for (const event of this.keys.awaiting(cid)) {
-        const verdict = verifyKeyDocument(bytes, this.deployment, event);
-        this.keys.writeDocumentVerdict(event, verdict);
-        this.changes.record({ kind: "key", index: event.index }, verdict.status, event.blockNumber);
-      }
+      if (this.awaitedDocuments.delete(cid)) this.receiveDocument(cid, bytes);
       this.entries.receive(cid, bytes);
       this.anchors.receive(cid);
     }
@@ -171,7 +172,18 @@ export class Projection {
   private document(event: KeyEvent): Uint8Array | undefined {
     const cid = cidOfDigest(event.document);
     const bytes = this.missing.has(cid) ? undefined : this.content.get(cid);
-    if (bytes === undefined) this.missing.add([cid]);
+    if (bytes === undefined && !this.awaitedDocuments.has(cid)) {
+      this.awaitedDocuments.add(cid);
+      this.missing.add([cid]);
+    }
     return bytes;
+  }
+
+  private receiveDocument(cid: Cid, bytes: Uint8Array): void {
+    for (const event of this.keys.awaiting(cid)) {
+      const verdict = verifyKeyDocument(bytes, this.deployment, event);
+      this.keys.writeDocumentVerdict(event, verdict);
+      this.changes.record({ kind: "key", index: event.index }, verdict.status, event.blockNumber);
+    }
   }
 }

@@ -1,7 +1,7 @@
 /** The verdict on one anchored message (SPEC 8.4). */
 import { digestOfCid, type Cid } from "./cid.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
-import { decodeEnvelope, headerHashOf, signedBytesOf, type EnvelopeHeader } from "./envelope.ts";
+import { decodeEnvelope, headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
 import type { Position } from "./event.ts";
 import type { KeySource } from "./keys.ts";
 import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
@@ -27,16 +27,17 @@ export interface MessageSummary extends Pick<EnvelopeHeader, "sender" | "receive
   readonly seen: readonly Uint8Array[];
 }
 
-/** What is left to decide after all but the signature has been checked. */
+/** What is left to decide after all but the signature has been checked: whether it is by this key. */
 export type EntryFinding =
   | { readonly verdict: Verdict; readonly message: MessageSummary | null }
-  | { readonly claim: SignatureClaim; readonly message: MessageSummary };
+  | { readonly envelope: Envelope; readonly publicKey: Uint8Array; readonly message: MessageSummary };
 
 /**
- * Decides all but the signature, which is left to the caller as a claim, so that many can be verified at once, and whether
- * an earlier place of the room has the same message.
+ * Decides all but the signature, which is left to the caller ({@link claimOf}), so that many can be verified at once, and
+ * whether an earlier place of the room has the same message.
  * @param block verified bytes; undefined while missing
  * @param position of the anchor that lists the entry
+ * @param decode decodeEnvelope, or what remembers its answers
  */
 export function examineEntry(
   deployment: Deployment,
@@ -44,12 +45,13 @@ export function examineEntry(
   entry: Pick<Entry, "room">,
   position: Position,
   block: Uint8Array | undefined,
+  decode: (block: Uint8Array) => Envelope = decodeEnvelope,
 ): EntryFinding {
   if (block === undefined) return { verdict: MISSING, message: null };
   let message: MessageSummary | null = null;
   const refuse = (verdict: Verdict): EntryFinding => ({ verdict, message });
   try {
-    const envelope = decodeEnvelope(block);
+    const envelope = decode(block);
     const { sender, receiver, seq, timestamp, seen } = envelope;
     message = { sender, receiver, seq, timestamp, seen, sizeBytes: block.length };
     if (sender === receiver) return refuse(rejected("SELF_ADDRESSED", "sender and receiver are the same wallet"));
@@ -73,17 +75,16 @@ export function examineEntry(
     if (keys.find(receiver, envelope.receiverKeyVersion, position).status === "unknown") {
       return refuse(rejected("RECEIVER_KEY_UNKNOWN", `the receiver had no key version ${envelope.receiverKeyVersion}`));
     }
-    return {
-      message,
-      claim: {
-        publicKey: lookup.key.event.signingKey,
-        message: signedBytesOf(headerHashOf(envelope), envelope.commitment, envelope.messages),
-        signature: envelope.signature,
-      },
-    };
+    return { envelope, publicKey: lookup.key.event.signingKey, message };
   } catch (error) {
     return refuse(rejectedBy(error));
   }
+}
+
+/** That this key signed the envelope (SPEC 5.4). */
+export function claimOf(envelope: Envelope, publicKey: Uint8Array): SignatureClaim {
+  const message = signedBytesOf(headerHashOf(envelope), envelope.commitment, envelope.messages);
+  return { publicKey, message, signature: envelope.signature };
 }
 
 /** What a room's own messages say is missing or forked (SPEC 8.5): what an omission or a reordering looks like. */

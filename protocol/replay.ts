@@ -7,7 +7,7 @@ import { UNDECIDED, verifyAnchor, type Anchor, type BlockSource, type EarlierAnc
 import { verifyBlock, type Cid } from "./cid.ts";
 import { primitives } from "./crypto/provider.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
-import { examineEntry, type Entry, type MessageSummary } from "./entry.ts";
+import { claimOf, examineEntry, type Entry, type MessageSummary } from "./entry.ts";
 import { DmtpError } from "./error.ts";
 import type { AnchorEvent, ChainEvent } from "./event.ts";
 import { KeyDirectory } from "./keys.ts";
@@ -160,8 +160,8 @@ export class Replay {
     const missing: Entry[] = [];
     for (const entry of this.undecidedEntries) {
       const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), get(entry.cid));
-      if ("claim" in finding) {
-        claims.push(finding.claim);
+      if ("envelope" in finding) {
+        claims.push(claimOf(finding.envelope, finding.publicKey));
         claimants.push({ entry, message: finding.message });
       } else if (finding.verdict.status === "missing") {
         missing.push(entry);

@@ -30,6 +30,8 @@ interface MessageRow extends VerdictRow {
   readonly seen: Uint8Array;
 }
 
+/** Rooms of which that is kept in mind. */
+const MAX_KEPT = 100_000;
 const DIGEST_BYTES = 32;
 const PLACED = "SELECT anchor_index AS anchorIndex, ordinal, room, cid, status FROM entries";
 
@@ -37,6 +39,8 @@ export class EntryRows {
   private readonly deployment: Deployment;
   private readonly statements: Statements;
   private readonly tally: Tally;
+  /** Rooms whose members are known to be there. */
+  private readonly withMembers = new Set<RoomId>();
 
   constructor(database: Database.Database, deployment: Deployment, tally: Tally) {
     this.deployment = deployment;
@@ -123,6 +127,7 @@ export class EntryRows {
     }
     this.run("DELETE FROM entries WHERE anchor_index >= ?", fromAnchor);
     for (const room of touched) {
+      this.withMembers.delete(room);
       this.run("DELETE FROM room_members WHERE room = ?", room);
       const pairs = this.statements.prepare<Pick<MessageSummary, "sender" | "receiver">>(
         "SELECT DISTINCT sender, receiver FROM entries WHERE room = ? AND sender IS NOT NULL",
@@ -134,8 +139,11 @@ export class EntryRows {
 
   /** A room id is a hash of its two wallets: whoever names the right two has told the truth, signed or not. */
   private addMembers(room: RoomId, { sender, receiver }: Pick<MessageSummary, "sender" | "receiver">): void {
+    if (this.withMembers.has(room)) return;
     if (sender === receiver || roomIdOf(this.deployment, sender, receiver) !== room) return;
     for (const wallet of [sender, receiver]) this.run("INSERT OR IGNORE INTO room_members VALUES (?, ?)", wallet, room);
+    if (this.withMembers.size >= MAX_KEPT) this.withMembers.clear();
+    this.withMembers.add(room);
   }
 
   private recount(room: RoomId, anchorIndex: number, from: Status, to: Status): void {

@@ -146,6 +146,21 @@ export function createNative(nodeCrypto: typeof import("node:crypto")): Primitiv
       });
     },
 
+    ed25519VerifyApart(claim) {
+      const { publicKey, message, signature } = claim;
+      if (publicKey.length !== KEY_BYTES || signature.length !== SIGNATURE_BYTES) return Promise.resolve(false);
+      return new Promise((resolve) => {
+        try {
+          const key = importPublicKey("Ed25519", publicKey);
+          nodeCrypto.verify(null, message, key, signature, (error, isValid) => {
+            resolve((error === null && isValid) || verifyClaim(claim));
+          });
+        } catch {
+          resolve(verifyClaim(claim));
+        }
+      });
+    },
+
     isAdmissibleSigningKey,
     isAdmissibleEncryptionKey,
   };

@@ -82,6 +82,10 @@ export const portable: Primitives = {
     return claims.map(verifyClaim);
   },
 
+  ed25519VerifyApart(claim) {
+    return Promise.resolve(verifyClaim(claim));
+  },
+
   isAdmissibleSigningKey,
   isAdmissibleEncryptionKey,
 };

@@ -69,6 +69,9 @@ export interface Primitives {
    */
   ed25519Verify(claims: readonly SignatureClaim[]): boolean[];
 
+  /** The same answer for one claim, on another thread where the platform has one to spare. Never rejects. */
+  ed25519VerifyApart(claim: SignatureClaim): Promise<boolean>;
+
   /**
    * Whether 32 bytes are an Ed25519 key that an honest wallet can make: canonical, on the curve, torsion-free, not the
    * identity.

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 
 import { Fetcher } from "../../indexer/fetcher.ts";
+import { MissingContent } from "../../indexer/missing-content.ts";
 import { cidOf, type Cid } from "../../protocol/cid.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { DmtpError } from "../../protocol/error.ts";
@@ -11,15 +12,22 @@ const [FIRST, SECOND] = [...BLOCKS.keys()] as [Cid, Cid];
 
 describe("The fetcher", () => {
   let clock: VirtualClock;
+  let missing: MissingContent;
   let asked: { readonly cid: Cid; readonly atMs: number }[];
   let delivered: Cid[];
   let answer: (cid: Cid) => Uint8Array | null;
 
   beforeEach(() => {
     clock = new VirtualClock();
+    missing = new MissingContent();
     asked = [];
     delivered = [];
   });
+
+  function missingOf(cids: Iterable<Cid>): MissingContent {
+    missing.add(cids);
+    return missing;
+  }
 
   function fetcherOf(random = () => 0.5): Fetcher {
     const content = {
@@ -39,9 +47,15 @@ describe("The fetcher", () => {
       log: () => undefined,
       clock,
       random,
-      deliver: (blocks) => delivered.push(...blocks.keys()),
+      deliver: (blocks) => {
+        for (const cid of blocks.keys()) {
+          delivered.push(cid);
+          missing.arrive(cid);
+        }
+      },
     });
   }
+
   async function runUntil(ms: number): Promise<void> {
     const marker = { isReached: false };
     clock.after(ms - clock.now(), () => (marker.isReached = true));
@@ -55,7 +69,7 @@ describe("The fetcher", () => {
   it("fills in what appears after an hour, and asks ever more rarely until then", async () => {
     const fetcher = fetcherOf();
     answer = (cid) => (clock.now() < 3_600_000 ? null : BLOCKS.get(cid)!);
-    fetcher.want(new Set([FIRST]));
+    fetcher.want(missingOf([FIRST]));
     await runUntil(3_600_000);
     expect(delivered).to.deep.equal([]);
     expect(fetcher.isSettled).to.equal(true);
@@ -70,7 +84,7 @@ describe("The fetcher", () => {
     let turn = 0;
     const fetcher = fetcherOf(() => (turn++ % 2 === 0 ? 0 : 0.999));
     answer = () => null;
-    fetcher.want(new Set([FIRST, SECOND]));
+    fetcher.want(missingOf([FIRST, SECOND]));
     await runUntil(2_000);
     const second = [FIRST, SECOND].map((cid) => asked.filter((request) => request.cid === cid)[1]!.atMs);
     expect(Math.abs(second[0]! - second[1]!)).to.be.greaterThan(200);
@@ -80,7 +94,7 @@ describe("The fetcher", () => {
   it("takes other bytes than asked for as none, and asks again later, not at once", async () => {
     const fetcher = fetcherOf();
     answer = (cid) => (clock.now() < 5_000 ? BLOCKS.get(cid === FIRST ? SECOND : FIRST)! : BLOCKS.get(cid)!);
-    fetcher.want(new Set([FIRST]));
+    fetcher.want(missingOf([FIRST]));
     await runUntil(4_000);
     expect(delivered).to.deep.equal([]);
     expect(asked.length).to.be.within(2, 4);
@@ -95,12 +109,48 @@ describe("The fetcher", () => {
       if (clock.now() < 100_000) throw new DmtpError("CONTENT_UNREACHABLE", "away");
       return BLOCKS.get(cid)!;
     };
-    fetcher.want(new Set(BLOCKS.keys()));
+    fetcher.want(missingOf(BLOCKS.keys()));
     await runUntil(99_000);
     expect(fetcher.isReachable).to.equal(false);
     await runUntil(200_000);
     expect(fetcher.isReachable).to.equal(true);
     expect(delivered.length).to.equal(3);
+    fetcher.stop();
+  });
+
+  it("asks for what is new before what nobody has, and for that all the same", async () => {
+    const fetcher = fetcherOf();
+    const nobodys = Array.from({ length: 1_000 }, (_, i) => cidOf(encode(["nobody's", i])));
+    answer = (cid) => BLOCKS.get(cid) ?? null;
+    fetcher.want(missingOf(nobodys));
+    await runUntil(120_000);
+    expect(fetcher.isSettled).to.equal(true);
+    expect(fetcher.retryCount).to.equal(1_000);
+    // All of them are due again and again; in between comes something new.
+    const before = asked.length;
+    fetcher.want(missingOf([FIRST]));
+    await runUntil(120_001);
+    expect(delivered).to.deep.equal([FIRST]);
+    expect(asked.slice(before).findIndex(({ cid }) => cid === FIRST)).to.be.lessThan(32);
+    await runUntil(240_000);
+    expect(new Set(asked.slice(before).map(({ cid }) => cid)).size).to.equal(1_001);
+    fetcher.stop();
+  });
+
+  it("takes a shard's messages before the next shard", async () => {
+    const fetcher = fetcherOf();
+    const shards = Array.from({ length: 100 }, (_, i) => encode(["shard", i])).map(
+      (bytes) => [cidOf(bytes), bytes] as const,
+    );
+    const all = new Map([...shards, ...BLOCKS]);
+    answer = (cid) => all.get(cid)!;
+    fetcher.want(missingOf(shards.map(([cid]) => cid)));
+    fetcher.want(missingOf(BLOCKS.keys()));
+    await runUntil(1_000);
+    const order = asked.map(({ cid }) => cid);
+    expect(order.slice(0, 16)).to.deep.equal(shards.slice(0, 16).map(([cid]) => cid));
+    expect(order.slice(16, 19)).to.deep.equal([...BLOCKS.keys()]);
+    expect(delivered.length).to.equal(103);
     fetcher.stop();
   });
 });

@@ -101,6 +101,19 @@ describe("the history in an index", function () {
     );
   });
 
+  it("is the same when messages were read ahead, by keys that were known and by keys that were not", async () => {
+    const [expected, ahead] = [openHistory(), openHistory()];
+    for (const { history } of [expected, ahead]) extend(history, story.events.slice(0, 2));
+    for (const block of story.blocks.values()) await ahead.history.readAhead(block);
+    for (const { history } of [expected, ahead]) {
+      extend(history, story.events.slice(2));
+      history.receive(story.blocks);
+      while (history.missing.size > 0) history.receive(story.blocks);
+    }
+    expect(dump(ahead.database)).to.deep.equal(dump(expected.database));
+    expect(saidByRows(ahead.database)).to.deep.equal(saidByReplay(story.replay()));
+  });
+
   it("takes back any number of blocks, and comes to the same again", () => {
     const { history, database } = openHistory();
     history.receive(story.blocks);

@@ -67,6 +67,19 @@ describe("The state", () => {
     );
   });
 
+  it("is without the rooms that are taken out what it would be had they never been", () => {
+    fc.assert(
+      fc.property(anyDelta, anyDelta, anyDelta, fc.array(anyId, { maxLength: 3 }), (kept, taken, put, others) => {
+        const before = State.EMPTY.after(sum([kept, taken]), 0);
+        const rooms = State.EMPTY.after(put, 1).rooms();
+        const after = before.changed(rooms, [...taken.keys(), ...others]);
+        const left = [...kept].filter(([id]) => !taken.has(id) && !others.includes(id) && !put.has(id));
+        expect(toHex(after.root)).to.equal(toHex(naiveRoot(sum([new Map(left), put]))));
+        expect([...after.rooms()].map(({ id }) => id)).to.deep.equal([...left.map(([id]) => id), ...put.keys()].sort());
+      }),
+    );
+  });
+
   it("is never changed in place", () => {
     fc.assert(
       fc.property(anyDelta, anyDelta, (first, second) => {
@@ -130,6 +143,29 @@ describe("A saved state", () => {
           saved = State.open(saved.root, source);
         });
         expect([...saved.rooms()]).to.deep.equal([...whole.rooms()]);
+      }),
+    );
+  });
+
+  it("is the same state after rooms were taken out and it was saved over what was there", () => {
+    fc.assert(
+      fc.property(anyDelta, anyDelta, anyDelta, (kept, taken, put) => {
+        const source = new SavedNodes();
+        const before = State.EMPTY.after(sum([kept, taken]), 0);
+        source.save(before);
+        const after = State.open(before.root, source).changed(State.EMPTY.after(put, 1).rooms(), taken.keys());
+        for (const id of taken.keys()) {
+          source.roomStates.delete(id);
+          for (let digits = 0; digits < 64; digits++) source.branches.delete(digitsOf(id).slice(0, digits));
+        }
+        source.save(after);
+        expect([...State.open(after.root, source).rooms()]).to.deep.equal([...after.rooms()]);
+        const left = [...kept].filter(([id]) => !taken.has(id) && !put.has(id));
+        expect(toHex(after.root)).to.equal(toHex(naiveRoot(sum([new Map(left), put]))));
+        // Nothing is left over: a state that was saved on its own has the same branches.
+        const fresh = new SavedNodes();
+        fresh.save(State.of(after.rooms()));
+        expect([...source.branches.keys()].sort()).to.deep.equal([...fresh.branches.keys()].sort());
       }),
     );
   });

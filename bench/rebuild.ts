@@ -1,0 +1,123 @@
+/** The index made anew from blocks and chain, started again, and one anchor further: on histories of two sizes. */
+import { execFile } from "node:child_process";
+import { generateKeyPairSync, sign, verify } from "node:crypto";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { isMainThread, parentPort, Worker } from "node:worker_threads";
+
+import { median, type Comparison, type Duration, type Limit } from "./measure.ts";
+import type { RebuildResult, ServeResult } from "./rebuild-run.ts";
+import { writeHistory } from "./written-history.ts";
+
+export interface RebuildMeasures {
+  readonly comparisons: readonly Comparison[];
+  readonly durations: readonly Duration[];
+  readonly limits: readonly Limit[];
+}
+
+const RUN = fileURLToPath(new URL("rebuild-run.ts", import.meta.url));
+const ROOMS = 1_000;
+const SMALL = 100_000;
+const LARGE = 1_000_000;
+const ROUNDS = 3;
+/** Signatures that each core verifies for the bound. */
+const BOUND_COUNT = 20_000;
+
+/** @param large messages of the larger history; fewer than the million is a check that it runs, not a measurement */
+export async function benchRebuild(note: (text: string) => void, large = LARGE): Promise<RebuildMeasures> {
+  const small = Math.min(SMALL, large);
+  const folder = await mkdtemp(join(tmpdir(), "dmtp-bench-"));
+  try {
+    note(`writing ${small.toLocaleString("en")} messages …`);
+    await writeHistory(folder, small, ROOMS);
+    const rounds: { readonly us: number; readonly boundUs: number; readonly rssMiB: number }[] = [];
+    for (let round = 0; round < ROUNDS; round++) rounds.push(await rebuild(folder, small));
+    const smallUs = median(rounds.map(({ us }) => us));
+
+    note(`writing ${large.toLocaleString("en")} messages …`);
+    await rm(folder, { recursive: true });
+    await mkdir(folder);
+    await writeHistory(folder, large, ROOMS);
+    const whole = await rebuild(folder, large);
+    const served = await run<ServeResult>("serve", folder, String(large), String(ROOMS));
+    const sized = (count: number): string => `${count.toLocaleString("en")} messages`;
+    return {
+      comparisons: [
+        {
+          name: `rebuild with verification, ${sized(small)} in ${ROOMS.toLocaleString("en")} rooms`,
+          goal: 0.6,
+          bound: "native Ed25519 verify on all cores",
+          ratio: median(rounds.map(({ us, boundUs }) => boundUs / us)),
+          measuredUs: smallUs,
+          boundUs: median(rounds.map(({ boundUs }) => boundUs)),
+        },
+        {
+          name: `the same, ${sized(large)}`,
+          goal: 0.85,
+          bound: "a message of the smaller history",
+          ratio: smallUs / whole.us,
+          measuredUs: whole.us,
+          boundUs: smallUs,
+        },
+      ],
+      durations: [
+        { name: `restart to ready at ${sized(large)}`, ms: served.readyMs, goalMs: 1_000 },
+        { name: `one anchor of 100 messages in 40 rooms more, until it is served`, ms: served.servedMs, goalMs: 50 },
+      ],
+      limits: [
+        {
+          name: `  peak memory of the rebuild, ${sized(small)}`,
+          value: Math.max(...rounds.map(({ rssMiB }) => Math.round(rssMiB))),
+          limit: 400,
+          unit: "MiB",
+        },
+        { name: `  the same, ${sized(large)}`, value: Math.round(whole.rssMiB), limit: 600, unit: "MiB" },
+      ],
+    };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Microseconds for each message: of the bound first, then of the index. */
+async function rebuild(folder: string, count: number): Promise<{ us: number; boundUs: number; rssMiB: number }> {
+  const boundUs = await verifyOnAllCores();
+  const { ms, rssMiB, verified } = await run<RebuildResult>("rebuild", folder);
+  if (verified !== count) throw new Error(`the rebuild verified ${verified} of ${count} messages`);
+  return { us: (ms * 1_000) / count, boundUs, rssMiB };
+}
+
+async function run<Result>(...args: readonly string[]): Promise<Result> {
+  const { stdout } = await promisify(execFile)(process.execPath, [RUN, ...args]);
+  return JSON.parse(stdout) as Result;
+}
+
+/** Microseconds for each signature, with two cores at it. */
+async function verifyOnAllCores(): Promise<number> {
+  const cores = 2;
+  const times = await Promise.all(
+    Array.from({ length: cores }, () => {
+      return new Promise<number>((resolve, reject) => {
+        const worker = new Worker(new URL(import.meta.url));
+        worker.once("message", resolve);
+        worker.once("error", reject);
+      });
+    }),
+  );
+  return (Math.max(...times) * 1_000) / (BOUND_COUNT * cores);
+}
+
+/** Milliseconds that {@link BOUND_COUNT} verifications of a message's size take on this thread. */
+function verifyMany(): number {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const message = new Uint8Array(112);
+  const signature = sign(null, message, privateKey);
+  const startedAtMs = performance.now();
+  for (let i = 0; i < BOUND_COUNT; i++) if (!verify(null, message, publicKey, signature)) throw new Error("not valid");
+  return performance.now() - startedAtMs;
+}
+
+if (!isMainThread) parentPort?.postMessage(verifyMany());

@@ -1,0 +1,108 @@
+/** What was fetched, on its way into the history: many blocks at a time, for each time costs a transaction. */
+import type { Cid } from "../protocol/cid.ts";
+import type { Clock } from "./clock.ts";
+import type { Log } from "./log.ts";
+
+export interface DeliveryOptions {
+  /** Takes what was fetched, each block the one that its CID names. */
+  readonly deliver: (blocks: ReadonlyMap<Cid, Uint8Array>) => void;
+  /** Works on a block before it is delivered, beside all else. Never rejects. */
+  readonly prepare?: (block: Uint8Array) => Promise<void>;
+  /** Called with what could not be delivered. */
+  readonly onFailure: (cids: Iterable<Cid>) => void;
+  /** Called when something more can be taken. */
+  readonly onRoom: () => void;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** While more is on its way, a delivery waits this many times as long as the last one took. */
+const PATIENCE = 10;
+const MAX_WAIT_MS = 2_000;
+/** Of what is prepared or held; half of it, once it is ready, is delivered at once. */
+const MAX_BYTES = 8 * 1024 * 1024;
+
+export class Delivery {
+  private readonly options: DeliveryOptions;
+  private readonly preparing = new Set<Cid>();
+  private ready = new Map<Cid, Uint8Array>();
+  private readyBytes = 0;
+  private preparingBytes = 0;
+  private cancel: (() => void) | null = null;
+  private lastTookMs = 0;
+  private lastAtMs = 0;
+  private isStopped = false;
+
+  constructor(options: DeliveryOptions) {
+    this.options = options;
+  }
+
+  get isEmpty(): boolean {
+    return this.ready.size === 0 && this.preparing.size === 0;
+  }
+
+  get isFull(): boolean {
+    return this.readyBytes + this.preparingBytes >= MAX_BYTES;
+  }
+
+  has(cid: Cid): boolean {
+    return this.ready.has(cid) || this.preparing.has(cid);
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    this.cancel?.();
+  }
+
+  /** @param isLast asked when it is ready: whether nothing more is on its way, so that nothing has to be waited for */
+  take(cid: Cid, bytes: Uint8Array, isLast: () => boolean): void {
+    const { prepare } = this.options;
+    if (prepare === undefined) this.hold(cid, bytes);
+    else void this.prepare(cid, bytes, prepare(bytes), isLast);
+  }
+
+  /** To be called when something changed on which it depends whether to wait. */
+  schedule(isLast: boolean): void {
+    if (this.isStopped || this.ready.size === 0) return;
+    const { clock } = this.options;
+    const waitMs = this.lastAtMs + Math.min(MAX_WAIT_MS, PATIENCE * this.lastTookMs) - clock.now();
+    const isComplete = isLast && this.preparing.size === 0;
+    if (isComplete || waitMs <= 0 || this.readyBytes >= MAX_BYTES / 2) this.deliver();
+    else this.cancel ??= clock.after(waitMs, () => this.deliver());
+  }
+
+  private async prepare(cid: Cid, bytes: Uint8Array, work: Promise<void>, isLast: () => boolean): Promise<void> {
+    this.preparing.add(cid);
+    this.preparingBytes += bytes.length;
+    await work;
+    this.preparing.delete(cid);
+    this.preparingBytes -= bytes.length;
+    this.hold(cid, bytes);
+    this.schedule(isLast());
+  }
+
+  private hold(cid: Cid, bytes: Uint8Array): void {
+    this.ready.set(cid, bytes);
+    this.readyBytes += bytes.length;
+  }
+
+  private deliver(): void {
+    const { clock, deliver, log, onFailure, onRoom } = this.options;
+    this.cancel?.();
+    this.cancel = null;
+    const blocks = this.ready;
+    this.ready = new Map();
+    this.readyBytes = 0;
+    const startedAtMs = clock.now();
+    try {
+      deliver(blocks);
+    } catch (error) {
+      // The disk is full, say. Nothing is lost: what was not taken is asked for again.
+      log(`fetched blocks could not be stored: ${error instanceof Error ? error.message : "unknown"}`);
+      onFailure(blocks.keys());
+    }
+    this.lastAtMs = clock.now();
+    this.lastTookMs = this.lastAtMs - startedAtMs;
+    onRoom();
+  }
+}

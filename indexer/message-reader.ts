@@ -1,0 +1,52 @@
+/**
+ * Reads messages ahead: while the index writes what came before, other threads verify signatures. It only remembers answers that
+ * would be the same later; whoever asks for one that it does not have gets it all the same, and waits for it.
+ */
+import { equal } from "../protocol/bytes.ts";
+import { primitives } from "../protocol/crypto/provider.ts";
+import { claimOf } from "../protocol/entry.ts";
+import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import type { KeyHistory } from "../protocol/keys.ts";
+
+interface Reading {
+  readonly envelope: Envelope;
+  readonly publicKey: Uint8Array;
+  readonly isValid: boolean;
+}
+
+/** Larger blocks are rarely messages, and to read a shard in vain costs more than it brings. */
+const MAX_BLOCK_BYTES = 16_384;
+
+export class MessageReader {
+  /** By the block's bytes, for as long as somebody holds them. */
+  private readonly readings = new WeakMap<Uint8Array, Reading>();
+
+  /**
+   * Resolves when the signature of a message is verified, by the key that its sender has now; at once when the block is none.
+   * Never rejects.
+   */
+  async readAhead(block: Uint8Array, keysOf: (wallet: Envelope["sender"]) => KeyHistory): Promise<void> {
+    if (block.length > MAX_BLOCK_BYTES) return;
+    let envelope: Envelope;
+    try {
+      envelope = decodeEnvelope(block);
+    } catch {
+      // Whatever it is, it is judged when it is delivered.
+      return;
+    }
+    const key = keysOf(envelope.sender).find(({ event }) => event.version === envelope.senderKeyVersion);
+    if (key === undefined || !("verdict" in key)) return;
+    const publicKey = key.event.signingKey;
+    const isValid = await primitives.ed25519VerifyApart(claimOf(envelope, publicKey));
+    this.readings.set(block, { envelope, publicKey, isValid });
+  }
+
+  /** As decodeEnvelope. */
+  readonly decode = (block: Uint8Array): Envelope => this.readings.get(block)?.envelope ?? decodeEnvelope(block);
+
+  /** Whether the message is signed by this key; null when that is still to be verified. */
+  isSignedBy(block: Uint8Array, publicKey: Uint8Array): boolean | null {
+    const reading = this.readings.get(block);
+    return reading !== undefined && equal(reading.publicKey, publicKey) ? reading.isValid : null;
+  }
+}
