@@ -23,6 +23,8 @@ export interface KuboOptions {
 const CONCURRENT = 16;
 /** Fewer pins are asked about one by one; more are looked up in the whole list. */
 const MAX_SINGLE_LOOKUPS = 32;
+/** Looks at a list that garbage collection takes away each time. */
+const MAX_LOOKS = 5;
 /** What goes into one import: a list of links to all of it is a block too. */
 const MAX_BATCH_BLOCKS = 16_384;
 const MAX_BATCH_BYTES = 64 * 1024 * 1024;
@@ -82,12 +84,22 @@ export class KuboStore implements ContentStore, ContentSource {
       // One pin on a list of them: Kubo syncs its index after each pin, about 500 times a second.
       const { root, block } = listOf(roots.slice(start, start + MAX_BATCH_BLOCKS));
       if (!isSearching) {
-        await this.rpc.import(block, root, false, this.writeTimeoutMs);
-        const lacking = await this.rpc.lacking(root, this.pinTimeoutMs);
+        const lacking = await this.lackingBelow(root, block);
         if (lacking !== null) throw new DmtpError("CONTENT_MISSING", `${this.name} lacks a block: ${lacking}`);
       }
       if (block.length > 0) await this.rpc.import(block, root, true, this.pinTimeoutMs);
       else await this.rpc.pin(root, this.pinTimeoutMs);
+    }
+  }
+
+  /** What Kubo says that it lacks below a list, which is put there for that and may be collected again before it is looked at. */
+  private async lackingBelow(root: Cid, list: readonly Block[]): Promise<string | null> {
+    for (let attempt = 1; ; attempt++) {
+      await this.rpc.import(list, root, false, this.writeTimeoutMs);
+      const lacking = await this.rpc.lacking(root, this.pinTimeoutMs);
+      if (lacking === null || !list.some(({ cid }) => lacking.includes(cid))) return lacking;
+      // Unseen then: the pin itself fails, if late, when something lacks.
+      if (attempt === MAX_LOOKS) return null;
     }
   }
 
