@@ -1,6 +1,6 @@
 /**
- * The decoder enforces the canonical form while it reads, so that what it accepts re-encodes to the same bytes. It bounds size
- * and depth, and never allocates for a count that the remaining bytes cannot hold.
+ * The decoder enforces the canonical form while it reads, so that what it accepts re-encodes to the same bytes. It bounds size,
+ * depth and the number of parts, and never allocates for a count that the remaining bytes cannot hold.
  */
 import {
   CID_TAG,
@@ -9,6 +9,7 @@ import {
   Link,
   MAX_BLOCK_BYTES,
   MAX_DEPTH,
+  MAX_PARTS,
   type CborArray,
   type CborMap,
   type CborValue,
@@ -39,6 +40,7 @@ export function decode(bytes: Uint8Array, limits: DecodeLimits = LIMITS): CborVa
 
 class Reader {
   offset = 0;
+  private parts = 0;
   private readonly bytes: Uint8Array;
   private readonly view: DataView;
 
@@ -55,6 +57,10 @@ class Reader {
     const major = initial >> 5;
     if (major === 7) return this.simple(initial);
     const argument = this.argument(initial);
+    // Byte strings, arrays, maps and links.
+    if (major !== 0 && major !== 1 && major !== 3 && ++this.parts > MAX_PARTS) {
+      throw refuse(`more than ${MAX_PARTS} byte strings, links, arrays and maps`);
+    }
     switch (major) {
       case 0:
         return argument;

@@ -29,6 +29,11 @@ export type CborMap = ReadonlyMap<string, CborValue>;
 export const MAX_BLOCK_BYTES = 1_048_576;
 /** DMTP's own formats nest 3 deep; the rest is room to grow (SPEC 2). */
 export const MAX_DEPTH = 16;
+/**
+ * So many byte strings, links, arrays and maps, in all, one block holds at most (SPEC 2): each takes a hundred times its bytes in
+ * memory. A full block of DMTP's own has 28,000.
+ */
+export const MAX_PARTS = 65_536;
 /** The tag of a link. */
 export const CID_TAG = 42;
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { CID } from "multiformats/cid";
 
 import { concat, fromHex, toHex, utf8 } from "../../protocol/bytes.ts";
-import { Float, Link, MAX_BLOCK_BYTES, MAX_DEPTH, type CborValue } from "../../protocol/cbor.ts";
+import { Float, Link, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_PARTS, type CborValue } from "../../protocol/cbor.ts";
 import { decode } from "../../protocol/cbor-decoder.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { linkTo, parseCid } from "../../protocol/cid.ts";
@@ -203,6 +203,35 @@ describe("DAG-CBOR", () => {
       expect(refusal(digits)).to.equal("BLOCK_NOT_CANONICAL");
     }
     expect(performance.now() - started).to.be.lessThan(200);
+  });
+
+  it(`takes a block of ${MAX_PARTS} parts and refuses one of more, whatever they are`, () => {
+    const link = "d82a" + "5825" + "00" + toHex(CID_BYTES).slice(2);
+    for (const [part, most] of [
+      ["40", MAX_PARTS],
+      ["4100", MAX_PARTS],
+      ["80", MAX_PARTS],
+      ["8100", MAX_PARTS],
+      ["a0", MAX_PARTS],
+      ["a16000", MAX_PARTS],
+      ["8140", MAX_PARTS / 2],
+      // There is room for no more.
+      [link, 25_000],
+    ] as const) {
+      // The array around them is a part too.
+      const head = (count: number): string =>
+        count < 0x1_0000 ? `99${count.toString(16).padStart(4, "0")}` : `9a${count.toString(16).padStart(8, "0")}`;
+      const block = (count: number): Uint8Array => hex(head(count) + part.repeat(count));
+      expect(
+        codeOf(() => decode(block(most - 1))),
+        part,
+      ).to.equal(null);
+      if (part !== link)
+        expect(
+          codeOf(() => decode(block(most))),
+          part,
+        ).to.equal("BLOCK_NOT_CANONICAL");
+    }
   });
 
   it("refuses a block over 1 MiB before it looks at it, and takes one of exactly that size", () => {
