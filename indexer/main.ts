@@ -6,6 +6,7 @@ import { openRpc } from "../io/chain/open-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
+import { harmless } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { startIndexerOn } from "./indexer.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
@@ -13,7 +14,7 @@ import { RpcMeter } from "./metrics/rpc-meter.ts";
 /** sysexits.h; 75 says that starting again can help. */
 const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
 
-const log = (line: string): void => void process.stderr.write(`${line}\n`);
+const log = (line: string): void => void process.stderr.write(`${harmless(line)}\n`);
 
 /** What is open, in the order of opening. */
 const closers: (() => Promise<void>)[] = [];

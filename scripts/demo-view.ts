@@ -9,7 +9,8 @@ import { roomIdOf } from "../protocol/room.ts";
 import { audit } from "../tasks/audit.ts";
 import { openConversation, readConversation } from "../tasks/conversation.ts";
 import type { Session } from "../tasks/session.ts";
-import { formatTime, harmless, short } from "../tasks/terminal.ts";
+import { harmless } from "../io/harmless.ts";
+import { formatTime, short } from "../tasks/terminal.ts";
 
 /** One message as somebody's wallet reads it. */
 export interface ViewedMessage {

@@ -1,6 +1,7 @@
 /** `anchor --watch`: a service that anchors on an interval, waits out what passes, and can be ended at any moment. */
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
+import { harmlessJson } from "../io/harmless.ts";
 import { pause } from "../io/pause.ts";
 import type { DmtpError } from "../protocol/error.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
@@ -40,7 +41,7 @@ export async function watch(hre: HardhatRuntimeEnvironment, options: AnchorOptio
   try {
     await watchRounds(options, intervalS * 1_000, ending.signal, {
       open: () => openSession(hre, process.env, { ...terminal, progress: () => undefined }),
-      log: (line) => terminal.result(JSON.stringify({ time: new Date().toISOString(), ...line })),
+      log: (line) => terminal.result(harmlessJson({ time: new Date().toISOString(), ...line }, 0)),
       pause,
       elapsedMs: () => performance.now(),
     });

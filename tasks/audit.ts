@@ -1,6 +1,7 @@
 import { CarFileSource } from "../io/content/car-source.ts";
 import { Sources } from "../io/content/sources.ts";
 import type { ContentStore } from "../io/content/store.ts";
+import { harmlessLine } from "../io/harmless.ts";
 import { rebuild } from "../io/history.ts";
 import { checksummed } from "../protocol/address.ts";
 import type { Anchor } from "../protocol/anchor.ts";
@@ -13,7 +14,7 @@ import { parseRoomId, type RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
-import { formatTime, formatVerdict, harmless, plural, short, table } from "./terminal.ts";
+import { formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
 
 export interface AuditArguments {
   readonly room: string | undefined;
@@ -138,7 +139,7 @@ function describeAnchor({ event, verdict }: Anchor): object {
 }
 
 function anchorLine({ event, verdict }: Anchor): string {
-  return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmless(event.text)}`;
+  return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmlessLine(event.text)}`;
 }
 
 function entryLine({ cid, anchorIndex, verdict, message }: Entry): string {

@@ -1,6 +1,7 @@
 /** The edge between Hardhat's command line and the commands: results to stdout, errors to exit codes, nothing else here. */
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
+import { harmlessJson, harmlessLine } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
@@ -40,7 +41,7 @@ export async function conclude(
     session = await open();
     const { data, text, error } = await run(session);
     terminal.progress(null);
-    terminal.result(json ? JSON.stringify(data, null, 2) : text);
+    terminal.result(json ? harmlessJson(data) : text);
     if (error !== undefined) reportError(error, false);
   } catch (error) {
     terminal.progress(null);
@@ -54,9 +55,10 @@ export async function conclude(
 export function reportError(error: DmtpError, json: boolean): void {
   if (json) {
     const { code, kind, message, hint } = error;
-    terminal.result(JSON.stringify({ error: { code, kind, message, hint } }, null, 2));
+    terminal.result(harmlessJson({ error: { code, kind, message, hint } }));
   }
-  terminal.note(`error[${error.code}]: ${error.message}\nhint: ${error.hint}`);
+  // A node, a gateway or a file may have a say in the message.
+  terminal.note(`error[${error.code}]: ${harmlessLine(error.message)}\nhint: ${error.hint}`);
   if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined)
     terminal.note(error.cause.stack);
   process.exitCode = EXIT_CODES[error.kind];

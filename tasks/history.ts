@@ -1,4 +1,5 @@
 import { walletOf } from "../io/chain/writer.ts";
+import { harmless, harmlessLine } from "../io/harmless.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { roomIdOf } from "../protocol/room.ts";
@@ -7,7 +8,7 @@ import { readConversation, type Line } from "./conversation.ts";
 import { openerOf } from "./identity.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
-import { formatTime, harmless, plural, short } from "./terminal.ts";
+import { formatTime, plural, short } from "./terminal.ts";
 
 export interface HistoryArguments {
   readonly with: string | undefined;
@@ -56,7 +57,8 @@ export async function history(
 function formatLine({ cid, sender, timestamp, text, verdict, anchor }: Line): string {
   const who = sender === null ? "unknown sender" : short(checksummed(sender));
   const when = timestamp === null ? "" : `  ${formatTime(timestamp)}`;
-  const what = verdict.status === "rejected" ? `rejected: ${verdict.code}, ${verdict.reason}` : verdict.status;
+  const what =
+    verdict.status === "rejected" ? `rejected: ${verdict.code}, ${harmlessLine(verdict.reason)}` : verdict.status;
   const where = anchor === null ? "" : `, anchor ${anchor.index}, tx ${short(anchor.transactionHash)}`;
   const body = text === null ? `(${cid} cannot be shown)` : harmless(text);
   return `${who}${when}  [${what}${where}]\n${body.replaceAll(/^/gm, "  ")}\n`;

@@ -41,7 +41,9 @@ interface Finding {
 export async function checkPins(session: Session): Promise<Outcome> {
   const roots = await anchoredRoots(session);
   const findings: Finding[] = [];
-  for (const store of storesOf(session.content)) findings.push(...(await examine(session, store, roots)));
+  for (const store of storesOf(session.content)) {
+    for (const finding of await examine(session, store, roots)) findings.push(finding);
+  }
   const names = storesOf(session.content).map(({ name }) => name);
   return {
     data: { stores: names, roots: roots.length, findings },
@@ -111,7 +113,7 @@ export async function copyTo(session: Session, url: string): Promise<Outcome> {
         ? askFor(target, root)
         : copyRoot(session, target, root.cid));
       copied += result.copied;
-      missing.push(...result.missing);
+      for (const cid of result.missing) missing.push(cid);
       // A crash before this line copies the anchor once more, which changes nothing.
       if (result.missing.length === 0) markDone.run(target.name, digestOfCid(root.cid));
     }
@@ -177,14 +179,14 @@ async function copyRoot(
   // Manifest, then shards and heads.
   for (let depth = 0; depth < MAX_LINK_DEPTH; depth++) {
     const blocks = await fetchAll(session, level);
-    missing.push(...lackingOf(level, blocks));
+    for (const cid of lackingOf(level, blocks)) missing.push(cid);
     above.unshift(...blocks);
     level = [...new Set(blocks.flatMap(({ bytes }) => linksOf(bytes)))];
   }
   for (let start = 0; start < level.length; start += BATCH) {
     const part = await target.missing(level.slice(start, start + BATCH), BATCH);
     const blocks = await fetchAll(session, part);
-    missing.push(...lackingOf(part, blocks));
+    for (const cid of lackingOf(part, blocks)) missing.push(cid);
     await target.put(blocks);
     copied += blocks.length;
   }

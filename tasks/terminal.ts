@@ -1,4 +1,5 @@
 /** What a person sees. Text from others is made harmless before it reaches a terminal; `--json` keeps it exact. */
+import { harmless, harmlessLine } from "../io/harmless.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 
 /** Where a command writes: results on stdout, everything else on stderr. */
@@ -15,29 +16,16 @@ export const terminal: Terminal = {
     process.stdout.write(`${text}\n`);
   },
   note: (text) => {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${harmless(text)}\n`);
   },
   progress: (text) => {
-    if (process.stderr.isTTY) process.stderr.write(text === null ? "\r\x1b[K" : `\r\x1b[K${text}`);
+    if (process.stderr.isTTY) process.stderr.write(text === null ? "\r\x1b[K" : `\r\x1b[K${harmlessLine(text)}`);
   },
 };
 
-/**
- * A stranger's text for a terminal: control characters, escape sequences and bidirectional overrides are shown as `\u{…}`,
- * so that no message can move the cursor, colour or reorder what is printed around it. Line breaks stay.
- */
-export function harmless(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (character) => {
-    if (character === "\n" || character === "\t") return character;
-    // Joiners make emoji and several scripts; on their own they do nothing to a terminal.
-    if (character === "\u200d" || character === "\u200c") return character;
-    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
-}
-
 /** `verified`, `missing`, or `rejected` with its code and reason. */
 export function formatVerdict(verdict: Verdict): string {
-  return verdict.status === "rejected" ? `rejected (${verdict.code}: ${verdict.reason})` : verdict.status;
+  return verdict.status === "rejected" ? `rejected (${verdict.code}: ${harmlessLine(verdict.reason)})` : verdict.status;
 }
 
 /** Lines of `name  value`, aligned. */
