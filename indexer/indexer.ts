@@ -2,6 +2,7 @@
 import { ChainFeed, type FeedOptions } from "../io/chain/feed.ts";
 import type { Rpc } from "../io/chain/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
+import { translated } from "../io/database.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Clock } from "./clock.ts";
 import { Fetcher, type FetcherOptions } from "./fetcher.ts";
@@ -118,15 +119,17 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
 
 /**
  * Opens the index and puts together what keeps it up; nothing runs yet.
- * @throws MAILBOX_BUSY, MAILBOX_FOREIGN
+ * @throws MAILBOX_BUSY, MAILBOX_FOREIGN, MAILBOX_DAMAGED, MAILBOX_WRITE_FAILED
  */
 export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | "port">): Engine {
   const { content, indexPath, pollIntervalMs, log = () => undefined, random = Math.random, clock } = options;
   const timing = { log, random, ...(clock !== undefined && { clock }) };
   const index = openIndex(indexPath, chain.deployment, log);
   try {
-    tieToChain(index.database, chain.identity);
-    const history = new History(index.database, chain.deployment);
+    const history = translated(() => {
+      tieToChain(index.database, chain.identity);
+      return new History(index.database, chain.deployment);
+    }, "the index");
     const onChange = (): void => fetcher.want(history.missing);
     const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
       history.receive(blocks);

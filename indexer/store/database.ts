@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 
 import { isSameChain, type ChainIdentity } from "../../io/chain/chain-identity.ts";
+import { translated } from "../../io/database.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Log } from "../log.ts";
@@ -19,10 +20,18 @@ export interface IndexDatabase {
 
 /**
  * Opens the index at `path`, or makes it. One of another schema version, or a damaged one, is deleted and made anew.
- * @throws MAILBOX_BUSY when another process has it; MAILBOX_FOREIGN when it is another deployment's
+ * @throws MAILBOX_BUSY when another process has it; MAILBOX_FOREIGN when it is another deployment's; MAILBOX_WRITE_FAILED
  */
 export function openIndex(path: string, deployment: Deployment, log: Log): IndexDatabase {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  return translated(() => open(path, deployment, log), "the index");
+}
+
+function open(path: string, deployment: Deployment, log: Log): IndexDatabase {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new DmtpError("MAILBOX_WRITE_FAILED", "the folder of the index cannot be made", { cause });
+  }
   const lock = takeLock(`${path}.lock`);
   try {
     let database = tryOpen(path, log);
@@ -56,6 +65,7 @@ function takeLock(path: string): Database.Database {
     return lock;
   } catch (cause) {
     lock.close();
+    if (!(cause instanceof Database.SqliteError) || !cause.code.startsWith("SQLITE_BUSY")) throw cause;
     throw new DmtpError("MAILBOX_BUSY", "another indexer has this index open", {
       cause,
       hint: "Stop the other indexer, or give this one another DMTP_DATA_DIR.",

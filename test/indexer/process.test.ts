@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -121,6 +121,30 @@ describe("npm run indexer", function () {
     expect(third.said.stderr).to.match(/schema version 99/);
   });
 
+  it("says that the index cannot be written, and that trying again can help", async () => {
+    const first = run();
+    await waitUntilReady(await first.url);
+    first.child.kill("SIGTERM");
+    await first.ended;
+    const path = await indexFile();
+    const aFile = join(folder(), "a file");
+    writeFileSync(aFile, "");
+    const cases: [what: () => void, change: Record<string, string>][] = [
+      [() => undefined, { DMTP_DATA_DIR: aFile }],
+      // Whatever the user may do, a folder is no file.
+      [() => replaceByFolder(path), {}],
+      [() => replaceByFolder(`${path}.lock`), {}],
+    ];
+    for (const [prepare, change] of cases) {
+      prepare();
+      const { ended, said } = run(change);
+      expect(await ended, said.stderr).to.equal(75);
+      expect(said.stderr).to.match(/^error\[MAILBOX_WRITE_FAILED\]: /);
+      expect(said.stderr).not.to.match(/\n {4}at /);
+      expect(said.stdout).to.equal("");
+    }
+  });
+
   it("says what is wrong with its configuration, and never a value", async () => {
     const cases: [Record<string, string | undefined>, number, RegExp][] = [
       [{ CID_STORE_ADDRESS: undefined }, 1, /CONFIGURATION_INVALID\]: CID_STORE_ADDRESS/],
@@ -140,3 +164,8 @@ describe("npm run indexer", function () {
     }
   });
 });
+
+function replaceByFolder(path: string): void {
+  rmSync(path);
+  mkdirSync(path);
+}
