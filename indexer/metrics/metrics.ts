@@ -51,6 +51,7 @@ export class Metrics {
       reorgs(depths),
       ...(rpcMeter?.families ?? []),
       ...contents(answer),
+      ...contentSources(answer),
       this.latency.family,
       ...this.service(),
     ]);
@@ -129,5 +130,40 @@ function contents({ counts, content }: StatusAnswer): Family[] {
       samples: Object.entries(states).map(([state, value]) => ({ labels: { state }, value })),
     },
     gauge("dmtp_content_reachable", "1 when the content store answered the last time.", content.reachable ? 1 : 0),
+  ];
+}
+
+/** By their place in the configuration, from 0: which hosts there are is the operator's to know. */
+function contentSources({ content: { sources } }: StatusAnswer): Family[] {
+  const answers = sources.flatMap(({ found, absent, faults }, place) =>
+    Object.entries({ found, absent, ...faults }).map(([answer, value]) => ({
+      labels: { source: String(place), answer },
+      value,
+    })),
+  );
+  const each = (valueOf: (source: (typeof sources)[number]) => number | null): Sample[] =>
+    sources.flatMap((source, place) => {
+      const value = valueOf(source);
+      return value === null ? [] : [{ labels: { source: String(place) }, value }];
+    });
+  return [
+    {
+      name: "dmtp_content_answers_total",
+      help: "What each content source answered: a block, that it has none, or a fault of its own.",
+      type: "counter",
+      samples: answers,
+    },
+    {
+      name: "dmtp_content_suspended",
+      help: "1 while a content source is not asked, after faults of its own.",
+      type: "gauge",
+      samples: each(({ state }) => (state === "suspended" ? 1 : 0)),
+    },
+    {
+      name: "dmtp_content_latency_seconds",
+      help: "How long a content source takes to give a block, in the mean.",
+      type: "gauge",
+      samples: each(({ latencyMs }) => (latencyMs === null ? null : latencyMs / 1_000)),
+    },
   ];
 }

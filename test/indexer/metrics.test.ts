@@ -7,6 +7,7 @@ import { exposition } from "../../indexer/metrics/exposition.ts";
 import { startIndexer } from "../../indexer/indexer.ts";
 import { httpRpc } from "../../io/chain/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
+import { ReplicatedStore } from "../../io/content/replicated.ts";
 import { deploy, startChain } from "../fixtures/chain.ts";
 import { Conversation } from "../fixtures/conversation.ts";
 import { useFolder } from "../fixtures/folder.ts";
@@ -190,7 +191,7 @@ describe("the indexer's metrics", () => {
   it("are there for every query of the dashboard and the alerts, with the labels that these use", async () => {
     const chain = await startChain();
     const deployed = await deploy(chain.url);
-    const content = new EmbeddedStore(`${folder()}/blocks`);
+    const content = new ReplicatedStore([new EmbeddedStore(`${folder()}/blocks`)], []);
     try {
       const talk = new Conversation(deployed, content);
       await talk.register(ALICE);
@@ -216,6 +217,9 @@ describe("the indexer's metrics", () => {
       );
       const samples = await scrape(indexer.url);
       expect(valueOf(samples, "dmtp_rpc_calls_total", { provider: "0", method: "eth_getLogs" })).to.be.greaterThan(0);
+      expect(valueOf(samples, "dmtp_content_answers_total", { source: "0", answer: "found" })).to.equal(6);
+      expect(valueOf(samples, "dmtp_content_answers_total", { source: "0", answer: "unreachable" })).to.equal(0);
+      expect(valueOf(samples, "dmtp_content_suspended", { source: "0" })).to.equal(0);
       expect(JSON.stringify(samples), "no endpoint's name").not.to.include(new URL(chain.url).port);
       await indexer.close();
 
