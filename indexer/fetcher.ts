@@ -13,6 +13,8 @@ import type { Missing } from "./missing-content.ts";
 
 export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
   readonly content: ContentStore;
+  /** What is missing now: another object after the history could not be written, or was taken back. */
+  readonly missing: () => Missing;
   readonly log: Log;
   readonly concurrency?: number;
   readonly firstRetryMs?: number;
@@ -33,12 +35,15 @@ type Settings = Required<Omit<FetcherOptions, "deliver" | "prepare">>;
 /** Of what is asked for, one in so many is something that was asked for in vain before: a thousand absent blocks delay no new one. */
 const RETRY_SHARE = 4;
 
+const NOTHING: Missing = { has: () => false, takeNew: () => [] };
+
 export class Fetcher {
   /** Whether the store answered the last time; what it does not have is an answer. */
   isReachable = true;
   private readonly options: Settings;
   private readonly delivery: Delivery;
-  private missing: Missing = { has: () => false, takeNew: () => [] };
+  /** Whose new ones are in {@link fresh}. */
+  private known: Missing | null = null;
   /**
    * Not asked for yet, the newest last. These are taken first: a shard's messages before the next shard, so that what is missing
    * at any time is a part of the history, not all of it.
@@ -73,11 +78,12 @@ export class Fetcher {
     });
   }
 
-  /** Takes over what is missing now. What was asked for and is not missing any more is given up when its turn comes. */
-  want(missing: Missing): void {
+  /** To be called when more may be missing. What was asked for and is not missing any more is given up when its turn comes. */
+  want(): void {
     if (this.isStopped) return;
-    if (missing !== this.missing) this.fresh = [];
-    this.missing = missing;
+    const { missing } = this;
+    if (missing !== this.known) this.fresh = [];
+    this.known = missing;
     const added = missing.takeNew();
     for (let i = added.length - 1; i >= 0; i--) {
       const cid = added[i];
@@ -96,8 +102,9 @@ export class Fetcher {
 
   /** How many of what is missing have been asked for in vain. */
   get retryCount(): number {
+    const { missing } = this;
     let count = 0;
-    for (const cid of this.absent.keys()) if (this.missing.has(cid)) count += 1;
+    for (const cid of this.absent.keys()) if (missing.has(cid)) count += 1;
     return count;
   }
 
@@ -157,6 +164,15 @@ export class Fetcher {
     }
     this.pump();
     this.delivery.schedule(this.isIdle);
+  }
+
+  private get missing(): Missing {
+    try {
+      return this.options.missing();
+    } catch {
+      // The disk can't be read, which the follower says. What was known is as good as anything until it can.
+      return this.known ?? NOTHING;
+    }
   }
 
   /** Whether nothing is on its way. */

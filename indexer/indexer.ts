@@ -97,7 +97,7 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     const server = await listen(appOf(ROUTES, service, { log, corsOrigins }), host, port);
 
     const running = follower.run();
-    fetcher.want(history.missing);
+    fetcher.want();
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
       follower.stop();
@@ -130,14 +130,15 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
       tieToChain(index.database, chain.identity);
       return new History(index.database, chain.deployment);
     }, "the index");
-    const onChange = (): void => fetcher.want(history.missing);
+    const onChange = (): void => fetcher.want();
     const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
       history.receive(blocks);
       onChange();
     };
     const prepare = (block: Uint8Array): Promise<void> => history.readAhead(block);
     const ahead = options.readsAhead === false ? {} : { prepare };
-    const fetcher = new Fetcher({ ...options.fetching, ...timing, ...ahead, content, deliver });
+    const missing = () => history.missing;
+    const fetcher = new Fetcher({ ...options.fetching, ...timing, ...ahead, content, missing, deliver });
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, onChange });
     return { index, history, fetcher, follower };
   } catch (error) {

@@ -27,18 +27,16 @@ export class MessageReader {
    */
   async readAhead(block: Uint8Array, keysOf: (wallet: Envelope["sender"]) => KeyHistory): Promise<void> {
     if (block.length > MAX_BLOCK_BYTES) return;
-    let envelope: Envelope;
     try {
-      envelope = decodeEnvelope(block);
+      const envelope = decodeEnvelope(block);
+      const key = keysOf(envelope.sender).find(({ event }) => event.version === envelope.senderKeyVersion);
+      if (key === undefined || !("verdict" in key)) return;
+      const publicKey = key.event.signingKey;
+      const isValid = await primitives.ed25519VerifyApart(claimOf(envelope, publicKey));
+      this.readings.set(block, { envelope, publicKey, isValid });
     } catch {
-      // Whatever it is, it is judged when it is delivered.
-      return;
+      // No envelope, or a disk that can't be read: it is judged, or refused, when it is delivered.
     }
-    const key = keysOf(envelope.sender).find(({ event }) => event.version === envelope.senderKeyVersion);
-    if (key === undefined || !("verdict" in key)) return;
-    const publicKey = key.event.signingKey;
-    const isValid = await primitives.ed25519VerifyApart(claimOf(envelope, publicKey));
-    this.readings.set(block, { envelope, publicKey, isValid });
   }
 
   /** As decodeEnvelope. */

@@ -24,9 +24,9 @@ describe("The fetcher", () => {
     delivered = [];
   });
 
-  function missingOf(cids: Iterable<Cid>): MissingContent {
+  function want(fetcher: Fetcher, cids: Iterable<Cid>): void {
     missing.add(cids);
-    return missing;
+    fetcher.want();
   }
 
   function fetcherOf(random = () => 0.5): Fetcher {
@@ -44,6 +44,7 @@ describe("The fetcher", () => {
     };
     return new Fetcher({
       content,
+      missing: () => missing,
       log: () => undefined,
       clock,
       random,
@@ -69,7 +70,7 @@ describe("The fetcher", () => {
   it("fills in what appears after an hour, and asks ever more rarely until then", async () => {
     const fetcher = fetcherOf();
     answer = (cid) => (clock.now() < 3_600_000 ? null : BLOCKS.get(cid)!);
-    fetcher.want(missingOf([FIRST]));
+    want(fetcher, [FIRST]);
     await runUntil(3_600_000);
     expect(delivered).to.deep.equal([]);
     expect(fetcher.isSettled).to.equal(true);
@@ -84,7 +85,7 @@ describe("The fetcher", () => {
     let turn = 0;
     const fetcher = fetcherOf(() => (turn++ % 2 === 0 ? 0 : 0.999));
     answer = () => null;
-    fetcher.want(missingOf([FIRST, SECOND]));
+    want(fetcher, [FIRST, SECOND]);
     await runUntil(2_000);
     const second = [FIRST, SECOND].map((cid) => asked.filter((request) => request.cid === cid)[1]!.atMs);
     expect(Math.abs(second[0]! - second[1]!)).to.be.greaterThan(200);
@@ -94,7 +95,7 @@ describe("The fetcher", () => {
   it("takes other bytes than asked for as none, and asks again later, not at once", async () => {
     const fetcher = fetcherOf();
     answer = (cid) => (clock.now() < 5_000 ? BLOCKS.get(cid === FIRST ? SECOND : FIRST)! : BLOCKS.get(cid)!);
-    fetcher.want(missingOf([FIRST]));
+    want(fetcher, [FIRST]);
     await runUntil(4_000);
     expect(delivered).to.deep.equal([]);
     expect(asked.length).to.be.within(2, 4);
@@ -109,7 +110,7 @@ describe("The fetcher", () => {
       if (clock.now() < 100_000) throw new DmtpError("CONTENT_UNREACHABLE", "away");
       return BLOCKS.get(cid)!;
     };
-    fetcher.want(missingOf(BLOCKS.keys()));
+    want(fetcher, BLOCKS.keys());
     await runUntil(99_000);
     expect(fetcher.isReachable).to.equal(false);
     await runUntil(200_000);
@@ -122,13 +123,13 @@ describe("The fetcher", () => {
     const fetcher = fetcherOf();
     const nobodys = Array.from({ length: 1_000 }, (_, i) => cidOf(encode(["nobody's", i])));
     answer = (cid) => BLOCKS.get(cid) ?? null;
-    fetcher.want(missingOf(nobodys));
+    want(fetcher, nobodys);
     await runUntil(120_000);
     expect(fetcher.isSettled).to.equal(true);
     expect(fetcher.retryCount).to.equal(1_000);
     // All of them are due again and again; in between comes something new.
     const before = asked.length;
-    fetcher.want(missingOf([FIRST]));
+    want(fetcher, [FIRST]);
     await runUntil(120_001);
     expect(delivered).to.deep.equal([FIRST]);
     expect(asked.slice(before).findIndex(({ cid }) => cid === FIRST)).to.be.lessThan(32);
@@ -144,8 +145,11 @@ describe("The fetcher", () => {
     );
     const all = new Map([...shards, ...BLOCKS]);
     answer = (cid) => all.get(cid)!;
-    fetcher.want(missingOf(shards.map(([cid]) => cid)));
-    fetcher.want(missingOf(BLOCKS.keys()));
+    want(
+      fetcher,
+      shards.map(([cid]) => cid),
+    );
+    want(fetcher, BLOCKS.keys());
     await runUntil(1_000);
     const order = asked.map(({ cid }) => cid);
     expect(order.slice(0, 16)).to.deep.equal(shards.slice(0, 16).map(([cid]) => cid));

@@ -286,6 +286,31 @@ describe("the indexer on a chain that misbehaves", () => {
     }
   });
 
+  it("takes what a full disk refused as soon as there is room, without waiting for another block", async () => {
+    const history = conversation();
+    const chain = new ScriptedChain(history);
+    const content = new WithheldStore(history.blocks);
+    const said: string[] = [];
+    const engine = openEngine(chain, {
+      content,
+      indexPath: join(folder, "index"),
+      pollIntervalMs: 5,
+      fetching: { firstRetryMs: 5 },
+      log: (line) => said.push(line),
+    });
+    const { database } = engine.index;
+    try {
+      database.exec("CREATE TRIGGER full BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
+      while ((await engine.follower.turn()) === "again");
+      await waitFor("a refusal", () => Promise.resolve(said.some((line) => line.includes("the disk is full"))));
+      database.exec("DROP TRIGGER full");
+      await waitFor("the messages", () => Promise.resolve(engine.history.missing.size === 0));
+    } finally {
+      engine.fetcher.stop();
+      engine.index.close();
+    }
+  });
+
   it("shows a key whose document is missing, and one whose document is another's", async () => {
     const history = conversation();
     const { document } = history.register(BOB);
