@@ -5,10 +5,10 @@
 import { verifyAnchor, type AnchorFinding, type EarlierAnchor } from "../protocol/anchor.ts";
 import type { Cid } from "../protocol/cid.ts";
 import type { AnchorEvent } from "../protocol/event.ts";
-import type { Manifest, Tip } from "../protocol/manifest.ts";
+import type { Tip } from "../protocol/manifest.ts";
 import { State, type Delta } from "../protocol/state.ts";
 import type { MissingContent } from "./missing-content.ts";
-import type { AnchorRows } from "./store/anchor-rows.ts";
+import type { AnchorRows, ManifestLinks } from "./store/anchor-rows.ts";
 import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { StateRows } from "./store/state-rows.ts";
@@ -16,12 +16,11 @@ import type { StateRows } from "./store/state-rows.ts";
 /** What an undecided anchor waits for. */
 interface Waiting {
   readonly cid: Cid;
-  /** Blocks without which it can't go on. */
-  readonly wants: readonly Cid[];
+  /** Blocks without which it can't go on, and that have not arrived. */
+  readonly wants: Set<Cid>;
   /** Its shards and heads, while it waits for its base: fetched ahead, so that a long line is not as many rounds. */
   readonly ahead: readonly Cid[];
   readonly base: number | null;
-  readonly hasManifest: boolean;
 }
 
 /** Each holds the part of a state tree that its anchor touched, until the state is kept. */
@@ -42,24 +41,17 @@ export class AnchorJudge {
   private readonly undecided = new Map<number, Waiting>();
   private readonly byBlock = new Map<Cid, Set<number>>();
   private readonly byBase = new Map<number, Set<number>>();
-  /** Those that something came for that they wait for. */
+  /** Those that don't wait any more. */
   private readonly due = new Set<number>();
+  /** Those that wait for less than their row says. */
+  private readonly nearer = new Set<number>();
   /** The verified ones since the state was last kept. */
   private readonly tips = new Map<number, Tip>();
 
   /** Waits for what the rows say. */
   constructor(options: AnchorJudgeOptions) {
     this.options = options;
-    for (const { index, cid, manifest, lacks } of options.rows.undecided()) {
-      const isForBase = manifest !== null && lacks.length === 0;
-      this.wait(index, {
-        cid,
-        wants: manifest === null ? [cid] : lacks,
-        ahead: isForBase ? this.lacking([...manifest.rooms, ...manifest.heads]) : [],
-        base: isForBase ? manifest.base : null,
-        hasManifest: manifest !== null,
-      });
-    }
+    for (const { index, cid, manifest, lacks } of options.rows.undecided()) this.wait(index, cid, manifest, lacks);
   }
 
   /** Takes the next anchor. */
@@ -74,7 +66,12 @@ export class AnchorJudge {
   }
 
   receive(cid: Cid): void {
-    for (const index of this.byBlock.get(cid) ?? []) this.due.add(index);
+    for (const index of this.byBlock.get(cid) ?? []) {
+      const wants = this.undecided.get(index)?.wants;
+      wants?.delete(cid);
+      (wants?.size === 0 ? this.due : this.nearer).add(index);
+    }
+    this.byBlock.delete(cid);
   }
 
   /** Decides all that can be decided. */
@@ -85,15 +82,17 @@ export class AnchorJudge {
       const waiting = this.undecided.get(index);
       if (waiting === undefined) continue;
       const finding = verifyAnchor({ index, cid: waiting.cid }, this.earlier, false, this.get);
-      const isDecided = finding.verdict.status !== "missing";
-      const isNew =
-        waiting.hasManifest !== (finding.manifest !== null) || finding.wants.join() !== waiting.wants.join();
-      if (isDecided || isNew) rows.write(index, finding);
-      if (isDecided)
+      rows.write(index, finding);
+      if (finding.verdict.status !== "missing")
         changes.record({ kind: "anchor", index }, finding.verdict.status, rows.position(index)?.blockNumber ?? 0);
       this.stopWaiting(index, waiting);
       this.take(index, waiting.cid, finding);
     }
+    for (const index of this.nearer) {
+      const waiting = this.undecided.get(index);
+      if (waiting !== undefined) rows.writeLacks(index, waiting.wants);
+    }
+    this.nearer.clear();
   }
 
   /** Keeps the state at the verified manifest with the highest index. */
@@ -115,7 +114,8 @@ export class AnchorJudge {
     const { states, list } = this.options;
     const { verdict, manifest, delta, tip, wants } = finding;
     if (verdict.status === "missing") {
-      if (cid !== null) this.wait(index, this.waitingOf(cid, manifest, wants));
+      const links = manifest && { base: manifest.base?.index ?? null, rooms: manifest.rooms, heads: manifest.heads };
+      if (cid !== null) this.wait(index, cid, links, wants);
       return;
     }
     if (tip !== null && delta !== null) {
@@ -128,26 +128,21 @@ export class AnchorJudge {
     for (const waiting of this.byBase.get(index) ?? []) this.due.add(waiting);
   }
 
-  private waitingOf(cid: Cid, manifest: Manifest | null, wants: readonly Cid[]): Waiting {
+  /** @param manifest null while the manifest itself is wanted @param wants none while it waits for its base */
+  private wait(index: number, cid: Cid, manifest: ManifestLinks | null, wants: readonly Cid[]): void {
+    const { missing, content } = this.options;
     const isForBase = manifest !== null && wants.length === 0;
-    return {
+    const links = isForBase ? [...manifest.rooms, ...manifest.heads] : [];
+    const waiting: Waiting = {
       cid,
-      wants: [...new Set(wants)],
-      ahead: isForBase ? this.lacking([...manifest.rooms, ...manifest.heads]) : [],
-      base: isForBase ? (manifest.base?.index ?? null) : null,
-      hasManifest: manifest !== null,
+      wants: new Set(wants),
+      ahead: [...new Set(links)].filter((link) => !content.has(link)),
+      base: isForBase ? manifest.base : null,
     };
-  }
-
-  private lacking(cids: readonly Cid[]): Cid[] {
-    return [...new Set(cids)].filter((cid) => !this.options.content.has(cid));
-  }
-
-  private wait(index: number, waiting: Waiting): void {
     this.undecided.set(index, waiting);
-    this.options.missing.add(waiting.wants);
-    this.options.missing.add(waiting.ahead);
-    for (const cid of waiting.wants) join(this.byBlock, cid, index);
+    missing.add(waiting.wants);
+    missing.add(waiting.ahead);
+    for (const want of waiting.wants) join(this.byBlock, want, index);
     if (waiting.base !== null) join(this.byBase, waiting.base, index);
   }
 

@@ -8,7 +8,6 @@ import type { Cid } from "../protocol/cid.ts";
 import type { Omissions } from "../protocol/entry.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
-import type { KeySource } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { MessageReader } from "./message-reader.ts";
 import type { CidSet, Missing } from "./missing-content.ts";
@@ -34,8 +33,6 @@ export class History {
   readonly changes: ChangeLog;
   /** Called after every change, once it is on disk. */
   onCommit: () => void = () => undefined;
-  /** Of what the disk has; the projection may be ahead of it after a failure. */
-  counts: EventCounts = { anchors: 0, keys: 0 };
   private readonly database: Database.Database;
   private readonly content: ContentCache;
   private readonly reader = new MessageReader();
@@ -50,7 +47,10 @@ export class History {
     this.content = new ContentCache(database);
     this.changes = new ChangeLog(database);
     this.projection = this.project();
-    this.counts = this.log.counts;
+  }
+
+  get counts(): EventCounts {
+    return this.log.counts;
   }
 
   /** The blocks without which something stays undecided. */
@@ -63,7 +63,7 @@ export class History {
     return this.current.tip;
   }
 
-  get keys(): Pick<KeyRows, keyof KeySource | "current"> {
+  get keys(): Pick<KeyRows, "current"> {
     return this.current.keys;
   }
 
@@ -138,20 +138,20 @@ export class History {
       this.projection = null;
       throw error;
     }
-    this.counts = this.log.counts;
     this.onCommit();
   }
 
   private project(): Projection {
-    return new Projection(this.database, this.deployment, this.content, this.changes, this.log.counts, this.reader);
+    return new Projection(this.database, this.deployment, this.content, this.changes, this.counts, this.reader);
   }
 
   private truncate(projection: Projection, cause: Cause, ancestor: BlockId | null): void {
     this.changes.recordReorg(cause, ancestor, (this.log.cursor?.number ?? 0) - (ancestor?.number ?? 0));
+    const before = this.counts;
     const left = this.log.truncate(ancestor);
     this.log.cursor = ancestor === null ? null : { ...ancestor, timestamp: null };
     // Blocks without events leave no trace in the projection.
-    if (left.anchors === this.counts.anchors && left.keys === this.counts.keys) return;
+    if (left.anchors === before.anchors && left.keys === before.keys) return;
     projection.truncate(left);
     // Of what was taken back, nothing is waited for.
     this.projection = null;

@@ -18,15 +18,19 @@ export interface JudgedAnchor {
   readonly seq: number | null;
 }
 
+/** What of a manifest says what its anchor waits for. */
+export interface ManifestLinks {
+  readonly base: number | null;
+  readonly rooms: readonly Cid[];
+  readonly heads: readonly Cid[];
+}
+
 /** An anchor that waits for something. */
 export interface UndecidedRow {
   readonly index: number;
   readonly cid: Cid;
-  readonly manifest: {
-    readonly base: number | null;
-    readonly rooms: readonly Cid[];
-    readonly heads: readonly Cid[];
-  } | null;
+  /** Null while the manifest itself is lacking. */
+  readonly manifest: ManifestLinks | null;
   readonly lacks: readonly Cid[];
 }
 
@@ -40,7 +44,7 @@ export class AnchorRows {
   }
 
   add(event: AnchorEvent, finding: Pick<AnchorFinding, "verdict" | "manifest" | "wants">): void {
-    this.run(
+    this.statements.run(
       "INSERT INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)",
       event.index,
       event.cid,
@@ -56,13 +60,18 @@ export class AnchorRows {
 
   /** What is known now of an anchor that was undecided. */
   write(index: number, finding: Pick<AnchorFinding, "verdict" | "manifest" | "wants">): void {
-    this.run(
+    this.statements.run(
       `UPDATE anchors SET status = ?, code = ?, reason = ?, manifest = ?, base = ?, lacks = ? WHERE anchor_index = ?`,
       ...findingColumns(finding),
       index,
     );
     this.tally.countAnchor("missing", -1);
     this.tally.countAnchor(finding.verdict.status, 1);
+  }
+
+  /** Fewer blocks than before are lacking of an undecided anchor. */
+  writeLacks(index: number, lacks: Iterable<Cid>): void {
+    this.statements.run("UPDATE anchors SET lacks = ? WHERE anchor_index = ?", JSON.stringify([...lacks]), index);
   }
 
   /** Whether an anchor before this one has the same CID. */
@@ -98,7 +107,7 @@ export class AnchorRows {
       .map(({ index, cid, manifest, lacks }) => ({
         index,
         cid,
-        manifest: manifest === null ? null : (JSON.parse(manifest) as UndecidedRow["manifest"]),
+        manifest: manifest === null ? null : (JSON.parse(manifest) as ManifestLinks),
         lacks: JSON.parse(lacks) as Cid[],
       }));
   }
@@ -122,11 +131,7 @@ export class AnchorRows {
       )
       .all(fromIndex);
     for (const { status, n } of counts) this.tally.countAnchor(status, -n);
-    this.run("DELETE FROM anchors WHERE anchor_index >= ?", fromIndex);
-  }
-
-  private run(sql: string, ...values: unknown[]): void {
-    this.statements.prepare(sql).run(...values);
+    this.statements.run("DELETE FROM anchors WHERE anchor_index >= ?", fromIndex);
   }
 }
 

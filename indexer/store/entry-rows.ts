@@ -51,7 +51,7 @@ export class EntryRows {
   /** A new place, with what is known of it. */
   add(place: Omit<PlacedEntry, "status">, verdict: Verdict, message: MessageSummary | null): void {
     const { anchorIndex, ordinal, room, cid } = place;
-    this.run(
+    this.statements.run(
       "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       anchorIndex,
       ordinal,
@@ -66,7 +66,7 @@ export class EntryRows {
 
   /** What became of a place that was missing. */
   decide({ anchorIndex, ordinal, room, status }: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
-    this.run(
+    this.statements.run(
       `UPDATE entries SET status = ?, code = ?, reason = ?,
          sender = ?, receiver = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?
        WHERE anchor_index = ? AND ordinal = ?`,
@@ -81,7 +81,7 @@ export class EntryRows {
 
   /** Another verdict on a place that was decided. */
   revise({ anchorIndex, ordinal, room, status }: PlacedEntry, verdict: Verdict): void {
-    this.run(
+    this.statements.run(
       "UPDATE entries SET status = ?, code = ?, reason = ? WHERE anchor_index = ? AND ordinal = ?",
       ...verdictColumns(verdict),
       anchorIndex,
@@ -125,10 +125,10 @@ export class EntryRows {
       touched.add(room);
       this.tally.countMessage(room, anchorIndex, status, -1);
     }
-    this.run("DELETE FROM entries WHERE anchor_index >= ?", fromAnchor);
+    this.statements.run("DELETE FROM entries WHERE anchor_index >= ?", fromAnchor);
     for (const room of touched) {
       this.withMembers.delete(room);
-      this.run("DELETE FROM room_members WHERE room = ?", room);
+      this.statements.run("DELETE FROM room_members WHERE room = ?", room);
       const pairs = this.statements.prepare<Pick<MessageSummary, "sender" | "receiver">>(
         "SELECT DISTINCT sender, receiver FROM entries WHERE room = ? AND sender IS NOT NULL",
       );
@@ -141,7 +141,8 @@ export class EntryRows {
   private addMembers(room: RoomId, { sender, receiver }: Pick<MessageSummary, "sender" | "receiver">): void {
     if (this.withMembers.has(room)) return;
     if (sender === receiver || roomIdOf(this.deployment, sender, receiver) !== room) return;
-    for (const wallet of [sender, receiver]) this.run("INSERT OR IGNORE INTO room_members VALUES (?, ?)", wallet, room);
+    for (const wallet of [sender, receiver])
+      this.statements.run("INSERT OR IGNORE INTO room_members VALUES (?, ?)", wallet, room);
     if (this.withMembers.size >= MAX_KEPT) this.withMembers.clear();
     this.withMembers.add(room);
   }
@@ -149,10 +150,6 @@ export class EntryRows {
   private recount(room: RoomId, anchorIndex: number, from: Status, to: Status): void {
     this.tally.countMessage(room, anchorIndex, from, -1);
     this.tally.countMessage(room, anchorIndex, to, 1);
-  }
-
-  private run(sql: string, ...values: unknown[]): void {
-    this.statements.prepare(sql).run(...values);
   }
 }
 

@@ -72,7 +72,7 @@ export class KeyRows implements KeySource {
   }
 
   addKey({ event, binding, verdict }: KeyVersion, documentVerdict: Verdict): void {
-    this.run(
+    this.statements.run(
       "INSERT INTO keys VALUES (?, 'key', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       event.index,
       event.wallet,
@@ -92,7 +92,7 @@ export class KeyRows implements KeySource {
   }
 
   addRevocation(event: RevocationEvent): void {
-    this.run(
+    this.statements.run(
       `INSERT INTO keys (key_index, kind, wallet, version, block_number, log_index, block_hash, transaction_hash)
        VALUES (?, 'revocation', ?, ?, ?, ?, ?, ?)`,
       event.index,
@@ -104,7 +104,7 @@ export class KeyRows implements KeySource {
   }
 
   writeDocumentVerdict({ index }: KeyEvent, verdict: Verdict): void {
-    this.run(
+    this.statements.run(
       "UPDATE keys SET document_status = ?, document_code = ?, document_reason = ? WHERE key_index = ?",
       ...verdictColumns(verdict),
       index,
@@ -129,12 +129,8 @@ export class KeyRows implements KeySource {
 
   /** Takes out this event and all behind it. */
   truncate(fromIndex: number): void {
-    this.run("DELETE FROM keys WHERE key_index >= ?", fromIndex);
+    this.statements.run("DELETE FROM keys WHERE key_index >= ?", fromIndex);
     this.histories.clear();
-  }
-
-  private run(sql: string, ...values: unknown[]): void {
-    this.statements.prepare(sql).run(...values);
   }
 }
 

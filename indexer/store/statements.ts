@@ -9,6 +9,10 @@ export class Statements {
     this.database = database;
   }
 
+  run(sql: string, ...values: unknown[]): Database.RunResult {
+    return this.prepare(sql).run(...values);
+  }
+
   /** The row type is what the caller's SQL selects. */
   prepare<Row = unknown>(sql: string): Database.Statement<unknown[], Row> {
     let statement = this.compiled.get(sql);

@@ -5,6 +5,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 
 import { History } from "../../indexer/history.ts";
+import { MessageReader } from "../../indexer/message-reader.ts";
 import { openIndex, type IndexDatabase } from "../../indexer/store/database.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
@@ -112,6 +113,33 @@ describe("the history in an index", function () {
     }
     expect(dump(ahead.database)).to.deep.equal(dump(expected.database));
     expect(saidByRows(ahead.database)).to.deep.equal(saidByReplay(story.replay()));
+  });
+
+  it("reads ahead on a disk that can't be read, and says nothing", async () => {
+    const broken = (): never => {
+      throw new Error("the disk failed");
+    };
+    const reader = new MessageReader();
+    for (const block of story.blocks.values()) await reader.readAhead(block, broken);
+  });
+
+  it("says of an anchor what it lacks, block by block", () => {
+    const { history, database } = openHistory();
+    extend(history, story.events.slice(0, 4));
+    const lacks = (): Cid[] =>
+      JSON.parse(database.prepare("SELECT lacks FROM anchors").pluck().get() as string) as Cid[];
+    const { manifest, event } = story.replay().anchors[0]!;
+    const parts = [...manifest!.rooms, ...manifest!.heads];
+    for (const [cid, left] of [
+      [event.cid!, parts],
+      [parts[1]!, parts.slice(0, 1)],
+      [parts[0]!, []],
+    ] as const) {
+      expect(lacks()).to.include(cid);
+      history.receive(new Map([[cid, story.blocks.get(cid)!]]));
+      expect(lacks()).to.deep.equal(left);
+    }
+    expect([...history.missing].filter((cid) => parts.includes(cid))).to.deep.equal([]);
   });
 
   it("takes back any number of blocks, and comes to the same again", () => {
