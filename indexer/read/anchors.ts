@@ -2,19 +2,13 @@ import type { z } from "zod";
 
 import type { RoomId } from "../../protocol/room.ts";
 import type { anchorDetailSchema, anchorSchema } from "../answer.ts";
-import {
-  verdictOf,
-  type CountsAnswer,
-  type ProvenanceColumns,
-  type Slice,
-  type Snapshot,
-  type VerdictColumns,
-} from "./snapshot.ts";
+import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
+import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
 export type AnchorAnswer = z.infer<typeof anchorSchema>;
 type AnchorDetailAnswer = z.infer<typeof anchorDetailSchema>;
 
-interface AnchorRow extends VerdictColumns, ProvenanceColumns, CountsAnswer {
+interface AnchorRow extends VerdictRow, ProvenanceColumns, CountsAnswer {
   readonly log_index: number;
   readonly anchor_index: number;
   readonly cid: string | null;
@@ -106,7 +100,7 @@ function answerOf(snapshot: Snapshot, row: AnchorRow): Omit<AnchorAnswer, "manif
     index: row.anchor_index,
     cid: row.cid,
     text: row.text,
-    verdict: verdictOf(row),
+    verdict: verdictOfRow(row),
     counts: { verified, rejected, missing },
     ...snapshot.provenance(row),
     logIndex: row.log_index,

@@ -2,31 +2,11 @@ import type { z } from "zod";
 
 import type { Address } from "../../protocol/address.ts";
 import type { keySchema } from "../answer.ts";
-import { verdictOf, type ProvenanceColumns, type Slice, type Snapshot, type VerdictColumns } from "./snapshot.ts";
+import type { KeyRow, RevocationRow } from "../store/key-rows.ts";
+import { verdictOfRow } from "../store/verdict-columns.ts";
+import type { Slice, Snapshot } from "./snapshot.ts";
 
 type KeyAnswer = z.infer<typeof keySchema>;
-
-interface RevocationRow extends ProvenanceColumns {
-  readonly log_index: number;
-  readonly kind: "revocation";
-  readonly key_index: number;
-  readonly wallet: Address;
-  readonly version: number;
-}
-
-interface KeyRow extends Omit<RevocationRow, "kind">, VerdictColumns {
-  readonly kind: "key";
-  readonly encryption_key: string;
-  readonly signing_key: string;
-  readonly deadline: string;
-  readonly signature: string;
-  readonly has_code: number;
-  readonly binding: "signature" | "chain";
-  readonly document: string;
-  readonly document_status: string;
-  readonly document_code: string | null;
-  readonly document_reason: string | null;
-}
 
 /** A wallet's key versions and tombstones in chain order, behind the registry's event `after`. */
 export function readKeys(snapshot: Snapshot, wallet: Address, after: number, limit: number): Slice<KeyAnswer> {
@@ -59,7 +39,11 @@ function answerOf(snapshot: Snapshot, row: KeyRow | RevocationRow): KeyAnswer {
     signature: row.signature,
     hasCode: row.has_code === 1,
     binding: row.binding,
-    verdict: verdictOf(row),
-    documentVerdict: verdictOf({ status: row.document_status, code: row.document_code, reason: row.document_reason }),
+    verdict: verdictOfRow(row),
+    documentVerdict: verdictOfRow({
+      status: row.document_status,
+      code: row.document_code,
+      reason: row.document_reason,
+    }),
   };
 }

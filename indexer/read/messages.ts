@@ -3,14 +3,15 @@ import type { z } from "zod";
 import type { Cid } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { messageSchema } from "../answer.ts";
-import { verdictOf, type ProvenanceColumns, type Slice, type Snapshot, type VerdictColumns } from "./snapshot.ts";
+import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
+import type { ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
 export type MessageAnswer = z.infer<typeof messageSchema>;
 
 /** A message's place in the history of all rooms. */
 export type Place = [anchorIndex: number, ordinal: number];
 
-interface MessageRow extends VerdictColumns, ProvenanceColumns {
+interface MessageRow extends VerdictRow, ProvenanceColumns {
   readonly anchor_index: number;
   readonly ordinal: number;
   readonly room: string;
@@ -97,7 +98,7 @@ function answerOf(snapshot: Snapshot, row: MessageRow): MessageAnswer {
     seq: row.seq,
     timestamp: row.timestamp,
     sizeBytes: row.size_bytes,
-    verdict: verdictOf(row),
+    verdict: verdictOfRow(row),
     anchorIndex: row.anchor_index,
     ordinal: row.ordinal,
     // Not spread: of a page, half of what is not SQLite would be that.

@@ -26,12 +26,6 @@ export interface EventId {
   readonly blockHash: string;
 }
 
-export interface VerdictColumns {
-  readonly status: string;
-  readonly code: string | null;
-  readonly reason: string | null;
-}
-
 export interface ProvenanceColumns {
   readonly block_number: number;
   readonly block_hash: string;
@@ -115,9 +109,4 @@ export class Snapshot {
     const final = this.isFinal(block_number);
     return { blockNumber: block_number, blockHash: block_hash, transactionHash: transaction_hash, final };
   }
-}
-
-export function verdictOf({ status, code, reason }: VerdictColumns): VerdictAnswer {
-  if (status === "rejected") return { status, code: code ?? "INTERNAL", reason: reason ?? "" };
-  return { status: status as "verified" | "missing" };
 }

@@ -4,6 +4,7 @@ import type Database from "better-sqlite3";
 import type { Address } from "../../protocol/address.ts";
 import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
 import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import type { ErrorCode } from "../../protocol/error.ts";
 import type { KeyEvent, Position, RegistryEvent, RevocationEvent } from "../../protocol/event.ts";
 import {
   currentKey,
@@ -15,9 +16,10 @@ import {
 } from "../../protocol/keys.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { Statements } from "./statements.ts";
-import { verdictColumns, verdictOfRow, type VerdictRow } from "./verdict-columns.ts";
+import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
 
-interface RevocationRow {
+/** As the table has a tombstone; of a key it has more. */
+export interface RevocationRow {
   readonly kind: "revocation";
   readonly key_index: number;
   readonly wallet: Address;
@@ -28,7 +30,7 @@ interface RevocationRow {
   readonly transaction_hash: Hex;
 }
 
-interface KeyRow extends Omit<RevocationRow, "kind">, VerdictRow {
+export interface KeyRow extends Omit<RevocationRow, "kind">, VerdictRow {
   readonly kind: "key";
   readonly encryption_key: string;
   readonly signing_key: string;
@@ -37,6 +39,9 @@ interface KeyRow extends Omit<RevocationRow, "kind">, VerdictRow {
   readonly has_code: number;
   readonly binding: KeyVersion["binding"];
   readonly document: Cid;
+  readonly document_status: Status;
+  readonly document_code: ErrorCode | null;
+  readonly document_reason: string | null;
 }
 
 /** Wallets whose histories are kept at hand: the same ones write again and again. */
