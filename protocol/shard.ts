@@ -90,14 +90,17 @@ export function decodeShard(block: Uint8Array): Delta {
  * @throws SHARD_MALFORMED
  */
 export function joinShards(shards: readonly Delta[]): Delta {
-  const joined = new Map<RoomId, readonly Cid[]>();
+  const joined = new Map<RoomId, Cid[]>();
   let last: RoomId | undefined;
   for (const shard of shards) {
     let first = true;
     for (const [room, cids] of shard) {
       const goesOn = first && room === last;
       if (last !== undefined && room <= last && !goesOn) throw new DmtpError(CODE, "rooms out of order between shards");
-      joined.set(room, goesOn ? [...(joined.get(room) ?? []), ...cids] : cids);
+      const before = goesOn ? joined.get(room) : undefined;
+      // Not a new list each time: a room may go on over 256 shards.
+      if (before === undefined) joined.set(room, [...cids]);
+      else for (const cid of cids) before.push(cid);
       last = room;
       first = false;
     }
