@@ -7,7 +7,7 @@ import type { Address } from "../protocol/address.ts";
 import { bytesOfCid, type Cid } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import { equal, toHex } from "../protocol/bytes.ts";
-import { claimOf, examineEntry } from "../protocol/entry.ts";
+import { claimOf, DUPLICATE, examineEntry, SIGNATURE_INVALID } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { comparePositions, type Position, type RegistryEvent } from "../protocol/event.ts";
 import { decodeHeads, type Head } from "../protocol/heads.ts";
@@ -16,7 +16,7 @@ import { decodeManifest } from "../protocol/manifest.ts";
 import { append, EMPTY_RANGE, rootOf, type CompactRange } from "../protocol/merkle.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { decodeShard, joinShards } from "../protocol/shard.ts";
-import { rejected, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import { VERIFIED, type Verdict } from "../protocol/verdict.ts";
 import type { AnchorAnswer } from "./answer.ts";
 import type { IndexerClient } from "./indexer.ts";
 import {
@@ -155,9 +155,8 @@ function verdictsOf(
     const finding = findings[i];
     let verdict: Verdict;
     if (finding !== undefined && "verdict" in finding) verdict = finding.verdict;
-    else if (answers.next().value !== true)
-      verdict = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
-    else if (seen.has(cid)) verdict = rejected("DUPLICATE", "the room already has this message");
+    else if (answers.next().value !== true) verdict = SIGNATURE_INVALID;
+    else if (seen.has(cid)) verdict = DUPLICATE;
     else verdict = VERIFIED;
     if (verdict.status === "verified") seen.add(cid);
     return { cid, anchorIndex: anchor.index, ordinal, verdict, envelope: envelopeOf(held.get(cid)) };

@@ -2,13 +2,20 @@
 import type { Cid } from "../protocol/cid.ts";
 import type { SignatureClaim } from "../protocol/crypto/primitives.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
-import { claimOf, examineEntry, type MessageSummary } from "../protocol/entry.ts";
+import {
+  claimOf,
+  compareEntries,
+  DUPLICATE,
+  examineEntry,
+  SIGNATURE_INVALID,
+  type MessageSummary,
+} from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { Position } from "../protocol/event.ts";
 import type { KeySource } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Delta } from "../protocol/state.ts";
-import { MISSING, rejected, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import { MISSING, VERIFIED, type Verdict } from "../protocol/verdict.ts";
 import type { MessageReader } from "./message-reader.ts";
 import type { MissingContent } from "./missing-content.ts";
 import type { AnchorRows } from "./store/anchor-rows.ts";
@@ -45,9 +52,6 @@ interface Claimant {
 
 /** So many wait for each other at most: each holds its block's bytes. */
 const MAX_CLAIMANTS = 4_096;
-
-const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
-const SIGNATURE_INVALID = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
 
 export class EntryJudge {
   private readonly options: EntryJudgeOptions;
@@ -99,7 +103,7 @@ export class EntryJudge {
     }
     const byMessage = new Map<Cid, number>();
     for (const { entry } of signed) byMessage.set(entry.cid, (byMessage.get(entry.cid) ?? 0) + 1);
-    for (const { entry, isNew, isAlone, message } of signed.sort((a, b) => compare(a.entry, b.entry))) {
+    for (const { entry, isNew, isAlone, message } of signed.sort((a, b) => compareEntries(a.entry, b.entry))) {
       if (isAlone && byMessage.get(entry.cid) === 1) this.write(entry, isNew, VERIFIED, message);
       else this.place(entry, isNew, message);
     }
@@ -128,7 +132,7 @@ export class EntryJudge {
   private place(entry: PlacedEntry, isNew: boolean, message: MessageSummary): void {
     const { rows, changes } = this.options;
     const other = rows.placesOf(entry.cid).find(({ room, status }) => room === entry.room && status === "verified");
-    if (other === undefined || compare(entry, other) < 0) {
+    if (other === undefined || compareEntries(entry, other) < 0) {
       this.write(entry, isNew, VERIFIED, message);
       if (other === undefined) return;
       rows.revise(other, DUPLICATE);
@@ -160,8 +164,4 @@ export class EntryJudge {
     }
     return position;
   }
-}
-
-function compare(a: PlacedEntry, b: PlacedEntry): number {
-  return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
 }

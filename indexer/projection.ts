@@ -4,6 +4,7 @@
  */
 import type Database from "better-sqlite3";
 
+import { contractOf } from "../io/chain/gap.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { omissionsOf, type Omissions } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -158,15 +159,13 @@ export class Projection {
     this.tally.flush();
   }
 
-  private count({ kind, index }: ChainEvent): void {
-    const { anchors, keys } = this.counts;
-    const due = kind === "anchor" ? anchors : keys;
-    if (index !== due) throw new DmtpError("CHAIN_INCOMPLETE", `event ${index} of ${kind}s came where ${due} was due`);
-    if (kind === "anchor") this.counts = { anchors: anchors + 1, keys };
-    else {
-      this.counts = { anchors, keys: keys + 1 };
-      this.tally.countKeys(1);
-    }
+  private count(event: ChainEvent): void {
+    const contract = contractOf(event);
+    const due = this.counts[contract];
+    if (event.index !== due)
+      throw new DmtpError("CHAIN_INCOMPLETE", `event ${event.index} of ${contract} came where ${due} was due`);
+    this.counts = { ...this.counts, [contract]: due + 1 };
+    if (contract === "keys") this.tally.countKeys(1);
   }
 
   private document(event: KeyEvent): Uint8Array | undefined {

@@ -27,6 +27,17 @@ export interface MessageSummary extends Pick<EnvelopeHeader, "sender" | "receive
   readonly seen: readonly Uint8Array[];
 }
 
+/** The only verdicts on an entry that {@link examineEntry} leaves to its caller, besides `verified`. */
+export const SIGNATURE_INVALID = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
+export const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
+
+type Place = Pick<Entry, "anchorIndex" | "ordinal">;
+
+/** Negative when `a` stands before `b` in the history. */
+export function compareEntries(a: Place, b: Place): number {
+  return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
+}
+
 /** What is left to decide after all but the signature has been checked: whether it is by this key. */
 export type EntryFinding =
   | { readonly verdict: Verdict; readonly message: MessageSummary | null }

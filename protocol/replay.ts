@@ -7,7 +7,15 @@ import { UNDECIDED, verifyAnchor, type Anchor, type BlockSource, type EarlierAnc
 import { verifyBlock, type Cid } from "./cid.ts";
 import { primitives } from "./crypto/provider.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
-import { claimOf, examineEntry, type Entry, type MessageSummary } from "./entry.ts";
+import {
+  claimOf,
+  compareEntries,
+  DUPLICATE,
+  examineEntry,
+  SIGNATURE_INVALID,
+  type Entry,
+  type MessageSummary,
+} from "./entry.ts";
 import { DmtpError } from "./error.ts";
 import type { AnchorEvent, ChainEvent } from "./event.ts";
 import { KeyDirectory } from "./keys.ts";
@@ -15,15 +23,13 @@ import type { Tip } from "./manifest.ts";
 import type { Deployment, RoomId } from "./room.ts";
 import { State } from "./state.ts";
 import type { RoomState } from "./state-tree.ts";
-import { MISSING, rejected, VERIFIED } from "./verdict.ts";
+import { MISSING, VERIFIED } from "./verdict.ts";
 
 /** What a call to {@link Replay.settle} decided. */
 export interface Settlement {
   readonly anchors: readonly Anchor[];
   readonly entries: readonly Entry[];
 }
-
-const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
 
 export type SignatureVerifier = (claims: readonly SignatureClaim[]) => boolean[];
 
@@ -176,7 +182,7 @@ export class Replay {
     claimants.forEach(({ entry, message }, i) => {
       entry.message = message;
       if (valid[i] === true) signed.push(entry);
-      else entry.verdict = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
+      else entry.verdict = SIGNATURE_INVALID;
       settled.push(entry);
     });
     for (const entry of signed.sort(compareEntries)) settled.push(...this.place(entry));
@@ -212,10 +218,6 @@ export function replay(deployment: Deployment, events: Iterable<ChainEvent>, get
   for (const event of events) replayed.add(event);
   replayed.settle(get);
   return replayed;
-}
-
-function compareEntries(a: Entry, b: Entry): number {
-  return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
 }
 
 /** Bytes that are not what was asked for, or too many of them, are as good as none. */

@@ -2,12 +2,11 @@
 import type Database from "better-sqlite3";
 import type { z } from "zod";
 
-import type { countsSchema, heightSchema, verdictSchema } from "../answer.ts";
+import type { countsSchema, heightSchema } from "../answer.ts";
 import type { History } from "../history.ts";
 import type { Cursor } from "../store/block-log.ts";
 import { Statements } from "../store/statements.ts";
 
-export type VerdictAnswer = z.infer<typeof verdictSchema>;
 export type CountsAnswer = z.infer<typeof countsSchema>;
 export type HeightAnswer = z.infer<typeof heightSchema>;
 

@@ -174,7 +174,3 @@ export class BlockLog {
     return row === undefined ? 0 : row.index + 1;
   }
 }
-
-export function contractOf(event: ChainEvent): Contract {
-  return event.kind === "anchor" ? "anchors" : "keys";
-}
