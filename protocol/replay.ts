@@ -45,7 +45,7 @@ export class Replay {
   private readonly verifiedPlaceOf = new Map<string, Entry>();
   private undecidedEntries: Entry[] = [];
 
-  /** @param verifySignatures a pure function; the index gives one that remembers */
+  /** @param verifySignatures a pure function; one that remembers makes many replays of one history quick */
   constructor(
     deployment: Deployment,
     verifySignatures: SignatureVerifier = (claims) => primitives.ed25519Verify(claims),
