@@ -83,6 +83,7 @@ export function draftRooms(tip: Tip | null, delta: Iterable<RoomMessages>): Mani
   if (shards.length === 0 || shards.length > MAX_SHARDS || heads.length > MAX_SHARDS) {
     throw new RangeError(`a manifest needs 1 to ${MAX_SHARDS} shards, this delta ${shards.length}`);
   }
+  if (new Set(shards.map(({ cid }) => cid)).size < shards.length) throw new RangeError("two shards are the same");
   const manifest: Manifest = {
     seq: tip === null ? 0 : tip.seq + 1,
     base: tip === null ? null : { index: tip.index, cid: tip.cid },
@@ -133,7 +134,10 @@ function readLinks(fields: Fields, name: string): Cid[] {
   const links = fields.array(name);
   if (links.length < 1 || links.length > MAX_SHARDS)
     throw new DmtpError(CODE, `${name} has not 1 to ${MAX_SHARDS} links`);
-  return links.map((link) => readLink(link, CODE, name));
+  const cids = links.map((link) => readLink(link, CODE, name));
+  // Otherwise a shard of 1 MiB, named 256 times, would be 6.5 million messages.
+  if (new Set(cids).size < cids.length) throw new DmtpError(CODE, `${name} names a block twice`);
+  return cids;
 }
 
 function toBlock(bytes: Uint8Array): Block {

@@ -118,8 +118,10 @@ describe("A manifest", () => {
     const link = linkTo(FIRST.cid);
     const raw = new Link(Uint8Array.of(1, 0x55, ...link.bytes.subarray(2)));
     for (const name of ["rooms", "heads"]) {
-      expect(refusal({ [name]: Array.from({ length: MAX_SHARDS }, () => link) })).to.equal(null);
-      expect(refusal({ [name]: Array.from({ length: MAX_SHARDS + 1 }, () => link) })).to.equal("MANIFEST_MALFORMED");
+      const links = Array.from({ length: MAX_SHARDS + 1 }, (_, i) => linkTo(cidOf(Uint8Array.of(i % 256, i >> 8))));
+      expect(refusal({ [name]: links.slice(1) })).to.equal(null);
+      expect(refusal({ [name]: links })).to.equal("MANIFEST_MALFORMED");
+      expect(refusal({ [name]: [link, links[0]!, link] }), "one twice").to.equal("MANIFEST_MALFORMED");
       expect(refusal({ [name]: [raw] })).to.equal("MANIFEST_MALFORMED");
     }
   });

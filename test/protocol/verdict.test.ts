@@ -421,7 +421,8 @@ describe("The verdict on an anchor", () => {
       history.anchorManifest({ ...draft.manifest, heads: [history.put(encode(rows))] });
       expect(last(history)).to.equal("HEADS_MISMATCH");
     }
-    history.anchorManifest({ ...draft.manifest, heads: [...draft.manifest.heads, ...draft.manifest.heads] });
+    const twice = history.put(encode(wrong.at(-1)!));
+    history.anchorManifest({ ...draft.manifest, heads: [...draft.manifest.heads, twice] });
     expect(last(history)).to.equal("HEADS_MISMATCH");
   });
 
