@@ -7,8 +7,16 @@ import type { Deployment } from "../protocol/room.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import type { ContentStore } from "./content/store.ts";
 
+export interface RebuildProgress {
+  /** Blocks. */
+  readonly fetched: number;
+  readonly missing: number;
+  /** Of blocks that wait in memory for others. */
+  readonly heldBytes: number;
+}
+
 export interface RebuildOptions {
-  readonly onProgress?: (progress: { readonly fetched: number; readonly missing: number }) => void;
+  readonly onProgress?: (progress: RebuildProgress) => void;
   /** Sees every block that was fetched, once; none is kept otherwise. */
   readonly keep?: (cid: Cid, bytes: Uint8Array, kind: "manifest" | "message") => void;
   readonly concurrency?: number;
@@ -36,7 +44,8 @@ export async function rebuild(
   const fetcher = new Fetcher(content, options);
   replay.settle(fetcher.source);
   for (;;) {
-    const manifests = manifestBlocks(replay, fetcher.sizeBytes < AHEAD_BYTES).filter(fetcher.canFetch);
+    const ahead = fetcher.sizeBytes < AHEAD_BYTES;
+    const manifests = manifestBlocks(replay, ahead, fetcher.isAbsent).filter(fetcher.canFetch);
     if (manifests.length > 0) {
       await fetcher.fetch(manifests, "manifest");
     } else {
@@ -45,19 +54,24 @@ export async function rebuild(
       await fetcher.fetch(messages, "message");
     }
     replay.settle(fetcher.source);
-    fetcher.forget(new Set(manifestBlocks(replay, true)));
-    options.onProgress?.({ fetched: fetcher.fetched, missing: replay.missing().size });
+    fetcher.forget(new Set(manifestBlocks(replay, true, fetcher.isAbsent)));
+    options.onProgress?.({
+      fetched: fetcher.fetched,
+      missing: replay.missing().size,
+      heldBytes: fetcher.sizeBytes,
+    });
   }
 }
 
 /**
- * The blocks that undecided anchors are made of, in the order of the chain, without duplicates.
+ * The blocks that undecided anchors are made of, in the order of the chain, without duplicates. Of an anchor that lacks one which
+ * no source has, none: it stays undecided, and a thousand of them would fill the memory.
  * @param ahead also those of anchors whose base is not decided, so that a line of a thousand anchors is not a thousand rounds
  */
-function manifestBlocks(replay: Replay, ahead: boolean): Cid[] {
+function manifestBlocks(replay: Replay, ahead: boolean, isAbsent: (cid: Cid) => boolean): Cid[] {
   const cids = new Set<Cid>();
   for (const { event, manifest, verdict, wants } of replay.anchors) {
-    if (verdict.status !== "missing" || event.cid === null) continue;
+    if (verdict.status !== "missing" || event.cid === null || wants.some(isAbsent)) continue;
     if (!ahead) for (const cid of wants) cids.add(cid);
     else for (const cid of [event.cid, ...(manifest?.rooms ?? []), ...(manifest?.heads ?? [])]) cids.add(cid);
   }
@@ -80,6 +94,8 @@ class Fetcher {
   }
 
   readonly source: BlockSource = (cid) => this.held.get(cid);
+
+  readonly isAbsent = (cid: Cid): boolean => this.absent.has(cid);
 
   readonly canFetch = (cid: Cid): boolean => !this.held.has(cid) && !this.absent.has(cid);
 

@@ -43,6 +43,8 @@ export class Replay {
   private readonly entriesByAnchor = new Map<number, Entry[]>();
   /** The one place of a room's CID that is verified: the first in chain order that can be. */
   private readonly verifiedPlaceOf = new Map<string, Entry>();
+  /** By ascending index. */
+  private undecidedAnchors: number[] = [];
   private undecidedEntries: Entry[] = [];
 
   /** @param verifySignatures a pure function; one that remembers makes many replays of one history quick */
@@ -69,6 +71,7 @@ export class Replay {
     }
     if (event.cid !== null && !this.firstIndexOf.has(event.cid)) this.firstIndexOf.set(event.cid, event.index);
     this.anchorList.push({ event, ...UNDECIDED });
+    this.undecidedAnchors.push(event.index);
   }
 
   /** Decides everything that the blocks at hand allow, and says what it decided. Cheap when nothing is undecided. */
@@ -79,15 +82,19 @@ export class Replay {
       const anchor = this.anchorList[index];
       return anchor && { cid: anchor.event.cid, verdict: anchor.verdict, tip: anchor.tip };
     };
-    this.anchorList.forEach((undecided, index) => {
-      if (undecided.verdict.status !== "missing") return;
+    this.undecidedAnchors = this.undecidedAnchors.filter((index) => {
+      const undecided = this.anchorList[index];
+      if (undecided === undefined) return false;
+      // It lacks what it lacked: to look at it again would be to hash all the rest of it again.
+      if (undecided.wants.length > 0 && undecided.wants.every((cid) => get(cid) === undefined)) return true;
       const { event } = undecided;
       const repeated = event.cid !== null && this.firstIndexOf.get(event.cid) !== index;
       const anchor = { event, ...verifyAnchor(event, earlier, repeated, source) };
       this.anchorList[index] = anchor;
-      if (anchor.verdict.status === "missing") return;
+      if (anchor.verdict.status === "missing") return true;
       anchors.push(anchor);
       if (anchor.verdict.status === "verified") this.list(anchor);
+      return false;
     });
     return { anchors, entries: this.settleEntries(source) };
   }
@@ -95,7 +102,7 @@ export class Replay {
   /** The blocks that settle would need to go on, without duplicates. */
   missing(): Set<Cid> {
     const wanted = new Set<Cid>();
-    for (const anchor of this.anchorList) for (const cid of anchor.wants) wanted.add(cid);
+    for (const index of this.undecidedAnchors) for (const cid of this.anchorList[index]?.wants ?? []) wanted.add(cid);
     for (const { cid } of this.undecidedEntries) wanted.add(cid);
     return wanted;
   }

@@ -68,6 +68,30 @@ describe("A history rebuilt from chain and content", () => {
     }
   });
 
+  it("holds nothing of anchors that lack a block which no source has, and goes on behind them", async () => {
+    const { history } = conversation();
+    const [room, absent] = [history.room(ALICE, BOB), new Set<Cid>()];
+    for (let i = 0; i < 5; i++) {
+      // Each in a line of its own, of which the heads are nowhere.
+      const { cid, manifest } = history.draft(deltaOf([room, [history.message(ALICE, BOB, { seq: 50 + i })]]), null);
+      history.anchorText(cid);
+      absent.add(manifest.heads[0]!);
+    }
+    const { tip } = history.replay((cid) => (absent.has(cid) ? undefined : history.get(cid)));
+    const last = history.message(BOB, ALICE, { seq: 99 });
+    history.anchor(deltaOf([room, [last]]), tip);
+    const store = new CountingStore(history);
+    for (const cid of absent) store.absent.add(cid);
+    let heldBytes = 1;
+    const replay = await rebuild(DEPLOYMENT, history.events, store, {
+      onProgress: (progress) => (heldBytes = progress.heldBytes),
+    });
+    expect(heldBytes).to.equal(0);
+    expect([...replay.missing()].sort()).to.deep.equal([...absent].sort());
+    expect(replay.entries(room).at(-1)).to.include({ cid: last }).and.nested.include({ "verdict.status": "verified" });
+    expect(new Set(store.asked).size).to.equal(store.asked.length);
+  });
+
   it("does not believe a store that gives other bytes", async () => {
     const { history, cids } = conversation();
     const store = new CountingStore(history);
