@@ -23,8 +23,10 @@ const CONNECTIONS = 64;
 const ROUNDS = 5;
 const ROUND_MS = 1_500;
 const HASH = `0x${"00".repeat(32)}` as const;
-const QUERY = `SELECT e.*, block_number, block_hash, transaction_hash FROM entries AS e JOIN anchors USING (anchor_index)
-  WHERE room = ? AND (e.anchor_index, ordinal) > (?, ?) ORDER BY e.anchor_index, ordinal LIMIT ?`;
+const QUERY = `SELECT e.*, rooms.id AS room, cids.cid AS cid, block_number, block_hash, transaction_hash
+  FROM entries AS e JOIN anchors USING (anchor_index)
+  JOIN rooms ON rooms.number = room_number JOIN cids ON cids.id = cid_id
+  WHERE room_number = (SELECT number FROM rooms WHERE id = ?) AND (e.anchor_index, ordinal) > (?, ?) ORDER BY e.anchor_index, ordinal LIMIT ?`;
 
 export async function benchHttp(): Promise<{ readonly comparison: Comparison; readonly latency: Duration }> {
   const folder = await mkdtemp(join(tmpdir(), "dmtp-bench-"));

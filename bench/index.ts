@@ -34,7 +34,7 @@ async function benchChain(name: string, shape: ChainShape): Promise<Comparison> 
     for (let round = 0; round < ROUNDS; round++) {
       const bareMs = await time(() => bare(server.url, shape, join(folder, `bare ${round}`)));
       const home = await mkdtemp(join(folder, "index-"));
-      const { stdout } = await promisify(execFile)(process.execPath, [RUN, server.url, home]);
+      const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, RUN, server.url, home]);
       const { ms, rssMiB } = JSON.parse(stdout) as { ms: number; rssMiB: number };
       rounds.push({ ms, bareMs, rssMiB });
     }

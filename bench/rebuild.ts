@@ -93,7 +93,7 @@ async function rebuild(folder: string, count: number): Promise<{ us: number; bou
 }
 
 async function run<Result>(...args: readonly string[]): Promise<Result> {
-  const { stdout } = await promisify(execFile)(process.execPath, [RUN, ...args]);
+  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, RUN, ...args]);
   return JSON.parse(stdout) as Result;
 }
 

@@ -24,7 +24,7 @@ interface Waiting {
 }
 
 /** Each holds the part of a state tree that its anchor touched, until the state is kept. */
-const MAX_TIPS = 8;
+const MAX_TIPS = 2;
 
 export interface AnchorJudgeOptions {
   readonly rows: AnchorRows;

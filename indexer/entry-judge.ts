@@ -19,6 +19,7 @@ import { MISSING, VERIFIED, type Verdict } from "../protocol/verdict.ts";
 import type { MessageReader } from "./message-reader.ts";
 import type { MissingContent } from "./missing-content.ts";
 import type { AnchorRows } from "./store/anchor-rows.ts";
+import type { CidRows } from "./store/cid-rows.ts";
 import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { EntryRows, PlacedEntry } from "./store/entry-rows.ts";
@@ -28,6 +29,7 @@ export interface EntryJudgeOptions {
   readonly deployment: Deployment;
   readonly anchors: AnchorRows;
   readonly rows: EntryRows;
+  readonly cids: CidRows;
   readonly rooms: RoomRows;
   readonly keys: KeySource;
   readonly content: ContentCache;
@@ -52,11 +54,14 @@ interface Claimant {
 
 /** So many wait for each other at most: each holds its block's bytes. */
 const MAX_CLAIMANTS = 4_096;
+/** Places that are known to be their messages' only ones; of others, the rows are asked. */
+const MAX_ALONE = 65_536;
 
 export class EntryJudge {
   private readonly options: EntryJudgeOptions;
   private claimants: Claimant[] = [];
   private readonly positions = new Map<number, Position>();
+  private readonly alone = new Map<Cid, PlacedEntry>();
 
   /** Waits for what the rows say. */
   constructor(options: EntryJudgeOptions) {
@@ -66,15 +71,19 @@ export class EntryJudge {
 
   /** Takes the messages of a newly verified anchor. */
   list(anchorIndex: number, delta: Delta): void {
-    const { content, missing, rooms } = this.options;
+    const { cids: cidRows, content, missing, rooms } = this.options;
     let ordinal = 0;
     for (const [room, cids] of delta) {
-      rooms.add(room);
+      const roomNumber = rooms.add(room);
       for (const cid of cids) {
-        const entry: PlacedEntry = { anchorIndex, ordinal: ordinal++, room, cid, status: "missing" };
-        const block = missing.has(cid) ? undefined : content.get(cid);
+        const { id: cidId, isNew } = cidRows.add(cid);
+        const place = { anchorIndex, ordinal: ordinal++, room, cid };
+        const entry: PlacedEntry = { ...place, roomNumber, cidId, status: "missing" };
+        const block = isNew || missing.has(cid) ? undefined : content.get(cid);
         if (block === undefined) {
           missing.add([cid]);
+          if (isNew) this.keepAlone(entry);
+          else this.alone.delete(cid);
           this.write(entry, true, MISSING, null);
         } else {
           this.examine(entry, true, false, block);
@@ -84,10 +93,22 @@ export class EntryJudge {
   }
 
   receive(cid: Cid, block: Uint8Array): void {
+    const only = this.alone.get(cid);
+    if (only !== undefined) {
+      this.alone.delete(cid);
+      this.examine(only, false, true, block);
+      return;
+    }
     const places = this.options.rows.placesOf(cid);
     for (const entry of places) {
       if (entry.status === "missing") this.examine(entry, false, places.length === 1, block);
     }
+  }
+
+  private keepAlone(entry: PlacedEntry): void {
+    // The newest are fetched first.
+    if (this.alone.size >= MAX_ALONE) this.alone.clear();
+    this.alone.set(entry.cid, entry);
   }
 
   /** Decides what only waits for its signature to be verified. */

@@ -35,6 +35,9 @@ type Settings = Required<Omit<FetcherOptions, "deliver" | "prepare">>;
 /** Of what is asked for, one in so many is something that was asked for in vain before: a thousand absent blocks delay no new one. */
 const RETRY_SHARE = 4;
 
+/** With fewer blocks than this left to ask for, more of a history is begun. */
+const LITTLE = 32;
+
 const NOTHING: Missing = { has: () => false, takeNew: () => [] };
 
 export class Fetcher {
@@ -44,11 +47,13 @@ export class Fetcher {
   private readonly delivery: Delivery;
   /** Whose new ones are in {@link fresh}. */
   private known: Missing | null = null;
-  /**
-   * Not asked for yet, the newest last. These are taken first: a shard's messages before the next shard, so that what is missing
-   * at any time is a part of the history, not all of it.
-   */
+  /** Not asked for yet, the newest last. These are taken first: a shard's messages before the next shard. */
   private fresh: Cid[] = [];
+  /**
+   * Not asked for yet, of anchors that were read a long way below the head. They are taken when little else is left, so that
+   * what is missing at any time is a part of the history, not all of it.
+   */
+  private readonly history = new Set<Cid>();
   private readonly absent = new Map<Cid, Absent>();
   /** Absent ones whose next attempt is due, in order. A set, since shifting a long array copies it. */
   private readonly due = new Set<Cid>();
@@ -78,24 +83,30 @@ export class Fetcher {
     });
   }
 
-  /** To be called when more may be missing. What was asked for and is not missing any more is given up when its turn comes. */
-  want(): void {
+  /**
+   * To be called when more may be missing. What was asked for and is not missing any more is given up when its turn comes.
+   * @param of what is new: the newest, or a history that is being read
+   */
+  want(of: "newest" | "history"): void {
     if (this.isStopped) return;
     const { missing } = this;
-    if (missing !== this.known) this.fresh = [];
+    if (missing !== this.known) {
+      this.fresh = [];
+      this.history.clear();
+    }
     this.known = missing;
     const added = missing.takeNew();
-    for (let i = added.length - 1; i >= 0; i--) {
-      const cid = added[i];
-      if (cid === undefined || this.absent.has(cid) || this.inFlight.has(cid) || this.delivery.has(cid)) continue;
-      this.fresh.push(cid);
+    const isNew = (cid: Cid): boolean => !this.absent.has(cid) && !this.inFlight.has(cid) && !this.delivery.has(cid);
+    for (const cid of (of === "history" ? added : added.toReversed()).filter(isNew)) {
+      if (of === "history") this.history.add(cid);
+      else this.fresh.push(cid);
     }
     this.pump();
   }
 
   /** Whether everything missing has been asked for at least once, and what came has been delivered. */
   get isSettled(): boolean {
-    if (this.fresh.length > 0 || !this.delivery.isEmpty) return false;
+    if (this.hasFresh || !this.delivery.isEmpty) return false;
     for (const cid of this.inFlight) if (!this.absent.has(cid)) return false;
     return true;
   }
@@ -130,11 +141,14 @@ export class Fetcher {
   }
 
   private next(): Cid | undefined {
-    const [due] = this.due;
     this.turn += 1;
-    if (due === undefined || (this.fresh.length > 0 && this.turn % RETRY_SHARE !== 0)) return this.fresh.pop();
-    this.due.delete(due);
-    return due;
+    if (this.due.size > 0 && (!this.hasFresh || this.turn % RETRY_SHARE === 0)) return takeFirst(this.due);
+    if (this.history.size > 0 && this.fresh.length < LITTLE) return takeFirst(this.history);
+    return this.fresh.pop();
+  }
+
+  private get hasFresh(): boolean {
+    return this.fresh.length > 0 || this.history.size > 0;
   }
 
   /** Never rejects. */
@@ -177,7 +191,7 @@ export class Fetcher {
 
   /** Whether nothing is on its way. */
   private get isIdle(): boolean {
-    return this.inFlight.size === 0 && this.fresh.length === 0 && this.due.size === 0;
+    return this.inFlight.size === 0 && !this.hasFresh && this.due.size === 0;
   }
 
   private retryLater(cid: Cid): void {
@@ -205,6 +219,12 @@ export class Fetcher {
       this.due.add(cid);
     }
   }
+}
+
+function takeFirst(cids: Set<Cid>): Cid | undefined {
+  const [first] = cids;
+  if (first !== undefined) cids.delete(first);
+  return first;
 }
 
 /** Bytes that are not what was asked for are as good as none, whatever the source; they would be fetched again and again. */

@@ -34,7 +34,8 @@ export interface FollowerOptions {
   readonly pollIntervalMs: number;
   readonly log: Log;
   /** Called after every change of the history. */
-  readonly onChange: () => void;
+  /** Called after every change. @param isAtHead whether it was what the chain had added since it was last read to its head */
+  readonly onChange: (isAtHead: boolean) => void;
   readonly random?: () => number;
   readonly clock?: Clock;
 }
@@ -140,7 +141,7 @@ export class Follower {
         history.reorganize(ancestor);
         this.isCurrent = false;
         this.reach = 0;
-        this.options.onChange();
+        this.options.onChange(this.isCurrent);
         return "again";
       }
       case "ahead":
@@ -263,7 +264,7 @@ export class Follower {
     // A gap is only known to be closed at the head, where the contracts count.
     if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
     this.turnedAtMs = this.clock.now();
-    onChange();
+    onChange(this.isCurrent);
     // Between two stretches, HTTP gets its turn.
     await new Promise(setImmediate);
   }
@@ -292,7 +293,7 @@ export class Follower {
     if (!isBefore || upTo <= this.reach || cursor === null || lastBlock > cursor.number) return;
     this.reach = upTo;
     history.rewind(lastBlock);
-    onChange();
+    onChange(this.isCurrent);
   }
 
   /** A function, since a value that was looked at before an await is not believed to have changed after it. */

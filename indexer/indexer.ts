@@ -97,7 +97,7 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     const server = await listen(appOf(ROUTES, service, { log, corsOrigins }), host, port);
 
     const running = follower.run();
-    fetcher.want();
+    fetcher.want("history");
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
       follower.stop();
@@ -130,10 +130,10 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
       tieToChain(index.database, chain.identity);
       return new History(index.database, chain.deployment);
     }, "the index");
-    const onChange = (): void => fetcher.want();
+    const onChange = (isAtHead: boolean): void => fetcher.want(isAtHead ? "newest" : "history");
     const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
       history.receive(blocks);
-      onChange();
+      fetcher.want("newest");
     };
     const prepare = (block: Uint8Array): Promise<void> => history.readAhead(block);
     const ahead = options.readsAhead === false ? {} : { prepare };

@@ -21,6 +21,7 @@ import { AnchorRows } from "./store/anchor-rows.ts";
 import type { EventCounts } from "./store/block-log.ts";
 import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
+import { CidRows } from "./store/cid-rows.ts";
 import { EntryRows } from "./store/entry-rows.ts";
 import { KeyRows } from "./store/key-rows.ts";
 import { RoomRows } from "./store/room-rows.ts";
@@ -73,6 +74,7 @@ export class Projection {
       deployment,
       anchors: this.anchorRows,
       rows: this.entryRows,
+      cids: new CidRows(database),
       rooms: this.roomRows,
       keys: this.keys,
       reader,

@@ -36,7 +36,9 @@ export interface MessagesQuery {
 }
 
 const select = (index = ""): string =>
-  `SELECT e.*, block_number, block_hash, transaction_hash FROM entries AS e ${index} JOIN anchors USING (anchor_index)`;
+  `SELECT e.*, rooms.id AS room, cids.cid AS cid, block_number, block_hash, transaction_hash
+   FROM entries AS e ${index} JOIN anchors USING (anchor_index)
+   JOIN rooms ON rooms.number = room_number JOIN cids ON cids.id = cid_id`;
 
 /** Of base64 in one page: the page ends behind the message that exceeds it. Two hundred of the largest would be 140 MB. */
 const MAX_BLOCK_BYTES = 4 * 1024 * 1024;
@@ -51,7 +53,8 @@ export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<Me
   const { items, hasMore } = snapshot.slice<MessageRow>(
     limit,
     // A rare verdict must not cost a look at the whole room; left alone, SQLite would take the other index with `since`.
-    `${select(verdict === null ? "" : "INDEXED BY entries_by_room_status")} WHERE room = ? AND (e.anchor_index, ordinal) ${comparison} (?, ?)
+    `${select(verdict === null ? "" : "INDEXED BY entries_by_room_status")} 
+     WHERE room_number = (SELECT number FROM rooms WHERE id = ?) AND (e.anchor_index, ordinal) ${comparison} (?, ?)
      ${since === null ? "" : "AND e.anchor_index >= ?"} ${verdict === null ? "" : "AND e.status = ?"}
      ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`,
     room,
@@ -73,7 +76,11 @@ export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<Me
 /** Every place where the history has this message, in chain order. */
 export function readPlacesOf(snapshot: Snapshot, cid: Cid, limit: number): MessageAnswer[] {
   return snapshot
-    .all<MessageRow>(`${select()} WHERE e.cid = ? ORDER BY e.anchor_index, ordinal LIMIT ?`, cid, limit)
+    .all<MessageRow>(
+      `${select()} WHERE cid_id = (SELECT id FROM cids WHERE cid = ?) ORDER BY e.anchor_index, ordinal LIMIT ?`,
+      cid,
+      limit,
+    )
     .map((row) => answerOf(snapshot, row));
 }
 

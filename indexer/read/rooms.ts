@@ -45,7 +45,7 @@ export function readRooms(
     return { items: answersOf(snapshot, items), hasMore };
   }
   const rows = snapshot.all<RoomRow & { is_new: number }>(
-    `SELECT rooms.*, EXISTS (SELECT 1 FROM entries WHERE entries.room = rooms.id AND anchor_index >= ?) AS is_new ${list}`,
+    `SELECT rooms.*, EXISTS (SELECT 1 FROM entries WHERE room_number = number AND anchor_index >= ?) AS is_new ${list}`,
     since,
     ...values,
     after,
@@ -75,7 +75,8 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   const { gaps, forks, unseen } = snapshot.history.omissions(id);
   const named = (list: readonly { sender: string; seq: number }[]) => list.map(({ sender, seq }) => ({ sender, seq }));
   const messages = snapshot.all<{ cid: string }>(
-    `SELECT DISTINCT cid FROM entries WHERE room = ? AND status = 'missing' LIMIT ${MAX_NAMED}`,
+    `SELECT DISTINCT cid FROM entries JOIN cids ON cids.id = cid_id
+     WHERE room_number = (SELECT number FROM rooms WHERE id = ?) AND status = 'missing' LIMIT ${MAX_NAMED}`,
     id,
   );
   const anchors = snapshot.all<{ anchor_index: number }>(

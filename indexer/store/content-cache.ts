@@ -2,15 +2,18 @@
 import type Database from "better-sqlite3";
 
 import { verifyBlock, type Cid } from "../../protocol/cid.ts";
+import { CidRows } from "./cid-rows.ts";
 
 export class ContentCache {
+  private readonly cids: CidRows;
   private readonly getBytes: Database.Statement<[Cid], { bytes: Uint8Array }>;
   private readonly hasBytes: Database.Statement<[Cid]>;
-  private readonly putBytes: Database.Statement<[Cid, Uint8Array]>;
+  private readonly putBytes: Database.Statement<[number, Uint8Array]>;
 
   constructor(database: Database.Database) {
-    this.getBytes = database.prepare("SELECT bytes FROM content WHERE cid = ?");
-    this.hasBytes = database.prepare("SELECT 1 FROM content WHERE cid = ?");
+    this.cids = new CidRows(database);
+    this.getBytes = database.prepare("SELECT bytes FROM cids JOIN content USING (id) WHERE cid = ?");
+    this.hasBytes = database.prepare("SELECT 1 FROM cids JOIN content USING (id) WHERE cid = ?");
     // Replaces: what the disk damaged is fetched again and arrives here.
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
   }
@@ -32,6 +35,6 @@ export class ContentCache {
   }
 
   put(cid: Cid, bytes: Uint8Array): void {
-    this.putBytes.run(cid, bytes);
+    this.putBytes.run(this.cids.add(cid).id, bytes);
   }
 }

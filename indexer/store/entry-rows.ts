@@ -17,6 +17,9 @@ export interface PlacedEntry {
   readonly ordinal: number;
   readonly room: RoomId;
   readonly cid: Cid;
+  /** By which its row names its room and its message. */
+  readonly roomNumber: number;
+  readonly cidId: number;
   readonly status: Status;
 }
 
@@ -33,7 +36,9 @@ interface MessageRow extends VerdictRow {
 /** Rooms of which that is kept in mind. */
 const MAX_KEPT = 100_000;
 const DIGEST_BYTES = 32;
-const PLACED = "SELECT anchor_index AS anchorIndex, ordinal, room, cid, status FROM entries";
+const PLACED = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room, cid, room_number AS roomNumber, cid_id AS cidId, status
+  FROM entries JOIN rooms ON number = room_number JOIN cids ON cids.id = cid_id`;
+const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
 
 export class EntryRows {
   private readonly deployment: Deployment;
@@ -49,14 +54,14 @@ export class EntryRows {
   }
 
   /** A new place, with what is known of it. */
-  add(place: Omit<PlacedEntry, "status">, verdict: Verdict, message: MessageSummary | null): void {
-    const { anchorIndex, ordinal, room, cid } = place;
+  add(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+    const { anchorIndex, ordinal, room, roomNumber, cidId } = place;
     this.statements.run(
       "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       anchorIndex,
       ordinal,
-      room,
-      cid,
+      roomNumber,
+      cidId,
       ...verdictColumns(verdict),
       ...messageColumns(message),
     );
@@ -92,14 +97,18 @@ export class EntryRows {
 
   /** Every place of this message, in chain order. */
   placesOf(cid: Cid): PlacedEntry[] {
-    return this.statements.prepare<PlacedEntry>(`${PLACED} WHERE cid = ? ORDER BY anchor_index, ordinal`).all(cid);
+    return this.statements
+      .prepare<PlacedEntry>(
+        `${PLACED} WHERE cid_id = (SELECT id FROM cids WHERE cid = ?) ORDER BY anchor_index, ordinal`,
+      )
+      .all(cid);
   }
 
   /** A room's places in chain order, as the replay would have them. */
   *entries(room: RoomId): Generator<Pick<Entry, "cid" | "verdict" | "message">> {
     const rows = this.statements.prepare<MessageRow>(
-      `SELECT cid, status, code, reason, sender, receiver, seq, timestamp, size_bytes, seen FROM entries
-       WHERE room = ? ORDER BY anchor_index, ordinal`,
+      `SELECT cid, status, code, reason, sender, receiver, seq, timestamp, size_bytes, seen
+       FROM entries JOIN cids ON cids.id = cid_id WHERE ${OF_ROOM} ORDER BY anchor_index, ordinal`,
     );
     for (const row of rows.iterate(room)) {
       yield { cid: row.cid, verdict: verdictOfRow(row), message: messageOf(row) };
@@ -110,7 +119,8 @@ export class EntryRows {
   missing(): Cid[] {
     return this.statements
       .prepare<{ cid: Cid }>(
-        `SELECT DISTINCT entries.cid AS cid FROM anchors CROSS JOIN entries USING (anchor_index)
+        `SELECT DISTINCT cids.cid AS cid
+         FROM anchors CROSS JOIN entries USING (anchor_index) CROSS JOIN cids ON cids.id = cid_id
          WHERE anchors.missing > 0 AND entries.status = 'missing'`,
       )
       .all()
@@ -130,7 +140,7 @@ export class EntryRows {
       this.withMembers.delete(room);
       this.statements.run("DELETE FROM room_members WHERE room = ?", room);
       const pairs = this.statements.prepare<Pick<MessageSummary, "sender" | "receiver">>(
-        "SELECT DISTINCT sender, receiver FROM entries WHERE room = ? AND sender IS NOT NULL",
+        `SELECT DISTINCT sender, receiver FROM entries WHERE ${OF_ROOM} AND sender IS NOT NULL`,
       );
       for (const pair of pairs.all(room)) this.addMembers(room, pair);
     }

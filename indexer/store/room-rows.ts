@@ -5,24 +5,39 @@ import type { RoomId } from "../../protocol/room.ts";
 import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
 
+/** Rooms whose numbers are kept in mind. */
+const MAX_KEPT = 100_000;
+
 export class RoomRows {
   private readonly statements: Statements;
   private readonly tally: Tally;
+  private readonly numbers = new Map<RoomId, number>();
 
   constructor(database: Database.Database, tally: Tally) {
     this.statements = new Statements(database);
     this.tally = tally;
   }
 
-  add(room: RoomId): void {
-    this.tally.countRooms(this.statements.prepare("INSERT OR IGNORE INTO rooms (id) VALUES (?)").run(room).changes);
+  /** @returns the number by which entries name it */
+  add(room: RoomId): number {
+    const known = this.numbers.get(room);
+    if (known !== undefined) return known;
+    this.tally.countRooms(
+      this.statements.run("INSERT INTO rooms (id) VALUES (?) ON CONFLICT DO NOTHING", room).changes,
+    );
+    const row = this.statements.prepare<{ number: number }>("SELECT number FROM rooms WHERE id = ?").get(room);
+    const { number } = row ?? { number: 0 };
+    if (this.numbers.size >= MAX_KEPT) this.numbers.clear();
+    this.numbers.set(room, number);
+    return number;
   }
 
   /** Takes out those of these that no anchor lists any more. */
   prune(rooms: Iterable<RoomId>): void {
     const statement = this.statements.prepare(
-      "DELETE FROM rooms WHERE id = ? AND NOT EXISTS (SELECT 1 FROM entries WHERE room = id)",
+      "DELETE FROM rooms WHERE id = ? AND NOT EXISTS (SELECT 1 FROM entries WHERE room_number = number)",
     );
+    this.numbers.clear();
     for (const room of rooms) this.tally.countRooms(-statement.run(room).changes);
   }
 }

@@ -1,6 +1,6 @@
 /** The tables of the index. Any other version is rebuilt from chain and content, so a change here needs no migration. */
 
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 export const SCHEMA = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -16,8 +16,10 @@ export const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX orphans_by_block ON orphans (block_number);
 
-  -- What stays true whatever the chain does: bytes by CID.
-  CREATE TABLE content (cid TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+  -- What stays true whatever the chain does: a number for each CID, and the bytes that it names. CIDs come in the order of no
+  -- index, so only one is by them; all others are by numbers, which come in the order of the history.
+  CREATE TABLE cids (id INTEGER PRIMARY KEY, cid TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE content (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 
   -- The events of both contracts, and what the replay makes of them. Each event's row also says what was read of it.
   CREATE TABLE anchors (
@@ -29,19 +31,19 @@ export const SCHEMA = `
   CREATE INDEX anchors_by_status ON anchors (status);
   CREATE INDEX anchors_by_cid ON anchors (cid);
   CREATE INDEX anchors_that_lack_messages ON anchors (anchor_index) WHERE missing > 0;
+  CREATE TABLE rooms (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, n INTEGER, root TEXT, last_index INTEGER,
+    verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
   CREATE TABLE entries (
-    anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL, room TEXT NOT NULL, cid TEXT NOT NULL,
+    anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL, room_number INTEGER NOT NULL, cid_id INTEGER NOT NULL,
     status TEXT NOT NULL, code TEXT, reason TEXT,
     sender TEXT, receiver TEXT, seq INTEGER, timestamp INTEGER, size_bytes INTEGER, seen BLOB,
     PRIMARY KEY (anchor_index, ordinal)
   ) STRICT, WITHOUT ROWID;
-  CREATE INDEX entries_by_room ON entries (room, anchor_index, ordinal);
-  CREATE INDEX entries_by_room_status ON entries (room, status);
-  CREATE INDEX entries_by_cid ON entries (cid);
-  CREATE TABLE rooms (
-    id TEXT PRIMARY KEY, n INTEGER, root TEXT, last_index INTEGER,
-    verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0
-  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX entries_by_room ON entries (room_number, anchor_index, ordinal);
+  CREATE INDEX entries_by_room_status ON entries (room_number, status);
+  CREATE INDEX entries_by_cid ON entries (cid_id);
   CREATE TABLE room_members (
     wallet TEXT NOT NULL, room TEXT NOT NULL, PRIMARY KEY (wallet, room)
   ) STRICT, WITHOUT ROWID;

@@ -77,7 +77,7 @@ export class EmbeddedStore implements ContentStore, ContentSource {
     if (this.isLongSinceYield()) await this.yield();
     return this.reading((store) => {
       const row = store?.get.get(digestOfCid(cid));
-      return row === undefined ? null : verifyBlock(cid, new Uint8Array(row.bytes));
+      return row === undefined ? null : verifyBlock(cid, plain(row.bytes));
     });
   }
 
@@ -240,12 +240,17 @@ function prepareTables(database: Database): void {
     .immediate();
 }
 
+/** A Buffer from SQLite owns its memory; a plain view of it is what protocol/ takes and gives. */
+function plain({ buffer, byteOffset, byteLength }: Buffer): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
 /** Null when it is not there, or has other bytes. */
 function readBlock(store: OpenStore, cid: Cid): Uint8Array | null {
   const row = store.get.get(digestOfCid(cid));
   if (row === undefined) return null;
   try {
-    return verifyBlock(cid, new Uint8Array(row.bytes));
+    return verifyBlock(cid, plain(row.bytes));
   } catch {
     return null;
   }

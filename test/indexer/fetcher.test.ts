@@ -16,17 +16,20 @@ describe("The fetcher", () => {
   let asked: { readonly cid: Cid; readonly atMs: number }[];
   let delivered: Cid[];
   let answer: (cid: Cid) => Uint8Array | null;
+  /** What comes to be missing when a block is there. */
+  let linked: (cid: Cid) => readonly Cid[];
 
   beforeEach(() => {
     clock = new VirtualClock();
     missing = new MissingContent();
     asked = [];
     delivered = [];
+    linked = () => [];
   });
 
   function want(fetcher: Fetcher, cids: Iterable<Cid>): void {
     missing.add(cids);
-    fetcher.want();
+    fetcher.want("newest");
   }
 
   function fetcherOf(random = () => 0.5): Fetcher {
@@ -42,7 +45,7 @@ describe("The fetcher", () => {
       isPinned: () => Promise.resolve([]),
       close: () => Promise.resolve(),
     };
-    return new Fetcher({
+    const fetcher = new Fetcher({
       content,
       missing: () => missing,
       log: () => undefined,
@@ -52,9 +55,12 @@ describe("The fetcher", () => {
         for (const cid of blocks.keys()) {
           delivered.push(cid);
           missing.arrive(cid);
+          missing.add(linked(cid));
         }
+        fetcher.want("newest");
       },
     });
+    return fetcher;
   }
 
   async function runUntil(ms: number): Promise<void> {
@@ -156,5 +162,49 @@ describe("The fetcher", () => {
     expect(order.slice(16, 19)).to.deep.equal([...BLOCKS.keys()]);
     expect(delivered.length).to.equal(103);
     fetcher.stop();
+  });
+
+  describe("of a history of 2,000 anchors with 50 messages each", () => {
+    const messages = new Map<Cid, readonly Cid[]>();
+    const all = new Map<Cid, Uint8Array>();
+    for (let anchor = 0; anchor < 2_000; anchor++) {
+      const links = Array.from({ length: 50 }, (_, i) => encode(["message", anchor, i]));
+      const manifest = encode(["manifest", anchor]);
+      for (const bytes of [manifest, ...links]) all.set(cidOf(bytes), bytes);
+      messages.set(cidOf(manifest), links.map(cidOf));
+    }
+
+    it("has only a part of it missing at any time", async () => {
+      const fetcher = fetcherOf();
+      let most = 0;
+      linked = (cid) => messages.get(cid) ?? [];
+      answer = (cid) => {
+        let count = 0;
+        for (const each of missing) if (!messages.has(each)) count += 1;
+        most = Math.max(most, count);
+        return all.get(cid) ?? null;
+      };
+      missing.add([...messages.keys()]);
+      fetcher.want("history");
+      await runUntil(10_000);
+      expect(delivered.length).to.equal(all.size);
+      expect(most).to.be.within(50, 10_000);
+      fetcher.stop();
+    });
+
+    it("asks for the newest anchor before the rest of it", async () => {
+      const fetcher = fetcherOf();
+      linked = (cid) => messages.get(cid) ?? [];
+      answer = (cid) => {
+        if (asked.length >= 500 && !delivered.includes(FIRST) && !missing.has(FIRST)) want(fetcher, [FIRST]);
+        return all.get(cid) ?? BLOCKS.get(cid) ?? null;
+      };
+      missing.add([...messages.keys()]);
+      fetcher.want("history");
+      await runUntil(10_000);
+      expect(delivered.length).to.equal(all.size + 1);
+      expect(asked.findIndex(({ cid }) => cid === FIRST)).to.be.within(500, 540);
+      fetcher.stop();
+    });
   });
 });

@@ -13,9 +13,8 @@ import { rootOf } from "../../protocol/merkle.ts";
 import { replay } from "../../protocol/replay.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, deltaOf, History as Story } from "../fixtures/history.ts";
+import { namedRows } from "../fixtures/named-rows.ts";
 import { saidByReplay, saidByRows } from "../fixtures/replayed-rows.ts";
-
-const TABLES = ["anchors", "entries", "rooms", "room_members", "keys", "room_versions", "branches", "totals", "meta"];
 
 describe("the history in an index", function () {
   this.timeout(60_000);
@@ -48,7 +47,7 @@ describe("the history in an index", function () {
   }
 
   function dump(database: Database.Database): unknown {
-    return TABLES.map((table) => database.prepare(`SELECT * FROM ${table} ORDER BY 1, 2`).all());
+    return { ...namedRows(database), meta: database.prepare("SELECT * FROM meta ORDER BY name").all() };
   }
 
   /** Two lines of manifests, repeated and forged messages, a revocation, and a room that only the abandoned line has. */
