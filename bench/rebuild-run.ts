@@ -1,13 +1,14 @@
 /**
  * The index on a written history, in a process of its own, so that its memory is its own:
  *
- *     rebuild-run.ts rebuild FOLDER | serve FOLDER MESSAGES ROOMS
+ *     rebuild-run.ts rebuild FOLDER | serve FOLDER MESSAGES ROOMS | export FOLDER
  *
- * `rebuild` makes it anew; `serve` starts the service on what is there, then anchors a hundred messages a few times. Prints the
- * result as JSON.
+ * `rebuild` makes it anew; `serve` starts the service on what is there, then anchors a hundred messages a few times; `export` writes
+ * an archive and looks through it. Prints the result as JSON.
  */
-import { rmSync } from "node:fs";
+import { createWriteStream, rmSync } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import Database from "better-sqlite3";
@@ -15,7 +16,10 @@ import Database from "better-sqlite3";
 import { openEngine, startIndexerOn } from "../indexer/indexer.ts";
 import { readMeta } from "../indexer/store/meta.ts";
 import { StateRows } from "../indexer/store/state-rows.ts";
+import { ArchiveFile } from "../io/archive-file.ts";
+import { ArchiveExport } from "../io/archive.ts";
 import { EmbeddedStore } from "../io/content/embedded.ts";
+import type { ChainEvent } from "../protocol/event.ts";
 import { draftManifest, type Tip } from "../protocol/manifest.ts";
 import { median } from "./measure.ts";
 import { makePeople, makeRooms, sealNext, WrittenChain } from "./written-history.ts";
@@ -31,6 +35,12 @@ export interface ServeResult {
   readonly readyMs: number;
   /** From the moment that a node tells of an anchor to the first answer that has its last message. */
   readonly servedMs: number;
+}
+
+export interface ExportResult {
+  /** Of writing it, and of opening what was written: every byte is looked at twice. */
+  readonly rssMiB: number;
+  readonly messages: number;
 }
 
 const INCREMENT = 100;
@@ -88,6 +98,21 @@ async function serve(folder: string, messages: number, roomCount: number): Promi
   return { readyMs, servedMs: median(times) };
 }
 
+async function exportAll(folder: string): Promise<ExportResult> {
+  const content = new EmbeddedStore(join(folder, "blocks"));
+  const chain = await WrittenChain.open(folder);
+  const events: ChainEvent[] = [];
+  for await (const stretch of chain.stretches(null, (await chain.look(null)).block)) events.push(...stretch.events);
+  const scope = { room: null, wallet: null, since: 0 };
+  const archive = new ArchiveExport({ deployment: chain.deployment, events, scope }, content);
+  const path = join(folder, "archive.car");
+  await pipeline(archive.bytes(), createWriteStream(path));
+  await (await ArchiveFile.open(path)).close();
+  rmSync(path);
+  await content.close();
+  return { rssMiB: process.resourceUsage().maxRSS / 1_024, messages: archive.messages };
+}
+
 /** Where the line of the index stands, by a look from beside the service. */
 function tipOf(indexPath: string): Tip | null {
   const database = new Database(indexPath);
@@ -108,7 +133,12 @@ async function answered(url: string, text = ""): Promise<void> {
 }
 
 const [mode = "", folder = "", messages = "", rooms = ""] = process.argv.slice(2);
-const result = mode === "serve" ? await serve(folder, Number(messages), Number(rooms)) : await rebuild(folder);
+const modes: Readonly<Record<string, () => Promise<object>>> = {
+  rebuild: () => rebuild(folder),
+  serve: () => serve(folder, Number(messages), Number(rooms)),
+  export: () => exportAll(folder),
+};
+const result = await modes[mode]?.();
 process.stdout.write(`${JSON.stringify(result)}\n`);
 // A pool of connections would keep it for a while.
 process.exit();

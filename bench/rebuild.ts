@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 
 import { median, type Comparison, type Duration, type Limit } from "./measure.ts";
-import type { RebuildResult, ServeResult } from "./rebuild-run.ts";
+import type { ExportResult, RebuildResult, ServeResult } from "./rebuild-run.ts";
 import { writeHistory } from "./written-history.ts";
 
 export interface RebuildMeasures {
@@ -44,6 +44,8 @@ export async function benchRebuild(note: (text: string) => void, large = LARGE):
     await mkdir(folder);
     await writeHistory(folder, large, ROOMS);
     const whole = await rebuild(folder, large);
+    const exported = await run<ExportResult>("export", folder);
+    if (exported.messages !== large) throw new Error(`the export has ${exported.messages} of ${large} messages`);
     const served = await run<ServeResult>("serve", folder, String(large), String(ROOMS));
     const sized = (count: number): string => `${count.toLocaleString("en")} messages`;
     return {
@@ -77,6 +79,12 @@ export async function benchRebuild(note: (text: string) => void, large = LARGE):
           unit: "MiB",
         },
         { name: `  the same, ${sized(large)}`, value: Math.round(whole.rssMiB), limit: 600, unit: "MiB" },
+        {
+          name: `  peak memory of export, and of looking through its file, ${sized(large)}`,
+          value: Math.round(exported.rssMiB),
+          limit: 256,
+          unit: "MiB",
+        },
       ],
     };
   } finally {

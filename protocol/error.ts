@@ -26,6 +26,9 @@ export const ERRORS = {
   KEY_DOCUMENT_MALFORMED: integrity("The block is not a key document (SPEC 4)."),
   MANIFEST_MALFORMED: integrity("The block is not a manifest header (SPEC 7)."),
   SHARD_MALFORMED: integrity("The block is not a shard of exactly {ROOM_ID: [CID, …]} (SPEC 7)."),
+  ARCHIVE_MALFORMED: integrity(
+    "The file is no whole and unchanged archive (SPEC 8.6); get it again, or export it again.",
+  ),
   HEADS_MALFORMED: integrity("The block is not a heads block (SPEC 7)."),
   CONTENT_MALFORMED: integrity("The plaintext is not typed content (SPEC 6)."),
 
@@ -104,6 +107,7 @@ export const ERRORS = {
   CONTENT_UNREACHABLE: unavailable("Check IPFS_API_URL and that the node runs; the same command can be repeated."),
   CONTENT_WRITE_FAILED: unavailable("The content store did not take the block; check its disk and repeat the command."),
 
+  ARCHIVE_UNTRUE: integrity("The archive contradicts the chain: it is of another one, or somebody changed it."),
   CAR_MALFORMED: integrity("The file is not a whole CARv1 file; get it again, or from another source."),
 
   // Mailbox and index
@@ -117,6 +121,7 @@ export const ERRORS = {
 
   // Command line and HTTP
   OPTION_INVALID: input("See --help for what this option takes."),
+  FILE_UNWRITABLE: unavailable("Check the path, its permissions and the disk, and repeat the command."),
   FILE_UNREADABLE: input("Check the path and its permissions."),
   BATCH_LINE_INVALID: input(
     'Each line is one JSON object: {"to": "0x…", "text": "…"}. Nothing of this batch was sent.',

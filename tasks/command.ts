@@ -31,12 +31,12 @@ export function command<Arguments extends { readonly json: boolean }>(
 }
 
 /** Opens the session, prints the outcome, closes what was opened, and leaves the exit code. Throws nothing. */
-export async function conclude(
-  open: () => Promise<Session>,
-  run: (session: Session) => Promise<Outcome>,
+export async function conclude<Opened extends { close(): Promise<void> }>(
+  open: () => Promise<Opened>,
+  run: (session: Opened) => Promise<Outcome>,
   json: boolean,
 ): Promise<void> {
-  let session: Session | undefined;
+  let session: Opened | undefined;
   try {
     session = await open();
     const { data, text, error } = await run(session);

@@ -2,23 +2,19 @@
 import { join } from "node:path";
 
 import { KuboStore } from "../io/content/kubo.ts";
-import { linksOf, MAX_LINK_DEPTH } from "../io/content/links.ts";
 import { PinningService } from "../io/content/pinning-service.ts";
 import { ReplicatedStore } from "../io/content/replicated.ts";
 import type { ContentStore } from "../io/content/store.ts";
-import { forEachConcurrent } from "../io/concurrent.ts";
 import { openDatabase } from "../io/database.ts";
 import { cidOfDigest, digestOfCid, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { decodeManifest, type Block } from "../protocol/manifest.ts";
+import { decodeManifest } from "../protocol/manifest.ts";
 import type { Outcome } from "./command.ts";
+import { copyRoot, type FindBlock } from "./copy-root.ts";
 import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
 
 const FILE = "replicas.sqlite";
-const CONCURRENT = 16;
-/** How many messages are held at once on their way to another store. */
-const BATCH = 1_000;
 /** How many missing blocks are named of one anchor; how many there are is not asked. */
 const MAX_NAMED = 100;
 
@@ -69,7 +65,7 @@ export async function repairPins(session: Session): Promise<Outcome> {
   const lost: Finding[] = [];
   for (const store of storesOf(session.content)) {
     for (const finding of await examine(session, store, roots)) {
-      const { copied, missing } = await copyRoot(session, store, finding.root);
+      const { copied, missing } = await copyRoot(finderOf(session), store, finding.root);
       put += copied;
       if (missing.length > 0) lost.push({ ...finding, missing });
       else pinned += 1;
@@ -91,8 +87,8 @@ export async function repairPins(session: Session): Promise<Outcome> {
 }
 
 /**
- * Copies everything anchored, and the key documents, to another Kubo, and pins it there; or has a pinning service do so. What was copied is remembered, so that the
- * next run asks for what is new; a run that ends early is taken up where it was.
+ * Copies everything anchored, and the key documents, to another Kubo, and pins it there; or has a pinning service do so. What was
+ * copied is remembered, so that the next run asks for what is new; a run that ends early is taken up where it was.
  */
 export async function copyTo(session: Session, url: string): Promise<Outcome> {
   const target = openTarget(session, url);
@@ -111,7 +107,7 @@ export async function copyTo(session: Session, url: string): Promise<Outcome> {
       session.terminal.progress(`copying ${root.what}, ${i + 1} of ${open.length}`);
       const result = await (target instanceof PinningService
         ? askFor(target, root)
-        : copyRoot(session, target, root.cid));
+        : copyRoot(finderOf(session), target, root.cid));
       copied += result.copied;
       for (const cid of result.missing) missing.push(cid);
       // A crash before this line copies the anchor once more, which changes nothing.
@@ -166,37 +162,6 @@ async function askFor(
   return (await service.pin(cid, `DMTP ${what}`)) ? { copied: 1, missing: [] } : { copied: 0, missing: [cid] };
 }
 
-/** One root and all that it links to: messages first, so that what is stored never links to what is not. */
-async function copyRoot(
-  session: Session,
-  target: ContentStore,
-  root: Cid,
-): Promise<{ readonly copied: number; readonly missing: readonly Cid[] }> {
-  const missing: Cid[] = [];
-  const above: Block[] = [];
-  let copied = 0;
-  let level = [root];
-  // Manifest, then shards and heads.
-  for (let depth = 0; depth < MAX_LINK_DEPTH; depth++) {
-    const blocks = await fetchAll(session, level);
-    for (const cid of lackingOf(level, blocks)) missing.push(cid);
-    above.unshift(...blocks);
-    level = [...new Set(blocks.flatMap(({ bytes }) => linksOf(bytes)))];
-  }
-  for (let start = 0; start < level.length; start += BATCH) {
-    const part = await target.missing(level.slice(start, start + BATCH), BATCH);
-    const blocks = await fetchAll(session, part);
-    for (const cid of lackingOf(part, blocks)) missing.push(cid);
-    await target.put(blocks);
-    copied += blocks.length;
-  }
-  // With a gap below, a pin of what is above would not hold: it is not put before the gap is closed.
-  if (missing.length > 0) return { copied, missing };
-  await target.put(above);
-  await target.pin([root], { isSearching: false });
-  return { copied: copied + above.length, missing };
-}
-
 /** The manifests that are on chain, and the documents of all keys. What is anchored and no manifest of ours is nobody's to keep. */
 async function anchoredRoots({ reader, content, terminal }: Session): Promise<Root[]> {
   const { events } = await reader.allEvents();
@@ -224,19 +189,9 @@ async function examine({ terminal }: Session, store: ContentStore, roots: readon
   return findings;
 }
 
-/** Those of these blocks that any source or the mailbox has, in their order. */
-async function fetchAll({ content, mailbox }: Session, cids: readonly Cid[]): Promise<Block[]> {
-  const found: (Block | undefined)[] = cids.map(() => undefined);
-  await forEachConcurrent(cids, CONCURRENT, async (cid, i) => {
-    const bytes = mailbox.block(cid) ?? (await content.get(cid));
-    if (bytes !== null) found[i] = { cid, bytes };
-  });
-  return found.filter((block) => block !== undefined);
-}
-
-function lackingOf(cids: readonly Cid[], blocks: readonly Block[]): Cid[] {
-  const present = new Set(blocks.map(({ cid }) => cid));
-  return cids.filter((cid) => !present.has(cid));
+/** Of any source, or of the mailbox. */
+function finderOf({ content, mailbox }: Session): FindBlock {
+  return async (cid) => mailbox.block(cid) ?? (await content.get(cid));
 }
 
 function storesOf(content: ContentStore): readonly ContentStore[] {

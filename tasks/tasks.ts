@@ -94,8 +94,27 @@ export const tasks = [
   task("audit", "Rebuild and verify everything from chain and IPFS alone, with no wallet and no server")
     .addOption({ name: "room", description: "Show only this room's messages", ...optional })
     .addOption({ name: "car", description: "Take all blocks from this CAR file, and from nowhere else", ...optional })
+    .addFlag({
+      name: "offline",
+      description: "With --car: take what the chain logged from the file too, which export wrote",
+    })
     .addFlag(json)
     .setAction(() => import("./audit.ts"))
+    .build(),
+
+  task("export", "Write what is anchored to a CAR file that can be verified by itself")
+    .addPositionalArgument({ name: "file", description: "Where to write it", ...optional })
+    .addOption({ name: "room", description: "Only this room's messages", ...optional })
+    .addOption({ name: "wallet", description: "Only the messages of this wallet's rooms", ...optional })
+    .addOption({ name: "since", description: "Only the messages of this anchor and later ones", ...optional })
+    .addFlag(json)
+    .setAction(() => import("./export.ts"))
+    .build(),
+
+  task("import", "Put the blocks of an exported file into the content store, once all of it is verified")
+    .addPositionalArgument({ name: "file", description: "The file to read", ...optional })
+    .addFlag(json)
+    .setAction(() => import("./import.ts"))
     .build(),
 
   task("indexer", "Start the indexer: follow the chain, verify, and serve histories over HTTP")

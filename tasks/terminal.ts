@@ -30,13 +30,22 @@ export function formatVerdict(verdict: Verdict): string {
 
 /** Lines of `name  value`, aligned. */
 export function table(rows: readonly (readonly [name: string, value: string | number])[], indent = "  "): string {
-  const width = Math.max(...rows.map(([name]) => name.length));
+  const width = rows.reduce((longest, [name]) => Math.max(longest, name.length), 0);
   return rows.map(([name, value]) => `${indent}${name.padEnd(width)}  ${value}`).join("\n");
 }
 
 /** `1 message`, `2 messages`, `1,000 messages` */
 export function plural(count: number, noun: string): string {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `512 B`, `12.3 kB`, `4.0 MB` */
+export function formatBytes(sizeBytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let size = sizeBytes;
+  let unit = 0;
+  for (; size >= 1_000 && unit < units.length - 1; unit++) size /= 1_000;
+  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit] ?? ""}`;
 }
 
 /** `2026-11-23 23:03:07Z`; a clock from outside can claim any time. */

@@ -101,7 +101,7 @@ function configure(database: Database.Database): Database.Database {
   // Not kept in the file: a WAL database opens with what the library was compiled for.
   database.pragma("synchronous = FULL");
   // Messages come in the order of no index: with the 2 MiB that SQLite takes by itself, each would be read and written again.
-  database.pragma("cache_size = -16384");
+  database.pragma("cache_size = -24576");
   database.pragma("wal_autocheckpoint = 8192");
   return database;
 }

@@ -29,18 +29,19 @@ const CHUNK_BYTES = 256 * 1024;
 
 /** A CAR as chunks of a quarter MiB or more, so that a stream of small blocks is not one of small writes. */
 export function* encodeCar(roots: readonly Cid[], blocks: Iterable<Block>): Generator<Uint8Array> {
-  const header = encode(mapOf({ roots: roots.map(linkTo), version: 1 }));
-  let parts: Uint8Array[] = [encodeVarint(header.length), header];
-  let size = header.length;
-  for (const { cid, bytes } of blocks) {
-    parts.push(encodeVarint(CID_BYTES + bytes.length), bytesOfCid(cid), bytes);
-    size += bytes.length + CID_BYTES;
-    if (size < CHUNK_BYTES) continue;
-    yield Buffer.concat(parts);
-    parts = [];
-    size = 0;
-  }
-  if (parts.length > 0) yield Buffer.concat(parts);
+  const packer = new CarPacker(roots);
+  for (const block of blocks) if (packer.add(block)) yield packer.take();
+  yield packer.take();
+}
+
+/** As {@link encodeCar}, of blocks that come one by one. */
+export async function* encodeCarStream(
+  roots: readonly Cid[],
+  blocks: AsyncIterable<Block>,
+): AsyncGenerator<Uint8Array, void> {
+  const packer = new CarPacker(roots);
+  for await (const block of blocks) if (packer.add(block)) yield packer.take();
+  yield packer.take();
 }
 
 /**
@@ -105,6 +106,31 @@ async function readSection(reader: CarReader): Promise<CarSection | "foreign" | 
   const bytes = section.subarray(CID_BYTES);
   if (bytes.length > MAX_BLOCK_BYTES) throw new DmtpError("BLOCK_TOO_LARGE", `${cid} has ${bytes.length} bytes`);
   return { cid, bytes, offset: reader.offset - bytes.length };
+}
+
+class CarPacker {
+  private parts: Uint8Array[];
+  private sizeBytes: number;
+
+  constructor(roots: readonly Cid[]) {
+    const header = encode(mapOf({ roots: roots.map(linkTo), version: 1 }));
+    this.parts = [encodeVarint(header.length), header];
+    this.sizeBytes = header.length;
+  }
+
+  /** @returns whether there is enough for a chunk */
+  add({ cid, bytes }: Block): boolean {
+    this.parts.push(encodeVarint(CID_BYTES + bytes.length), bytesOfCid(cid), bytes);
+    this.sizeBytes += CID_BYTES + bytes.length;
+    return this.sizeBytes >= CHUNK_BYTES;
+  }
+
+  take(): Uint8Array {
+    const chunk = Buffer.concat(this.parts);
+    this.parts = [];
+    this.sizeBytes = 0;
+    return chunk;
+  }
 }
 
 /** Bytes in pieces of the sizes that are asked for. */

@@ -9,6 +9,8 @@ import { roomIdOf } from "../../protocol/room.ts";
 import type { KuboDaemon } from "../../scripts/kubo-daemon.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { audit } from "../../tasks/audit.ts";
+import { exportHistory } from "../../tasks/export.ts";
+import { importHistory } from "../../tasks/import.ts";
 import { register } from "../../tasks/keys-register.ts";
 import { pin } from "../../tasks/pin.ts";
 import { checkPins, copyTo, repairPins } from "../../tasks/replicate.ts";
@@ -18,6 +20,7 @@ import { anchorsOf } from "../fixtures/anchor.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { describeKubo } from "../fixtures/kubo.ts";
+import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
 const TEXTS = ["one", "two", "drei 🎉", "four", "five"];
@@ -144,6 +147,38 @@ describeKubo("A room whose blocks lie in Kubo", (start) => {
     copy.run(["repo", "gc", "--quiet"]);
     expect(await auditWith(copy)).to.deep.include({ messages: MESSAGES });
     await copy.remove();
+  });
+
+  it("is exported to a file that ipfs dag import reads, pins by its roots and gives back whole", async () => {
+    const session = openSession(chain, [apiOf(operator)], folder());
+    const path = `${folder()}/history.car`;
+    await exportHistory(session, path, { room: null, wallet: null, since: 0 });
+    await session.close();
+    const other = await start();
+    const pinned = other.run(["dag", "import", path]);
+    expect([...pinned.matchAll(/^Pinned root\s+(\S+)\s+success$/gm)].map(([, cid]) => cid)).to.deep.equal(
+      said.manifests,
+    );
+    other.run(["repo", "gc", "--quiet"]);
+    expect(await auditWith(other)).to.deep.include({ messages: MESSAGES });
+    await other.remove();
+  });
+
+  it("is imported into another Kubo from such a file, and so is a part of it", async () => {
+    const session = openSession(chain, [apiOf(operator)], folder());
+    const paths = [`${folder()}/part.car`, `${folder()}/whole.car`];
+    await exportHistory(session, paths[0]!, { room: null, wallet: null, since: 1 });
+    await exportHistory(session, paths[1]!, { room: null, wallet: null, since: 0 });
+    await session.close();
+    const empty = await start();
+    const there = openSession(chain, [apiOf(empty)], folder());
+    // Kubo keeps only what is whole: of an anchor that lacks messages it takes these, and says that it can't keep the rest.
+    expect(await codeOfAsync(() => importHistory(there, paths[0]!))).to.equal("CONTENT_MISSING");
+    expect((await importHistory(there, paths[1]!)).error).to.equal(undefined);
+    await there.close();
+    empty.run(["repo", "gc", "--quiet"]);
+    expect(await auditWith(empty)).to.deep.include({ messages: MESSAGES });
+    await empty.remove();
   });
 
   it("passes the audit, and the indexer serves it, from the stranger's node alone when the operator's is gone", async () => {

@@ -1,0 +1,218 @@
+/**
+ * A part of a history as one file (SPEC 8.6): a CAR with the blocks of all anchors, the messages that were asked for, the key
+ * documents of those who wrote them, and what the chain logged. Its bytes depend on nothing else, whoever makes it and from where.
+ */
+import { encodeArchive, encodeEvents, type ArchiveScope } from "../protocol/archive.ts";
+import type { Address } from "../protocol/address.ts";
+import { cidOfDigest, type Cid } from "../protocol/cid.ts";
+import { decodeEnvelope } from "../protocol/envelope.ts";
+import type { ChainEvent } from "../protocol/event.ts";
+import { decodeManifest, type Block, type Manifest } from "../protocol/manifest.ts";
+import { roomIdOf, type Deployment, type RoomId } from "../protocol/room.ts";
+import { decodeShard } from "../protocol/shard.ts";
+import type { Delta } from "../protocol/state.ts";
+import { forEachConcurrent } from "./concurrent.ts";
+import { encodeCarStream } from "./content/car.ts";
+import type { ContentStore } from "./content/store.ts";
+
+/** What an archive is of. */
+export interface ArchiveSubject {
+  readonly deployment: Deployment;
+  /** All of them up to a block, in chain order. */
+  readonly events: readonly ChainEvent[];
+  readonly scope: ArchiveScope;
+}
+
+type Source = Pick<ContentStore, "get">;
+
+/** Blocks in memory at once. */
+const AHEAD = 64;
+const MAX_NAMED = 100;
+
+/** Whether an archive of this scope holds what an anchor lists in a room. */
+export function scopeFilter({
+  deployment,
+  events,
+  scope: { room, wallet, since },
+}: ArchiveSubject): (anchorIndex: number, room: RoomId) => boolean {
+  if (wallet === null) return (index, id) => index >= since && (room === null || id === room);
+  const rooms = new Set<RoomId>();
+  for (const event of events) {
+    if (event.kind === "key" && event.wallet !== wallet) rooms.add(roomIdOf(deployment, wallet, event.wallet));
+  }
+  return (index, id) => index >= since && rooms.has(id);
+}
+
+/** Makes one archive, and counts what it holds. */
+export class ArchiveExport {
+  anchors = 0;
+  messages = 0;
+  documents = 0;
+  blocks = 0;
+  sizeBytes = 0;
+  /** Of anchors and messages: blocks that no source has. */
+  missing = 0;
+  /** The first of them. */
+  readonly lacks: Cid[] = [];
+  /** Whose key documents no source has. */
+  missingDocuments = 0;
+  private readonly subject: ArchiveSubject;
+  private readonly content: Source;
+  private readonly holds: (anchorIndex: number, room: RoomId) => boolean;
+  /** Who wrote or got the messages. */
+  private readonly wallets = new Set<Address>();
+
+  constructor(subject: ArchiveSubject, content: Source) {
+    this.subject = subject;
+    this.content = content;
+    this.holds = scopeFilter(subject);
+    if (subject.scope.wallet !== null) this.wallets.add(subject.scope.wallet);
+  }
+
+  /** @throws CONTENT_UNREACHABLE */
+  async *bytes(): AsyncGenerator<Uint8Array, void> {
+    for await (const chunk of encodeCarStream(await this.roots(), this.all())) {
+      this.sizeBytes += chunk.length;
+      yield chunk;
+    }
+  }
+
+  /** The manifests, in the order of their anchors. */
+  private async roots(): Promise<Cid[]> {
+    const roots: Cid[] = [];
+    for await (const { cid, bytes } of this.fetch(this.anchored(), () => undefined)) {
+      if (manifestOf(bytes) !== null) roots.push(cid);
+    }
+    return roots;
+  }
+
+  private *anchored(): Generator<Cid> {
+    for (const { cid } of this.anchorsByCid().values()) yield cid;
+  }
+
+  /** Each CID where it was anchored first: where it comes again, it is rejected. */
+  private anchorsByCid(): Map<Cid, { readonly cid: Cid; readonly index: number }> {
+    const anchors = new Map<Cid, { readonly cid: Cid; readonly index: number }>();
+    for (const event of this.subject.events) {
+      if (event.kind !== "anchor" || event.cid === null || anchors.has(event.cid)) continue;
+      anchors.set(event.cid, { cid: event.cid, index: event.index });
+    }
+    return anchors;
+  }
+
+  private async *all(): AsyncGenerator<Block> {
+    for await (const block of this.parts()) {
+      this.blocks += 1;
+      yield block;
+    }
+  }
+
+  private async *parts(): AsyncGenerator<Block> {
+    for (const { cid, index } of this.anchorsByCid().values()) yield* this.anchor(cid, index);
+    for await (const block of this.fetch(this.documentCids(), () => (this.missingDocuments += 1))) {
+      this.documents += 1;
+      yield block;
+    }
+    const { deployment, scope, events } = this.subject;
+    const pages: Cid[] = [];
+    for (const page of encodeEvents(events)) {
+      pages.push(page.cid);
+      yield page;
+    }
+    yield encodeArchive({ deployment, scope, events: pages, missing: this.missing + this.missingDocuments });
+  }
+
+  private async *anchor(cid: Cid, index: number): AsyncGenerator<Block> {
+    for await (const block of this.fetch([cid], this.lack)) {
+      yield block;
+      const manifest = manifestOf(block.bytes);
+      if (manifest === null) return;
+      this.anchors += 1;
+      yield* this.fetch(manifest.heads, this.lack);
+      // A shard at a time: an anchor's may be 256 MiB.
+      for (const link of manifest.rooms) {
+        for await (const shard of this.fetch([link], this.lack)) {
+          yield shard;
+          yield* this.messagesOf(index, shard.bytes);
+        }
+      }
+    }
+  }
+
+  private async *messagesOf(anchorIndex: number, shard: Uint8Array): AsyncGenerator<Block> {
+    const cids = new Set<Cid>();
+    for (const [room, listed] of deltaOf(shard)) {
+      if (this.holds(anchorIndex, room)) for (const cid of listed) cids.add(cid);
+    }
+    for await (const block of this.fetch(cids, this.lack)) {
+      this.messages += 1;
+      this.meet(block.bytes);
+      yield block;
+    }
+  }
+
+  private meet(message: Uint8Array): void {
+    try {
+      const { sender, receiver } = decodeEnvelope(message);
+      this.wallets.add(sender).add(receiver);
+    } catch {
+      // Whatever it is, nobody wrote it to anybody.
+    }
+  }
+
+  private documentCids(): Set<Cid> {
+    const { events, scope } = this.subject;
+    const isWhole = scope.room === null && scope.wallet === null && scope.since === 0;
+    const cids = new Set<Cid>();
+    for (const event of events) {
+      if (event.kind === "key" && (isWhole || this.wallets.has(event.wallet))) cids.add(cidOfDigest(event.document));
+    }
+    return cids;
+  }
+
+  private readonly lack = (cid: Cid): void => {
+    this.missing += 1;
+    if (this.lacks.length < MAX_NAMED) this.lacks.push(cid);
+  };
+
+  /** Those of these blocks that the source has, in their order. */
+  private async *fetch(cids: Iterable<Cid>, onMissing: (cid: Cid) => void): AsyncGenerator<Block> {
+    let part: Cid[] = [];
+    for (const cid of cids) {
+      part.push(cid);
+      if (part.length === AHEAD) {
+        yield* this.fetchPart(part, onMissing);
+        part = [];
+      }
+    }
+    yield* this.fetchPart(part, onMissing);
+  }
+
+  private async *fetchPart(cids: readonly Cid[], onMissing: (cid: Cid) => void): AsyncGenerator<Block> {
+    const found: (Uint8Array | null)[] = cids.map(() => null);
+    await forEachConcurrent(cids, AHEAD, async (cid, i) => {
+      found[i] = await this.content.get(cid);
+    });
+    for (const [i, cid] of cids.entries()) {
+      const bytes = found[i];
+      if (bytes === null || bytes === undefined) onMissing(cid);
+      else yield { cid, bytes };
+    }
+  }
+}
+
+function manifestOf(block: Uint8Array): Manifest | null {
+  try {
+    return decodeManifest(block);
+  } catch {
+    return null;
+  }
+}
+
+function deltaOf(shard: Uint8Array): Delta {
+  try {
+    return decodeShard(shard);
+  } catch {
+    return new Map();
+  }
+}

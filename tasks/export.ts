@@ -1,0 +1,80 @@
+import { createWriteStream } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+
+import { ArchiveExport } from "../io/archive.ts";
+import { syncFolder } from "../io/durable-folder.ts";
+import { parseAddress } from "../protocol/address.ts";
+import type { ArchiveScope } from "../protocol/archive.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { parseRoomId } from "../protocol/room.ts";
+import { command, type Outcome } from "./command.ts";
+import type { Session } from "./session.ts";
+import { formatBytes, plural } from "./terminal.ts";
+
+export interface ExportArguments {
+  readonly file: string | undefined;
+  readonly room: string | undefined;
+  readonly wallet: string | undefined;
+  readonly since: string | undefined;
+  readonly json: boolean;
+}
+
+const MAX_SHOWN = 10;
+
+export default command<ExportArguments>((session, { file, room, wallet, since }) => {
+  if (file === undefined)
+    throw new DmtpError("OPTION_INVALID", "no file to write", { hint: "Give a path: export FILE." });
+  if (room !== undefined && wallet !== undefined)
+    throw new DmtpError("OPTION_INVALID", "--room and --wallet are both given");
+  if (since !== undefined && !/^\d{1,15}$/.test(since))
+    throw new DmtpError("OPTION_INVALID", "--since takes an anchor's index");
+  return exportHistory(session, resolve(file), {
+    room: room === undefined ? null : parseRoomId(room),
+    wallet: wallet === undefined ? null : parseAddress(wallet),
+    since: Number(since ?? 0),
+  });
+});
+
+/** Writes an archive of what is anchored. Blocks that no source has are left out of it, named, and end it with 75. */
+export async function exportHistory(session: Session, file: string, scope: ArchiveScope): Promise<Outcome> {
+  const { deployment, terminal, content } = session;
+  const { events } = await session.reader.allEvents();
+  const archive = new ArchiveExport({ deployment, events, scope }, content);
+  const part = `${file}.part`;
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of archive.bytes()) {
+      terminal.progress(`wrote ${plural(archive.blocks, "block")}, ${formatBytes(archive.sizeBytes)}`);
+      yield chunk;
+    }
+  };
+  try {
+    await pipeline(chunks, createWriteStream(part, { flush: true }));
+    // A crash before this leaves what was there by that name, and a part.
+    await rename(part, file);
+    syncFolder(dirname(file));
+  } catch (cause) {
+    await rm(part, { force: true });
+    if (cause instanceof DmtpError) throw cause;
+    throw new DmtpError(
+      "FILE_UNWRITABLE",
+      `${file} could not be written: ${cause instanceof Error ? cause.message : "an error"}`,
+      {
+        cause,
+      },
+    );
+  }
+  const { anchors, messages, documents, blocks, sizeBytes, missing, lacks, missingDocuments } = archive;
+  return {
+    data: { file, scope, anchors, messages, documents, blocks, sizeBytes, missing, lacks, missingDocuments },
+    text: [
+      `exported ${plural(messages, "message")}, ${plural(anchors, "anchor")} and ${plural(documents, "key document")} to ${file}, ${formatBytes(sizeBytes)}`,
+      ...lacks.slice(0, MAX_SHOWN).map((cid) => `  nobody has ${cid}`),
+      `next: npx hardhat audit --car ${file} --offline`,
+    ].join("\n"),
+    ...(missing > 0 && {
+      error: new DmtpError("HISTORY_INCOMPLETE", `${plural(missing, "block")} not reachable, and not in the file`),
+    }),
+  };
+}

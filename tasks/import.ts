@@ -1,0 +1,77 @@
+import { resolve } from "node:path";
+
+import { ArchiveFile } from "../io/archive-file.ts";
+import { checksummed } from "../protocol/address.ts";
+import { cidOfDigest, type Cid } from "../protocol/cid.ts";
+import { DmtpError } from "../protocol/error.ts";
+import type { Deployment } from "../protocol/room.ts";
+import { auditArchive } from "./audit.ts";
+import { command, type Outcome } from "./command.ts";
+import { copyRoot } from "./copy-root.ts";
+import type { Session } from "./session.ts";
+import { plural } from "./terminal.ts";
+
+export interface ImportArguments {
+  readonly file: string | undefined;
+  readonly json: boolean;
+}
+
+export default command<ImportArguments>((session, { file }) => {
+  if (file === undefined)
+    throw new DmtpError("OPTION_INVALID", "no file to read", { hint: "Give a path: import FILE." });
+  return importHistory(session, resolve(file));
+});
+
+/**
+ * Puts an archive's blocks into the content store, once all of it is verified: each block by its hash, the file as a whole, what it
+ * says of the chain against the chain, and the history by a replay. A file that is imported again changes nothing.
+ * @throws ARCHIVE_MALFORMED, ARCHIVE_UNTRUE, CAR_MALFORMED, and what reading the chain and writing the store throw
+ */
+export async function importHistory(session: Session, path: string): Promise<Outcome> {
+  const { terminal, deployment, content } = session;
+  const file = await ArchiveFile.open(path, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
+  try {
+    requireDeployment(file, deployment);
+    file.compareWithChain((await session.reader.allEvents()).events);
+    const { data, text, error } = await auditArchive(file, terminal, { isCompared: true });
+    const find = (cid: Cid): Promise<Uint8Array | null> => file.get(cid);
+    let put = 0;
+    for await (const root of rootsOf(file)) {
+      terminal.progress(`importing ${root}`);
+      const [first] = await content.missing([root], 1);
+      // Nothing is missing: it was imported before.
+      if (first === undefined) continue;
+      const { copied, left } = await copyRoot(find, content, root);
+      // Without the anchors of which a part of a history lacks messages, nothing of it could be replayed.
+      await content.put(left);
+      put += copied + (first === root ? left.length : 0);
+    }
+    return {
+      data: { ...data, put },
+      text: [text, `put ${plural(put, "block")} into ${content.name}`].join("\n"),
+      ...(error !== undefined && { error }),
+    };
+  } finally {
+    await file.close();
+  }
+}
+
+/** The manifests and the key documents that the file has. */
+async function* rootsOf(file: ArchiveFile): AsyncGenerator<Cid> {
+  const cids = new Set<Cid>();
+  for (const event of file.subject.events) {
+    if (event.kind === "key") cids.add(cidOfDigest(event.document));
+    if (event.kind === "anchor" && event.cid !== null) cids.add(event.cid);
+  }
+  for (const cid of cids) if ((await file.get(cid)) !== null) yield cid;
+}
+
+function requireDeployment(file: ArchiveFile, { chainId, cidStore, keyRegistry }: Deployment): void {
+  const theirs = file.subject.deployment;
+  if (theirs.chainId === chainId && theirs.cidStore === cidStore && theirs.keyRegistry === keyRegistry) return;
+  throw new DmtpError(
+    "ARCHIVE_UNTRUE",
+    `${file.name} is of chain ${theirs.chainId}, CIDStore ${checksummed(theirs.cidStore)}, KeyRegistry ${checksummed(theirs.keyRegistry)}`,
+    { hint: "Choose its --network, or its CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS." },
+  );
+}
