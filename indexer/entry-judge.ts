@@ -1,6 +1,6 @@
 /** The verdicts on messages (SPEC 8.4), each given when its block is here; their signatures are verified many at once. */
 import type { Cid } from "../protocol/cid.ts";
-import type { SignatureClaim } from "../protocol/crypto/primitives.ts";
+import { ClaimList } from "../protocol/claim-list.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import {
   claimOf,
@@ -48,8 +48,8 @@ interface Claimant {
   /** It is the only place of its message that has a row. */
   readonly isAlone: boolean;
   readonly message: MessageSummary;
-  /** Null when the signature is known to be good. */
-  readonly claim: SignatureClaim | null;
+  /** Its place among the claims; null when the signature is known to be good. */
+  readonly claim: number | null;
 }
 
 /** So many wait for each other at most: each holds its block's bytes. */
@@ -60,6 +60,7 @@ const MAX_ALONE = 65_536;
 export class EntryJudge {
   private readonly options: EntryJudgeOptions;
   private claimants: Claimant[] = [];
+  private claims = new ClaimList();
   private readonly positions = new Map<number, Position>();
   private readonly alone = new Map<Cid, PlacedEntry>();
 
@@ -113,13 +114,13 @@ export class EntryJudge {
 
   /** Decides what only waits for its signature to be verified. */
   settle(): void {
-    const { claimants } = this;
+    const { claimants, claims } = this;
     this.claimants = [];
-    const valid = primitives.ed25519Verify(claimants.flatMap(({ claim }) => claim ?? []));
+    this.claims = new ClaimList();
+    const valid = primitives.ed25519Verify(claims.claims);
     const signed: Claimant[] = [];
-    let verified = 0;
     for (const claimant of claimants) {
-      if (claimant.claim === null || valid[verified++] === true) signed.push(claimant);
+      if (claimant.claim === null || valid[claimant.claim] === true) signed.push(claimant);
       else this.write(claimant.entry, claimant.isNew, SIGNATURE_INVALID, claimant.message);
     }
     const byMessage = new Map<Cid, number>();
@@ -144,7 +145,7 @@ export class EntryJudge {
       this.write(entry, isNew, SIGNATURE_INVALID, message);
       return;
     }
-    const claim = isSigned === true ? null : claimOf(envelope, publicKey);
+    const claim = isSigned === true ? null : this.claims.add(entry.cid, publicKey, () => claimOf(envelope, publicKey));
     this.claimants.push({ entry, isNew, isAlone, message, claim });
     if (this.claimants.length >= MAX_CLAIMANTS) this.settle();
   }

@@ -4,7 +4,8 @@
  */
 import type { SourceHealth } from "../io/content/health.ts";
 import type { ContentStore } from "../io/content/store.ts";
-import { verifyBlock, type Cid } from "../protocol/cid.ts";
+import { verified } from "../io/content/verified.ts";
+import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { Delivery, type DeliveryOptions } from "./delivery.ts";
@@ -225,13 +226,4 @@ function takeFirst(cids: Set<Cid>): Cid | undefined {
   const [first] = cids;
   if (first !== undefined) cids.delete(first);
   return first;
-}
-
-/** Bytes that are not what was asked for are as good as none, whatever the source; they would be fetched again and again. */
-function verified(cid: Cid, bytes: Uint8Array | null): Uint8Array | null {
-  try {
-    return bytes === null ? null : verifyBlock(cid, bytes);
-  } catch {
-    return null;
-  }
 }

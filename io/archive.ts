@@ -14,6 +14,7 @@ import type { Delta } from "../protocol/state.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import { encodeCarStream } from "./content/car.ts";
 import type { ContentStore } from "./content/store.ts";
+import { verified } from "./content/verified.ts";
 
 /** What an archive is of. */
 export interface ArchiveSubject {
@@ -191,7 +192,7 @@ export class ArchiveExport {
   private async *fetchPart(cids: readonly Cid[], onMissing: (cid: Cid) => void): AsyncGenerator<Block> {
     const found: (Uint8Array | null)[] = cids.map(() => null);
     await forEachConcurrent(cids, AHEAD, async (cid, i) => {
-      found[i] = await this.content.get(cid);
+      found[i] = verified(cid, await this.content.get(cid));
     });
     for (const [i, cid] of cids.entries()) {
       const bytes = found[i];

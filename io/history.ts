@@ -1,11 +1,12 @@
 /** A history from chain and content alone. */
 import type { BlockSource } from "../protocol/anchor.ts";
-import { verifyBlock, type Cid } from "../protocol/cid.ts";
+import type { Cid } from "../protocol/cid.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { Replay } from "../protocol/replay.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import type { ContentStore } from "./content/store.ts";
+import { verified } from "./content/verified.ts";
 
 export interface RebuildProgress {
   /** Blocks. */
@@ -104,9 +105,8 @@ class Fetcher {
     const limit = this.sizeBytes + BATCH_BYTES;
     await forEachConcurrent(cids.slice(0, BATCH_BLOCKS), this.options.concurrency ?? 16, async (cid) => {
       if (this.sizeBytes >= limit) return;
-      const bytes = await this.content.get(cid);
-      // Wrong bytes would settle nothing, and be fetched for ever.
-      if (bytes === null || !isBlock(cid, bytes)) {
+      const bytes = verified(cid, await this.content.get(cid));
+      if (bytes === null) {
         this.absent.add(cid);
         return;
       }
@@ -124,13 +124,5 @@ class Fetcher {
       this.held.delete(cid);
       this.sizeBytes -= bytes.length;
     }
-  }
-}
-
-function isBlock(cid: Cid, bytes: Uint8Array): boolean {
-  try {
-    return verifyBlock(cid, bytes).length === bytes.length;
-  } catch {
-    return false;
   }
 }

@@ -7,6 +7,7 @@ import { UNDECIDED, verifyAnchor, type Anchor, type BlockSource, type EarlierAnc
 import { verifyBlock, type Cid } from "./cid.ts";
 import { primitives } from "./crypto/provider.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
+import { ClaimList } from "./claim-list.ts";
 import {
   claimOf,
   compareEntries,
@@ -168,14 +169,14 @@ export class Replay {
 
   private settleEntries(get: BlockSource): Entry[] {
     const settled: Entry[] = [];
-    const claims: SignatureClaim[] = [];
-    const claimants: { readonly entry: Entry; readonly message: MessageSummary }[] = [];
+    const claims = new ClaimList();
+    const claimants: { readonly entry: Entry; readonly message: MessageSummary; readonly claim: number }[] = [];
     const missing: Entry[] = [];
     for (const entry of this.undecidedEntries) {
       const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), get(entry.cid));
       if ("envelope" in finding) {
-        claims.push(claimOf(finding.envelope, finding.publicKey));
-        claimants.push({ entry, message: finding.message });
+        const claim = claims.add(entry.cid, finding.publicKey, () => claimOf(finding.envelope, finding.publicKey));
+        claimants.push({ entry, message: finding.message, claim });
       } else if (finding.verdict.status === "missing") {
         missing.push(entry);
       } else {
@@ -184,11 +185,11 @@ export class Replay {
         settled.push(entry);
       }
     }
-    const valid = this.verifySignatures(claims);
+    const valid = this.verifySignatures(claims.claims);
     const signed: Entry[] = [];
-    claimants.forEach(({ entry, message }, i) => {
+    claimants.forEach(({ entry, message, claim }) => {
       entry.message = message;
-      if (valid[i] === true) signed.push(entry);
+      if (valid[claim] === true) signed.push(entry);
       else entry.verdict = SIGNATURE_INVALID;
       settled.push(entry);
     });

@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { runInNewContext } from "node:vm";
 
 import { expect } from "chai";
-import { build } from "esbuild";
 
+import { bundleReplay } from "../fixtures/browser-bundle.ts";
 import { ALICE, BOB, CAROL, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
 import { encodeInput, runReplay } from "../fixtures/portable-replay.ts";
 
@@ -33,18 +33,6 @@ function makeInput(): string {
   return encodeInput({ deployment: DEPLOYMENT, events: history.events, blocks: [...history.blocks] });
 }
 
-async function bundle(): Promise<string> {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL("../fixtures/portable-replay.ts", import.meta.url))],
-    bundle: true,
-    write: false,
-    platform: "browser",
-    format: "iife",
-    globalName: "dmtp",
-  });
-  return outputFiles[0]?.text ?? "";
-}
-
 describe("The replay outside of Node", () => {
   it("gives the same verdicts and roots, by the portable cryptography, with nothing but the language and TextEncoder", async () => {
     const input = makeInput();
@@ -61,7 +49,10 @@ describe("The replay outside of Node", () => {
       expect(native.result).to.contain(part);
     }
     const globals = { TextEncoder, TextDecoder, input };
-    const portable: unknown = runInNewContext(`${await bundle()}; JSON.stringify(dmtp.runReplay(input))`, globals);
+    const portable: unknown = runInNewContext(
+      `${await bundleReplay()}; JSON.stringify(dmtp.runReplay(input))`,
+      globals,
+    );
     expect(JSON.parse(portable as string)).to.deep.equal({ implementation: "portable", result: native.result });
   }).timeout(60_000);
 
@@ -73,7 +64,7 @@ describe("The replay outside of Node", () => {
       const folder = await mkdtemp(join(tmpdir(), "dmtp-browser-"));
       try {
         const page = join(folder, "page.html");
-        await writeFile(join(folder, "bundle.js"), await bundle());
+        await writeFile(join(folder, "bundle.js"), await bundleReplay());
         await writeFile(join(folder, "input.js"), `const input = ${JSON.stringify(input)};`);
         await writeFile(
           page,

@@ -1,0 +1,224 @@
+/** What somebody made to break a reader, beside an honest room, against every reader there is. */
+import { runInNewContext } from "node:vm";
+
+import { expect } from "chai";
+
+import { ArchiveFile } from "../../io/archive-file.ts";
+import type { ContentStore } from "../../io/content/store.ts";
+import { concat } from "../../protocol/bytes.ts";
+import { decode } from "../../protocol/cbor-decoder.ts";
+import type { CborValue } from "../../protocol/cbor.ts";
+import { encode } from "../../protocol/cbor-encoder.ts";
+import { cidOf, type Cid } from "../../protocol/cid.ts";
+import { contentOfText } from "../../protocol/content.ts";
+import type { RoomId } from "../../protocol/room.ts";
+import type { Verdict } from "../../protocol/verdict.ts";
+import { anchor } from "../../tasks/anchor.ts";
+import { audit } from "../../tasks/audit.ts";
+import { exportHistory } from "../../tasks/export.ts";
+import { history as readHistory } from "../../tasks/history.ts";
+import { importHistory } from "../../tasks/import.ts";
+import { register } from "../../tasks/keys-register.ts";
+import { send } from "../../tasks/send.ts";
+import { storeText } from "../fixtures/anchor.ts";
+import { bundleReplay } from "../fixtures/browser-bundle.ts";
+import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
+import { useFolder } from "../fixtures/folder.ts";
+import { ALICE, BOB, CAROL, deltaOf, History, Person } from "../fixtures/history.ts";
+import { HOSTILE_ANCHORS, hostileBlocks, NOWHERE } from "../fixtures/hostile-anchors.ts";
+import { getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
+import { encodeInput, runReplay } from "../fixtures/portable-replay.ts";
+import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
+import { useIndexers } from "../fixtures/served-history.ts";
+
+/** An entry's or an anchor's: a code, or `verified`, or `missing`. */
+function outcome(verdict: Verdict): string {
+  return verdict.status === "rejected" ? verdict.code : verdict.status;
+}
+
+interface Hostility {
+  readonly history: History;
+  readonly room: RoomId;
+  /** Of each anchor. */
+  readonly anchors: readonly string[];
+  /** Of each entry of the room. */
+  readonly entries: readonly string[];
+}
+
+/** Three honest anchors of a room; between them whatever there is, and a manifest of messages that are none. */
+function hostility(repetitions: number): Hostility {
+  const history = new History();
+  for (const person of [ALICE, BOB, CAROL]) history.register(person);
+  const room = history.room(ALICE, BOB);
+  const [anchors, entries]: [string[], string[]] = [[], []];
+  const say = (seq: number): Cid => history.message(ALICE, BOB, { seq });
+  const honest = (...seqs: readonly number[]): void => {
+    history.anchor(deltaOf([room, seqs.map(say)]));
+    anchors.push("verified");
+    for (const _ of seqs) entries.push("verified");
+  };
+  honest(1, 2);
+  for (const { text, outcome: expected } of HOSTILE_ANCHORS) {
+    history.anchorText(text);
+    anchors.push(expected);
+  }
+  for (const text of NOWHERE) {
+    history.anchorText(text);
+    anchors.push("missing");
+  }
+  for (const [cid, bytes] of hostileBlocks()) history.blocks.set(cid, bytes);
+  history.anchorText(NOWHERE[0]!);
+  anchors.push("ANCHOR_REPEATED");
+  honest(3);
+
+  const [good] = [say(4)];
+  const stranger = new Person("somebody without a key");
+  const envelope = new Map(decode(history.get(say(5))!) as ReadonlyMap<string, CborValue>);
+  const listed: readonly (readonly [Cid, string])[] = [
+    [history.message(CAROL, BOB), "FOREIGN_ROOM"],
+    [history.message(CAROL, BOB, { header: { room } }), "ROOM_MISMATCH"],
+    [history.message(ALICE, BOB, { seq: 5, signer: CAROL.identity() }), "SIGNATURE_INVALID"],
+    [history.message(stranger, BOB, { header: { room, sender: ALICE.address }, senderKeyVersion: 9 }), "KEY_UNKNOWN"],
+    [history.put(encode(7)), "ENVELOPE_MALFORMED"],
+    [history.put(encode(new Map(envelope).set("more", 1))), "ENVELOPE_MALFORMED"],
+    [history.put(encode(new Map(envelope).set("v", 2))), "VERSION_UNSUPPORTED"],
+    [history.put(encode(new Map(envelope).set("suite", 2))), "SUITE_UNSUPPORTED"],
+    [history.put(concat(history.get(good)!, Uint8Array.of(0))), "BLOCK_NOT_CANONICAL"],
+    [history.put(new Uint8Array(5_000).fill(0x81)), "BLOCK_NOT_CANONICAL"],
+    [cidOf(Uint8Array.of(1, 2, 3)), "missing"],
+    [good, "verified"],
+    ...Array.from({ length: repetitions }, () => [good, "DUPLICATE"] as const),
+  ];
+  history.anchor(deltaOf([room, listed.map(([cid]) => cid)]));
+  anchors.push("verified");
+  for (const [, expected] of listed) entries.push(expected);
+  honest(6, 7);
+  return { history, room, anchors, entries };
+}
+
+describe("What somebody made to break a reader", function () {
+  this.timeout(120_000);
+  const folder = useFolder();
+  const startIndexer = useIndexers();
+
+  it("is told apart by a replay, and costs an honest room nothing", () => {
+    const { history, room, anchors, entries } = hostility(20_000);
+    const replay = history.replay();
+    expect(replay.anchors.map(({ verdict }) => outcome(verdict))).to.deep.equal(anchors);
+    expect(replay.entries(room).map(({ verdict }) => outcome(verdict))).to.deep.equal(entries);
+  });
+
+  it("is told apart in the same way where there is no Node", async () => {
+    const { history, room, anchors, entries } = hostility(200);
+    const { deployment, events, blocks } = history;
+    const input = encodeInput({ deployment, events, blocks: [...blocks] });
+    const globals = { TextEncoder, TextDecoder, input };
+    const said: unknown = runInNewContext(`${await bundleReplay()}; JSON.stringify(dmtp.runReplay(input))`, globals);
+    const { implementation, result } = JSON.parse(said as string) as ReturnType<typeof runReplay>;
+    expect({ implementation, result }).to.deep.equal({ ...runReplay(input), implementation: "portable" });
+    const found = JSON.parse(result) as {
+      anchors: Verdict[];
+      rooms: { room: string; entries: { verdict: Verdict }[] }[];
+    };
+    expect(found.anchors.map(outcome)).to.deep.equal(anchors);
+    const ours = found.rooms.find((each) => each.room === room);
+    expect(ours?.entries.map(({ verdict }) => outcome(verdict))).to.deep.equal(entries);
+  });
+
+  it("is listed by the indexer as what it is, and the honest room is complete", async () => {
+    const { history, room, anchors, entries } = hostility(2_000);
+    const chain = new ScriptedChain(history);
+    const { url } = await startIndexer(chain, new WithheldStore(history.blocks));
+    const absent = history.replay().missing().size;
+    await waitForBlock(url, history.events.at(-1)!.blockNumber, (missing) => missing <= absent);
+    const listed = (await getAll(url, "/v1/anchors")) as { verdict: Verdict; text: string }[];
+    expect(listed.map(({ verdict }) => outcome(verdict))).to.deep.equal(anchors);
+    expect(listed.map(({ text }) => text)).to.deep.equal(
+      history.events.flatMap((each) => (each.kind === "anchor" ? each.text : [])),
+    );
+    const messages = (await getAll(url, `/v1/rooms/${room}/messages`)) as { verdict: Verdict }[];
+    expect(messages.map(({ verdict }) => outcome(verdict))).to.deep.equal(entries);
+    // A new anchor is served while a thousand others wait for what nobody has.
+    history.anchor(deltaOf([room, [history.message(BOB, ALICE, { seq: 1 })]]));
+    chain.grow();
+    await waitForBlock(url, history.events.at(-1)!.blockNumber, (missing) => missing <= absent);
+    expect(await getOk(url, `/v1/rooms/${room}`)).to.have.nested.property("room.counts.verified", 7);
+  });
+
+  it("a manifest with a million messages that nobody has is one, and the next anchor is decided all the same", () => {
+    const history = new History();
+    for (const person of [ALICE, BOB]) history.register(person);
+    const cids = Array.from({ length: 1_000_000 }, (_, i) => cidOf(Uint8Array.of(i, i >> 8, i >> 16)));
+    history.anchor(deltaOf([history.room(ALICE, CAROL), cids]), null);
+    history.anchor(deltaOf([history.room(ALICE, BOB), [history.message(ALICE, BOB)]]), null);
+    const replay = history.replay();
+    expect(replay.anchors.map(({ verdict }) => outcome(verdict))).to.deep.equal(["verified", "verified"]);
+    expect(replay.missing().size).to.equal(1_000_000);
+    expect(replay.entries(history.room(ALICE, BOB)).map(({ verdict }) => outcome(verdict))).to.deep.equal(["verified"]);
+  });
+
+  describe("on a chain", () => {
+    let chain: TestDeployment;
+    before(async () => {
+      chain = await openDeployment();
+    });
+    after(() => chain.close());
+
+    it("stops neither anchor, audit, history, export nor import", async () => {
+      const session = chain.open();
+      const blocks = hostileBlocks();
+      const { content: honest } = session;
+      const content: ContentStore = {
+        name: honest.name,
+        get: async (cid) => blocks.get(cid) ?? honest.get(cid),
+        put: (each) => honest.put(each),
+        pin: (roots, options) => honest.pin(roots, options),
+        missing: (roots, limit) => honest.missing(roots, limit),
+        isPinned: (cids) => honest.isPinned(cids),
+        close: () => Promise.resolve(),
+      };
+      const reading = chain.open({ content });
+      const write = (text: string) => send(reading, chain.alice, [{ to: chain.bob, content: contentOfText(text) }]);
+      await register(reading, chain.alice);
+      await register(reading, chain.bob);
+      await write("one");
+      await anchor(reading);
+      const { signer } = await session.signer(chain.operator);
+      for (const text of [...HOSTILE_ANCHORS.map((each) => each.text), ...NOWHERE.slice(0, 40)])
+        await storeText(signer, session.deployment, text);
+      await write("two");
+      await anchor(reading);
+
+      const { data, error } = await audit(reading);
+      const count = (status: string): number => HOSTILE_ANCHORS.filter((each) => each.outcome === status).length;
+      const missing = count("missing") + 40;
+      expect(error?.code).to.equal("HISTORY_INCOMPLETE");
+      expect(data).to.deep.include({
+        anchors: { verified: 2, rejected: HOSTILE_ANCHORS.length - count("missing"), missing },
+        messages: { verified: 2, rejected: 0, missing: 0 },
+      });
+      const found = (data as { rejectedAnchors: { cid: string; verdict: Verdict }[] }).rejectedAnchors;
+      expect(found.map(({ verdict }) => outcome(verdict))).to.deep.equal([
+        ...HOSTILE_ANCHORS.map((each) => each.outcome),
+        ...NOWHERE.slice(0, 40).map(() => "missing"),
+      ]);
+      const conversation = await readHistory(reading, chain.bob, chain.alice);
+      expect(conversation.error).to.equal(undefined);
+      expect((conversation.data as { messages: { text: string }[] }).messages.map(({ text }) => text)).to.deep.equal([
+        ...["one", "two"],
+      ]);
+
+      const path = `${folder()}/hostile.car`;
+      expect((await exportHistory(reading, path, { room: null, wallet: null, since: 0 })).error?.code).to.equal(
+        "HISTORY_INCOMPLETE",
+      );
+      await (await ArchiveFile.open(path)).close();
+      const { environment } = session;
+      const other = chain.open({ environment: { ...environment, dataDir: folder() } });
+      const imported = await importHistory(other, path);
+      expect(imported.data).to.deep.include({ messages: { verified: 2, rejected: 0, missing: 0 } });
+      expect((await audit(other)).data).to.deep.include({ messages: { verified: 2, rejected: 0, missing: 0 } });
+      for (const each of [other, reading, session]) await each.close();
+    });
+  });
+});
