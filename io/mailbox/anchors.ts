@@ -9,7 +9,7 @@ import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import { State, type RoomMessages } from "../../protocol/state.ts";
-import { translatedEach } from "../database.ts";
+import { translated, translatedEach } from "../database.ts";
 import type { Attempt, AttemptLog } from "../chain/submission.ts";
 import { Journal, type JournalRow } from "./journal.ts";
 import type { AccountedLog, Line } from "./line.ts";
@@ -37,7 +37,7 @@ export class Anchors {
 
   /** What of CIDStore went into the mailbox for good. */
   base(): AccountedLog {
-    return this.line.accounted();
+    return translated(() => this.line.accounted());
   }
 
   /** What of CIDStore the mailbox knows, own anchors included that may still be taken back. */
@@ -49,16 +49,16 @@ export class Anchors {
 
   /** What the next manifest builds on. */
   tip(): Tip | null {
-    return this.mined().reduce<Tip | null>((tip, row) => this.after(tip, row), this.line.tip());
+    return translated(() => this.mined().reduce<Tip | null>((tip, row) => this.after(tip, row), this.line.tip()));
   }
 
   /** Own anchors that are not ended, oldest first. Their entries follow each other, from the base's count on. */
   open(): JournalRow[] {
-    return this.journal.open();
+    return translated(() => this.journal.open());
   }
 
   row(id: number): JournalRow | null {
-    return this.journal.row(id);
+    return translated(() => this.journal.row(id));
   }
 
   /**
@@ -77,7 +77,7 @@ export class Anchors {
 
   /** Whether the row's messages still wait, all of them and no others. */
   isWhole({ afterId, lastId, count }: JournalRow): boolean {
-    return this.mail.backlogCount(afterId, lastId) === count;
+    return translated(() => this.mail.backlogCount(afterId, lastId) === count);
   }
 
   /**
@@ -99,7 +99,7 @@ export class Anchors {
   attemptLog({ id }: JournalRow): AttemptLog {
     const { journal, transaction } = this;
     return {
-      attempts: () => journal.attempts(id),
+      attempts: () => translated(() => journal.attempts(id)),
       // A crash before this returns: no node has it. After: a node may.
       record: (attempt: Attempt) => {
         transaction(() => {
@@ -112,7 +112,7 @@ export class Anchors {
         });
       },
       offered: (account, nonce) => {
-        const offers = journal.offers(account, nonce).map(({ fees }) => fees);
+        const offers = translated(() => journal.offers(account, nonce)).map(({ fees }) => fees);
         return offers.length === 0
           ? null
           : offers.reduce((most, { maxFeePerGas, maxPriorityFeePerGas }) => ({
@@ -142,8 +142,10 @@ export class Anchors {
 
   /** The oldest open row's block is final: it goes into the base. */
   settle(row: JournalRow): void {
-    const before = this.line.tip();
-    const tip = this.after(before, row);
+    const [before, tip] = translated(() => {
+      const standing = this.line.tip();
+      return [standing, this.after(standing, row)] as const;
+    });
     this.transaction(() => {
       if (this.journal.row(row.id)?.state !== "mined" || this.line.tipAnchor()?.cid !== before?.cid) return;
       this.recordTip(tip);
@@ -171,8 +173,8 @@ export class Anchors {
    * the one before it, so that one which is where it was speaks for all below it.
    */
   lastUnmoved(found: readonly Anchor[]): number {
-    const tip = this.line.tipAnchor();
-    const known = [...this.journal.mined(), ...(tip === null ? [] : [{ index: tip.index, manifest: tip.cid }])];
+    const [tip, mined] = translated(() => [this.line.tipAnchor(), this.journal.mined()] as const);
+    const known = [...mined, ...(tip === null ? [] : [{ index: tip.index, manifest: tip.cid }])];
     return known.reduce(
       (last, { index, manifest }) => (found[index]?.event.cid === manifest ? Math.max(last, index) : last),
       -1,
@@ -199,12 +201,12 @@ export class Anchors {
 
   /** A replay has looked for all content, and lacks some or none. */
   recordLook(nowMs: number, hasAll: boolean): void {
-    this.looks.record(nowMs, hasAll);
+    translated(() => this.looks.record(nowMs, hasAll));
   }
 
   /** Whether content that was missing is worth another look: the pauses double, from a minute to an hour. */
   isDueToLookAgain(nowMs: number): boolean {
-    return this.looks.isDue(nowMs);
+    return translated(() => this.looks.isDue(nowMs));
   }
 
   private mined(): (JournalRow & { readonly manifest: Cid })[] {

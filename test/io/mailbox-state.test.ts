@@ -118,7 +118,8 @@ describe("The mailbox's state", () => {
           rmSync(home, { recursive: true });
         }
       }),
-      { numRuns: 300 },
+      // The example once came out as SQLite's own error.
+      { numRuns: 300, examples: [[57_172, 1]] },
     );
     expect(outcomes.found).to.be.greaterThan(10);
     expect(outcomes.harmless).to.be.greaterThan(10);
