@@ -1,15 +1,18 @@
 /**
- * `npm run chaos`: the indexer's simulation, seed after seed, for as long as it is told.
+ * `npm run chaos`: the indexer's simulation, seed after seed, for as long as it is told; and with every fourth seed an operator and
+ * an indexer on a real chain, over wires that fail.
  *
- *     npm run chaos -- [--minutes 30] [--seed N] [--blocks 300]
+ *     npm run chaos -- [--minutes 30] [--seed N] [--blocks 300] [--wires every]
  *
- * A seed that fails is printed with what went wrong, and belongs in test/indexer/simulation.test.ts.
+ * A seed that fails is printed with what went wrong, and belongs in test/indexer/simulation.test.ts or
+ * test/end-to-end/faulty-wires.test.ts. `--wires every` takes the wires with each seed.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { FaultyWires } from "./fixtures/faulty-wires.ts";
 import { Simulation } from "./fixtures/simulation.ts";
 
 const { values } = parseArgs({
@@ -17,6 +20,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "30" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 32)) },
     blocks: { type: "string", default: "300" },
+    wires: { type: "string", default: "fourth" },
   },
 });
 
@@ -25,19 +29,30 @@ const endMs = performance.now() + Number(values.minutes) * 60_000;
 const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 let failed = 0;
 let runs = 0;
-for (let seed = Number(values.seed); performance.now() < endMs || runs === 0; seed++) {
+const faults = new Map<string, number>();
+
+async function simulate(seed: number, folder: string): Promise<string> {
+  const { blocks, events, reorgs, crashes, requests, hours } = await new Simulation(seed, folder).run(
+    Number(values.blocks),
+  );
+  return `${blocks} blocks, ${events} events, ${reorgs} reorgs, ${crashes} crashes, ${requests} requests, ${hours.toFixed(1)} h of its time`;
+}
+
+async function overWires(seed: number, folder: string): Promise<string> {
+  const { messages, anchors, requests, faults: made, codes } = await new FaultyWires(seed, folder).run(6);
+  for (const [fault, n] of made) faults.set(fault, (faults.get(fault) ?? 0) + n);
+  const failures = [...codes.values()].reduce((sum, n) => sum + n, 0);
+  return `${messages} messages, ${anchors} anchors, ${requests} requests over wires, ${failures} commands tried again`;
+}
+
+async function run(seed: number, work: (seed: number, folder: string) => Promise<string>): Promise<void> {
   const folder = mkdtempSync(join(base, "dmtp-chaos-"));
   const startedAtMs = performance.now();
   runs += 1;
   try {
-    const { blocks, events, reorgs, crashes, requests, hours } = await new Simulation(seed, folder).run(
-      Number(values.blocks),
-    );
+    const what = await work(seed, folder);
     const seconds = (performance.now() - startedAtMs) / 1_000;
-    process.stdout.write(
-      `ok  seed ${seed}: ${blocks} blocks, ${events} events, ${reorgs} reorgs, ${crashes} crashes, ${requests} requests, ` +
-        `${hours.toFixed(1)} h of its time in ${seconds.toFixed(1)} s\n`,
-    );
+    process.stdout.write(`ok  seed ${seed}: ${what} in ${seconds.toFixed(1)} s\n`);
   } catch (error) {
     failed += 1;
     process.stdout.write(`FAILED  seed ${seed}: ${error instanceof Error ? (error.stack ?? error.message) : "?"}\n`);
@@ -45,5 +60,12 @@ for (let seed = Number(values.seed); performance.now() < endMs || runs === 0; se
     rmSync(folder, { recursive: true, force: true });
   }
 }
-process.stdout.write(`${runs} seeds from ${values.seed}, ${failed} failed\n`);
+
+for (let seed = Number(values.seed); performance.now() < endMs || runs === 0; seed++) {
+  await run(seed, simulate);
+  if (values.wires === "every" || seed % 4 === 0) await run(seed, overWires);
+}
+const made = [...faults].map(([fault, n]) => `${n} ${fault}`).join(", ");
+if (made !== "") process.stdout.write(`on the wires: ${made}\n`);
+process.stdout.write(`${runs} runs from seed ${values.seed}, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;
