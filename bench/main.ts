@@ -17,6 +17,7 @@ import type { Comparison, Duration, Limit } from "./measure.ts";
 import { benchRebuild } from "./rebuild.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
+import { benchVisible } from "./visible.ts";
 
 const { values } = parseArgs({ options: { only: { type: "string" }, messages: { type: "string" } } });
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -37,6 +38,7 @@ const GROUPS: Readonly<Record<string, () => Promise<string[][]>>> = {
     return [ratioRow(comparison), durationRow(latency)];
   },
   start: async () => (await benchStarts()).map(durationRow),
+  visible: async () => (await benchVisible()).map(durationRow),
   rebuild: async () => {
     const { comparisons, durations, limits } = await benchRebuild(note, size);
     return [...comparisons.map(ratioRow), ...limits.map(limitRow), ...durations.map(durationRow)];

@@ -95,6 +95,7 @@ export async function startLocalChain(hardhat: string): Promise<{ readonly url: 
 export async function startIndexer(
   session: Session,
   rpcUrl: string,
+  pollIntervalMs = 200,
 ): Promise<{ readonly url: string; readonly service: Service }> {
   const port = await findFreePort();
   const { chainId, cidStore, keyRegistry } = session.deployment;
@@ -105,7 +106,7 @@ export async function startIndexer(
     KEY_REGISTRY_ADDRESS: keyRegistry,
     DMTP_DATA_DIR: session.environment.dataDir,
     PORT: String(port),
-    POLL_INTERVAL_MS: "200",
+    POLL_INTERVAL_MS: String(pollIntervalMs),
   });
   const url = `http://127.0.0.1:${port}`;
   await service.ready(async () => (await fetch(`${url}/ready`)).ok);

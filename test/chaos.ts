@@ -24,6 +24,10 @@ const { values } = parseArgs({
   },
 });
 
+// The wires lead to contracts.
+const { default: hre } = await import("hardhat");
+await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
+
 const endMs = performance.now() + Number(values.minutes) * 60_000;
 // In memory where there is such a folder: the disk's own speed is not what is tested here.
 const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();

@@ -1,0 +1,82 @@
+/** How long what a node has mined takes to be served, when the node tells of its blocks and when it has to be asked. */
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { cidStoreInterface } from "../io/chain/contracts.ts";
+import type { Cid } from "../protocol/cid.ts";
+import { contentOfText } from "../protocol/content.ts";
+import { draftManifest, type Tip } from "../protocol/manifest.ts";
+import { roomIdOf } from "../protocol/room.ts";
+import { State } from "../protocol/state.ts";
+import { deployLocally } from "../scripts/local-deployment.ts";
+import { startIndexer, startLocalChain } from "../scripts/service.ts";
+import { findTool } from "../scripts/tool.ts";
+import { register } from "../tasks/keys-register.ts";
+import { send } from "../tasks/send.ts";
+import type { Session } from "../tasks/session.ts";
+import { median, type Duration } from "./measure.ts";
+
+const POLL_MS = 500;
+const ANCHORS = 60;
+
+export async function benchVisible(): Promise<Duration[]> {
+  return [
+    { name: "mined until visible over HTTP, by websocket", ms: await measure("ws", 2_000), goalMs: 10 },
+    { name: `the same, polling every ${POLL_MS} ms`, ms: await measure("http", POLL_MS), goalMs: 260 },
+  ];
+}
+
+async function measure(protocol: "ws" | "http", pollIntervalMs: number): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "dmtp-bench-"));
+  const chain = await startLocalChain(findTool("hardhat"));
+  try {
+    const note = (text: string): void => void process.stderr.write(`${text}\n`);
+    const deployed = await deployLocally(chain.url, folder, note);
+    const session = deployed.open();
+    const [operator, alice, bob] = deployed.accounts;
+    if (operator === undefined || alice === undefined || bob === undefined) throw new Error("too few accounts");
+    await register(session, alice);
+    await register(session, bob);
+    const letters = Array.from({ length: ANCHORS }, (_, i) => ({ to: bob, content: contentOfText(`message ${i}`) }));
+    await send(session, alice, letters);
+    const room = roomIdOf(session.deployment, alice, bob);
+    const cids = session.mailbox.messages(room).map(({ cid }) => cid);
+    const { url, service } = await startIndexer(session, chain.url.replace("http", protocol), pollIntervalMs);
+    try {
+      const times: number[] = [];
+      let tip: Tip | null = null;
+      for (const [index, cid] of cids.entries()) {
+        const delta = new Map([[room, [cid]]]);
+        const draft = draftManifest(tip, delta);
+        await session.content.put(draft.blocks);
+        // Evenly between two looks at the chain: the one that showed the message before is just over.
+        await sleep(((index + 0.5) / ANCHORS) * pollIntervalMs);
+        times.push(await untilVisible(session, operator, draft.cid, `${url}/v1/messages/${cid}`));
+        const state: State = (tip?.state ?? State.EMPTY).after(delta, index);
+        tip = { index, cid: draft.cid, seq: index, state };
+      }
+      return median(times);
+    } finally {
+      await service.stop();
+      await session.close();
+    }
+  } finally {
+    await chain.service.stop();
+    for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** From the answer of the node, which mines at once, to the first answer of the indexer that has the message verified. */
+async function untilVisible({ rpc, deployment }: Session, from: string, manifest: Cid, url: string): Promise<number> {
+  const data = cidStoreInterface.encodeFunctionData("storeCID", [manifest]);
+  await rpc.request({ method: "eth_sendTransaction", params: [{ from, to: deployment.cidStore, data }] });
+  const minedAtMs = performance.now();
+  for (;;) {
+    const answer = await fetch(url);
+    if ((await answer.text()).includes('"status":"verified"') && answer.ok) return performance.now() - minedAtMs;
+    await sleep(1);
+  }
+}
