@@ -55,7 +55,7 @@ export async function followHeads(
       throw untrue(`the messages of anchor ${anchor.index} are not those that its manifest commits to`);
     }
     ranges.set(anchor.index, range);
-    listed.push(...entries.map((entry) => ({ ...entry, anchor })));
+    for (const entry of entries) listed.push({ ...entry, anchor });
   }
 
   const held = new Map<Cid, Uint8Array>();

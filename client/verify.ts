@@ -54,7 +54,7 @@ async function readClaims(indexer: IndexerClient, room: RoomId): Promise<RoomCla
   const messages: MessageAnswer[] = [];
   let state: RoomState = { n: null, root: null, lastAnchor: null };
   for await (const page of indexer.messagePages(room, { blocks: true, limit: 200 })) {
-    messages.push(...page.items);
+    for (const message of page.items) messages.push(message);
     state = page.room;
   }
   return { anchors, messages, state };

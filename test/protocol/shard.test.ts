@@ -2,7 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 
 import { utf8 } from "../../protocol/bytes.ts";
-import { Link, MAX_BLOCK_BYTES, type CborValue } from "../../protocol/cbor.ts";
+import { Link, type CborValue } from "../../protocol/cbor.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
 import { portable } from "../../protocol/crypto/portable.ts";
@@ -69,11 +69,17 @@ describe("Shards", () => {
     expect(joinShards(shards.map(decodeShard)).get(idOf(7))).to.deep.equal(cidsOf(100));
   });
 
-  it("hold 25,500 messages of one room within 1 MiB", () => {
-    const [first, second] = encodeShards(new Map([[idOf(7), cidsOf(25_600)]]));
-    expect(first!.length).to.be.at.most(MAX_BLOCK_BYTES);
-    expect(decodeShard(first!).get(idOf(7))!.length).to.be.greaterThan(25_500);
-    expect(decodeShard(second!).get(idOf(7))!.length).to.be.lessThan(100);
+  it("list 25,573 messages or 9,532 rooms at most, which is what the work of an anchor rests on (SPEC 11)", () => {
+    const links = cidsOf(25_574).map(linkTo);
+    const shardOf = (rooms: readonly (readonly [RoomId, readonly Link[]])[]): Uint8Array => encode(new Map(rooms));
+    expect(decodeShard(shardOf([[idOf(1), links.slice(1)]])).get(idOf(1))).to.have.length(25_573);
+    expect(codeOf(() => decodeShard(shardOf([[idOf(1), links]])))).to.equal("BLOCK_TOO_LARGE");
+    expect(encodeShards(new Map([[idOf(1), cidsOf(25_573)]]))).to.have.length(1);
+    const rooms = Array.from({ length: 9_533 }, (_, i) => {
+      return [`0x${i.toString(16).padStart(64, "0")}` as RoomId, links.slice(0, 1)] as const;
+    });
+    expect(decodeShard(shardOf(rooms.slice(1))).size).to.equal(9_532);
+    expect(codeOf(() => decodeShard(shardOf(rooms)))).to.equal("BLOCK_TOO_LARGE");
   });
 
   it("are refused when they are anything but maps of rooms to links", () => {
