@@ -20,6 +20,7 @@ import {
 import { DmtpError } from "./error.ts";
 import type { AnchorEvent, ChainEvent } from "./event.ts";
 import { KeyDirectory } from "./keys.ts";
+import { LineStates } from "./line-states.ts";
 import type { Tip } from "./manifest.ts";
 import type { Deployment, RoomId } from "./room.ts";
 import { State } from "./state.ts";
@@ -39,6 +40,7 @@ export class Replay {
   readonly keys: KeyDirectory;
   private readonly verifySignatures: SignatureVerifier;
   private readonly anchorList: Anchor[] = [];
+  private readonly states = new LineStates();
   private readonly firstIndexOf = new Map<Cid, number>();
   private readonly entriesByRoom = new Map<RoomId, Entry[]>();
   private readonly entriesByAnchor = new Map<number, Entry[]>();
@@ -90,7 +92,7 @@ export class Replay {
       if (undecided.wants.length > 0 && undecided.wants.every((cid) => get(cid) === undefined)) return true;
       const { event } = undecided;
       const repeated = event.cid !== null && this.firstIndexOf.get(event.cid) !== index;
-      const anchor = { event, ...verifyAnchor(event, earlier, repeated, source) };
+      const anchor = this.withKeptState({ event, ...verifyAnchor(event, earlier, repeated, source) });
       this.anchorList[index] = anchor;
       if (anchor.verdict.status === "missing") return true;
       anchors.push(anchor);
@@ -138,6 +140,26 @@ export class Replay {
 
   roomState(room: RoomId): RoomState | undefined {
     return this.state.room(room);
+  }
+
+  /** The anchor, with a tip that has its state where states are kept. */
+  private withKeptState(anchor: Anchor): Anchor {
+    const { tip, delta, manifest } = anchor;
+    if (tip === null || delta === null) return anchor;
+    const { states } = this;
+    const { index, cid, seq } = tip;
+    states.add(index, { base: manifest?.base?.index ?? null, delta }, tip.state);
+    return {
+      ...anchor,
+      tip: {
+        index,
+        cid,
+        seq,
+        get state() {
+          return states.at(index);
+        },
+      },
+    };
   }
 
   /** Puts a newly verified anchor's entries into their rooms. */
