@@ -65,10 +65,8 @@ export class ArchiveFile {
     this.subject.events.forEach((event, i) => {
       const other = events[i];
       if (other !== undefined && equal(encodeEvent(event), encodeEvent(other))) return;
-      throw new DmtpError(
-        "ARCHIVE_UNTRUE",
-        `${this.name} says that block ${event.blockNumber} has an event that ${other === undefined ? "the chain does not have" : "is another on the chain"}`,
-      );
+      const what = other === undefined ? "the chain does not have" : "is another one on the chain";
+      throw new DmtpError("ARCHIVE_UNTRUE", `${this.name} has an event of block ${event.blockNumber} that ${what}`);
     });
   }
 

@@ -19,9 +19,11 @@ import { DmtpError } from "./error.ts";
 export interface DecodeLimits {
   readonly sizeBytes: number;
   readonly depth: number;
+  /** Byte strings, links, arrays and maps. */
+  readonly parts: number;
 }
 
-const LIMITS: DecodeLimits = { sizeBytes: MAX_BLOCK_BYTES, depth: MAX_DEPTH };
+const LIMITS: DecodeLimits = { sizeBytes: MAX_BLOCK_BYTES, depth: MAX_DEPTH, parts: MAX_PARTS };
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -32,7 +34,7 @@ export function decode(bytes: Uint8Array, limits: DecodeLimits = LIMITS): CborVa
   if (bytes.length > limits.sizeBytes) {
     throw new DmtpError("BLOCK_TOO_LARGE", `block of ${bytes.length} bytes, at most ${limits.sizeBytes} are allowed`);
   }
-  const reader = new Reader(bytes);
+  const reader = new Reader(bytes, limits.parts);
   const value = reader.value(limits.depth);
   if (reader.offset !== bytes.length) throw refuse(`${bytes.length - reader.offset} bytes after the value`);
   return value;
@@ -43,8 +45,10 @@ class Reader {
   private parts = 0;
   private readonly bytes: Uint8Array;
   private readonly view: DataView;
+  private readonly maxParts: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, maxParts: number) {
+    this.maxParts = maxParts;
     // A plain view: a Buffer's slice() would share memory with the block.
     this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -58,8 +62,8 @@ class Reader {
     if (major === 7) return this.simple(initial);
     const argument = this.argument(initial);
     // Byte strings, arrays, maps and links.
-    if (major !== 0 && major !== 1 && major !== 3 && ++this.parts > MAX_PARTS) {
-      throw refuse(`more than ${MAX_PARTS} byte strings, links, arrays and maps`);
+    if (major !== 0 && major !== 1 && major !== 3 && ++this.parts > this.maxParts) {
+      throw refuse(`more than ${this.maxParts} byte strings, links, arrays and maps`);
     }
     switch (major) {
       case 0:

@@ -12,7 +12,7 @@ import { encode } from "../../protocol/cbor-encoder.ts";
 import { bytesOfCid, cidOf, linkTo, type Cid } from "../../protocol/cid.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { codeOfAsync } from "../fixtures/refusal.ts";
+import { codeOf, codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
 function blockOf(bytes: Uint8Array): Block {
@@ -74,6 +74,13 @@ describe("A CAR file", () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  it("names as many roots as a history has anchors, up to a million", async () => {
+    const roots = Array.from({ length: 70_000 }, (_, i) => cidOf(encode(i)));
+    expect(await rootsOfCar(pieces(carOf(roots, []), [65_536, 1]))).to.deep.equal(roots);
+    const tooMany = Array.from({ length: 1_000_001 }, () => roots[0]!);
+    expect(codeOf(() => [...encodeCar(tooMany, [])])).to.equal("CAR_MALFORMED");
   });
 
   it("holds the largest block, and says of a larger one that it is too large", async () => {
