@@ -80,7 +80,7 @@ export async function benchRebuild(note: (text: string) => void, large = LARGE):
         },
         { name: `  the same, ${sized(large)}`, value: Math.round(whole.rssMiB), limit: 600, unit: "MiB" },
         {
-          name: `  peak memory of export, and of looking through its file, ${sized(large)}`,
+          name: `  peak memory of export, and of verifying its file, ${sized(large)}`,
           value: Math.round(exported.rssMiB),
           limit: 256,
           unit: "MiB",

@@ -7,19 +7,22 @@ import { Sources } from "../io/content/sources.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { harmlessLine } from "../io/harmless.ts";
 import { rebuild } from "../io/history.ts";
+import { OrderedReplay } from "../io/ordered-replay.ts";
 import { checksummed } from "../protocol/address.ts";
 import type { Anchor } from "../protocol/anchor.ts";
 import { toHex, type Hex } from "../protocol/bytes.ts";
 import { omissionsOf, type Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainEvent } from "../protocol/event.ts";
 import { rootOf } from "../protocol/merkle.ts";
-import type { Replay } from "../protocol/replay.ts";
 import { parseRoomId, type Deployment, type RoomId } from "../protocol/room.ts";
+import type { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { command, conclude, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
 import { formatTime, formatVerdict, plural, short, table, terminal, type Terminal } from "./terminal.ts";
+
+/** Of an archive, so many messages that are not verified are shown at most. */
+const MAX_SHOWN = 1_000;
 
 export interface AuditArguments {
   readonly room: string | undefined;
@@ -52,18 +55,34 @@ export async function audit(
   room?: RoomId,
   content: Pick<ContentStore, "name" | "get"> = session.content,
 ): Promise<Outcome> {
-  const { reader, deployment, terminal } = session;
+  const { reader, deployment, terminal: progress } = session;
   const { events, head } = await reader.allEvents();
   const { number, hash } = head.block;
-  return judge({ deployment, events }, content, terminal, {
-    ...(room !== undefined && { room }),
+  const history = await rebuild(deployment, events, content, {
+    onProgress: ({ fetched, missing }) => progress.progress(`verified ${fetched} blocks, ${missing} to go`),
+  });
+  const rooms = (room === undefined ? history.rooms : [room]).map((id) => {
+    const entries = history.entries(id);
+    return { id, messages: countVerdicts(entries), entries };
+  });
+  const entries = rooms.flatMap((found) => found.entries);
+  return outcomeOf({
+    deployment,
     block: { number, hash },
     from: `chain ${deployment.chainId} at block ${number} and ${content.name}`,
+    anchors: history.anchors,
+    state: history.state,
+    rooms,
+    isWhole: room !== undefined,
+    messages: countVerdicts(entries),
+    others: 0,
+    shown: room === undefined ? entries.filter(({ verdict }) => verdict.status !== "verified") : entries,
   });
 }
 
 /**
- * As {@link audit}, of an archive by itself: what the chain logged is what the file says of it.
+ * As {@link audit}, of an archive by itself: what the chain logged is what the file says of it. Memory does not grow with the messages,
+ * so what is missing or forked in a room is only said of one that is asked for.
  * @param isCompared whether the chain was found to say the same
  */
 export async function auditArchive(
@@ -71,14 +90,44 @@ export async function auditArchive(
   progress: Terminal,
   { room, isCompared = false }: { readonly room?: RoomId | undefined; readonly isCompared?: boolean } = {},
 ): Promise<Outcome> {
-  const { subject } = file;
-  const { chainId } = subject.deployment;
-  const last = subject.events.at(-1);
-  return judge(subject, file, progress, {
-    ...(room !== undefined && { room }),
-    holds: scopeFilter(subject),
+  const { deployment, events } = file.subject;
+  const holds = scopeFilter(file.subject);
+  const rooms = new Map<RoomId, Omit<RoomFound, "messages"> & { readonly messages: Counts }>();
+  if (room !== undefined) rooms.set(room, { id: room, messages: noVerdicts(), entries: [] });
+  const messages = noVerdicts();
+  const shown: Entry[] = [];
+  let others = 0;
+  let looked = 0;
+  const replay = new OrderedReplay(deployment, file, (entry) => {
+    if (++looked % 1_024 === 0) progress.progress(`verified ${plural(looked, "message")}`);
+    if (room !== undefined && entry.room !== room) return;
+    const found = rooms.get(entry.room) ?? { id: entry.room, messages: noVerdicts(), entries: null };
+    rooms.set(entry.room, found);
+    found.messages[entry.verdict.status] += 1;
+    if (room !== undefined) shown.push(entry);
+    if (!holds(entry.anchorIndex, entry.room)) {
+      others += 1;
+      return;
+    }
+    messages[entry.verdict.status] += 1;
+    if (room === undefined && entry.verdict.status !== "verified" && shown.length < MAX_SHOWN) shown.push(entry);
+  });
+  for (const event of events) await replay.take(event);
+  const last = events.at(-1);
+  const said = isCompared ? "checked against" : "and what it says of";
+  return outcomeOf({
+    deployment,
     block: last === undefined ? null : { number: last.blockNumber, hash: last.blockHash },
-    from: `${file.name}, ${isCompared ? "checked against" : "and what it says of"} chain ${chainId} up to block ${last?.blockNumber ?? 0}`,
+    from: `${file.name}, ${said} chain ${deployment.chainId} up to block ${last?.blockNumber ?? 0}`,
+    anchors: replay.anchors,
+    state: await replay.state(),
+    rooms: [...rooms.values()]
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .map((found) => (room === undefined ? found : { ...found, entries: shown })),
+    isWhole: room !== undefined,
+    messages,
+    others,
+    shown: shown.filter(({ anchorIndex, room: id }) => holds(anchorIndex, id)),
   });
 }
 
@@ -94,33 +143,36 @@ async function auditOffline({ room, car }: AuditArguments): Promise<Outcome> {
   }
 }
 
-interface Judging {
-  readonly room?: RoomId;
-  /** Whose verdicts count; everything's when not given. */
-  readonly holds?: (anchorIndex: number, room: RoomId) => boolean;
+/** What an audit found. */
+interface Found {
+  readonly deployment: Deployment;
   readonly block: { readonly number: number; readonly hash: Hex } | null;
   /** Where all of it comes from, for a person. */
   readonly from: string;
+  readonly anchors: readonly Pick<Anchor, "event" | "verdict">[];
+  readonly state: State;
+  /** By ascending id. */
+  readonly rooms: readonly RoomFound[];
+  /** Whether it is one room that was asked for, with all of its messages. */
+  readonly isWhole: boolean;
+  readonly messages: VerdictCounts;
+  /** Messages that were not asked for. */
+  readonly others: number;
+  /** What a person sees of the messages. */
+  readonly shown: readonly Entry[];
 }
 
-async function judge(
-  { deployment, events }: { readonly deployment: Deployment; readonly events: readonly ChainEvent[] },
-  content: Pick<ContentStore, "get">,
-  progress: Terminal,
-  { room, holds = () => true, block, from }: Judging,
-): Promise<Outcome> {
-  const history = await rebuild(deployment, events, content, {
-    onProgress: ({ fetched, missing }) => {
-      progress.progress(`verified ${fetched} blocks, ${missing} to go`);
-    },
-  });
-  const rooms = room === undefined ? history.rooms : [room];
-  const all = rooms.flatMap((id) => history.entries(id));
-  const entries = all.filter((entry) => holds(entry.anchorIndex, entry.room));
-  const anchors = countVerdicts(history.anchors);
-  const messages = countVerdicts(entries);
-  const others = all.length - entries.length;
-  const state = toHex(history.state.root);
+interface RoomFound {
+  readonly id: RoomId;
+  readonly messages: VerdictCounts;
+  /** Null when they were not kept. */
+  readonly entries: readonly Entry[] | null;
+}
+
+function outcomeOf(found: Found): Outcome {
+  const { deployment, block, state, messages, others } = found;
+  const anchors = countVerdicts(found.anchors);
+  const odd = found.anchors.filter(({ verdict }) => verdict.status !== "verified");
   const error = errorOf(anchors, messages);
   return {
     data: {
@@ -131,23 +183,20 @@ async function judge(
       anchors,
       messages,
       ...(others > 0 && { others }),
-      state,
-      rooms: rooms.map((id) => describeRoom(history, id, room !== undefined)),
-      rejectedAnchors: history.anchors.filter(({ verdict }) => verdict.status !== "verified").map(describeAnchor),
+      state: toHex(state.root),
+      rooms: found.rooms.map((room) => describeRoom(state, room, found.isWhole)),
+      rejectedAnchors: odd.map(describeAnchor),
     },
     text: [
-      `rebuilt from ${from}`,
+      `rebuilt from ${found.from}`,
       table([
         ["anchors", summarize(anchors)],
-        [
-          "messages",
-          summarize(messages) + (others > 0 ? `; ${others.toLocaleString("en")} others are not asked for` : ""),
-        ],
-        ["rooms", rooms.length],
-        ["state root", state],
+        ["messages", summarize(messages) + (others > 0 ? `; ${others.toLocaleString("en")} others not asked for` : "")],
+        ["rooms", found.rooms.length],
+        ["state root", toHex(state.root)],
       ]),
-      ...history.anchors.filter(({ verdict }) => verdict.status !== "verified").map(anchorLine),
-      ...(room === undefined ? entries.filter(({ verdict }) => verdict.status !== "verified") : entries).map(entryLine),
+      ...odd.map(anchorLine),
+      ...found.shown.map(entryLine),
     ].join("\n"),
     ...(error !== undefined && { error }),
   };
@@ -159,8 +208,14 @@ export interface VerdictCounts {
   readonly missing: number;
 }
 
+type Counts = Record<Verdict["status"], number>;
+
+function noVerdicts(): Counts {
+  return { verified: 0, rejected: 0, missing: 0 };
+}
+
 export function countVerdicts(items: readonly { readonly verdict: Verdict }[]): VerdictCounts {
-  const counts = { verified: 0, rejected: 0, missing: 0 };
+  const counts = noVerdicts();
   for (const { verdict } of items) counts[verdict.status] += 1;
   return counts;
 }
@@ -181,17 +236,16 @@ function openNothing(): Promise<{ readonly close: () => Promise<void> }> {
   return Promise.resolve({ close: () => Promise.resolve() });
 }
 
-function describeRoom(history: Replay, id: RoomId, whole: boolean): object {
-  const state = history.roomState(id);
-  const entries = history.entries(id);
-  const { gaps, forks, unseen } = omissionsOf(entries);
+function describeRoom(state: State, { id, messages, entries }: RoomFound, isWhole: boolean): object {
+  const room = state.room(id);
+  const omissions = entries === null ? null : omissionsOf(entries);
   return {
     room: id,
-    n: state?.range.size ?? 0,
-    root: state === undefined ? null : toHex(rootOf(state.range)),
-    messages: countVerdicts(entries),
-    omissions: { gaps, forks, unseen: unseen.map(toHex) },
-    ...(whole && { entries: entries.map(describeEntry) }),
+    n: room?.range.size ?? 0,
+    root: room === undefined ? null : toHex(rootOf(room.range)),
+    messages,
+    ...(omissions !== null && { omissions: { ...omissions, unseen: omissions.unseen.map(toHex) } }),
+    ...(isWhole && { entries: entries?.map(describeEntry) ?? [] }),
   };
 }
 
@@ -209,11 +263,11 @@ function describeEntry({ cid, anchorIndex, verdict, message }: Entry): object {
   };
 }
 
-function describeAnchor({ event, verdict }: Anchor): object {
+function describeAnchor({ event, verdict }: Pick<Anchor, "event" | "verdict">): object {
   return { index: event.index, cid: event.text, blockNumber: event.blockNumber, verdict };
 }
 
-function anchorLine({ event, verdict }: Anchor): string {
+function anchorLine({ event, verdict }: Pick<Anchor, "event" | "verdict">): string {
   return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmlessLine(event.text)}`;
 }
 

@@ -5,13 +5,8 @@ import { expect } from "chai";
 
 import { ArchiveFile } from "../../io/archive-file.ts";
 import type { ContentStore } from "../../io/content/store.ts";
-import { concat } from "../../protocol/bytes.ts";
-import { decode } from "../../protocol/cbor-decoder.ts";
-import type { CborValue } from "../../protocol/cbor.ts";
-import { encode } from "../../protocol/cbor-encoder.ts";
-import { cidOf, type Cid } from "../../protocol/cid.ts";
+import { cidOf } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
-import type { RoomId } from "../../protocol/room.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { audit } from "../../tasks/audit.ts";
@@ -24,77 +19,13 @@ import { storeText } from "../fixtures/anchor.ts";
 import { bundleReplay } from "../fixtures/browser-bundle.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { ALICE, BOB, CAROL, deltaOf, History, Person } from "../fixtures/history.ts";
+import { ALICE, BOB, CAROL, deltaOf, History } from "../fixtures/history.ts";
 import { HOSTILE_ANCHORS, hostileBlocks, NOWHERE } from "../fixtures/hostile-anchors.ts";
+import { hostility, outcome } from "../fixtures/hostility.ts";
 import { getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
 import { encodeInput, runReplay } from "../fixtures/portable-replay.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
 import { useIndexers } from "../fixtures/served-history.ts";
-
-/** An entry's or an anchor's: a code, or `verified`, or `missing`. */
-function outcome(verdict: Verdict): string {
-  return verdict.status === "rejected" ? verdict.code : verdict.status;
-}
-
-interface Hostility {
-  readonly history: History;
-  readonly room: RoomId;
-  /** Of each anchor. */
-  readonly anchors: readonly string[];
-  /** Of each entry of the room. */
-  readonly entries: readonly string[];
-}
-
-/** Three honest anchors of a room; between them whatever there is, and a manifest of messages that are none. */
-function hostility(repetitions: number): Hostility {
-  const history = new History();
-  for (const person of [ALICE, BOB, CAROL]) history.register(person);
-  const room = history.room(ALICE, BOB);
-  const [anchors, entries]: [string[], string[]] = [[], []];
-  const say = (seq: number): Cid => history.message(ALICE, BOB, { seq });
-  const honest = (...seqs: readonly number[]): void => {
-    history.anchor(deltaOf([room, seqs.map(say)]));
-    anchors.push("verified");
-    for (const _ of seqs) entries.push("verified");
-  };
-  honest(1, 2);
-  for (const { text, outcome: expected } of HOSTILE_ANCHORS) {
-    history.anchorText(text);
-    anchors.push(expected);
-  }
-  for (const text of NOWHERE) {
-    history.anchorText(text);
-    anchors.push("missing");
-  }
-  for (const [cid, bytes] of hostileBlocks()) history.blocks.set(cid, bytes);
-  history.anchorText(NOWHERE[0]!);
-  anchors.push("ANCHOR_REPEATED");
-  honest(3);
-
-  const [good] = [say(4)];
-  const stranger = new Person("somebody without a key");
-  const envelope = new Map(decode(history.get(say(5))!) as ReadonlyMap<string, CborValue>);
-  const listed: readonly (readonly [Cid, string])[] = [
-    [history.message(CAROL, BOB), "FOREIGN_ROOM"],
-    [history.message(CAROL, BOB, { header: { room } }), "ROOM_MISMATCH"],
-    [history.message(ALICE, BOB, { seq: 5, signer: CAROL.identity() }), "SIGNATURE_INVALID"],
-    [history.message(stranger, BOB, { header: { room, sender: ALICE.address }, senderKeyVersion: 9 }), "KEY_UNKNOWN"],
-    [history.put(encode(7)), "ENVELOPE_MALFORMED"],
-    [history.put(encode(new Map(envelope).set("more", 1))), "ENVELOPE_MALFORMED"],
-    [history.put(encode(new Map(envelope).set("v", 2))), "VERSION_UNSUPPORTED"],
-    [history.put(encode(new Map(envelope).set("suite", 2))), "SUITE_UNSUPPORTED"],
-    [history.put(concat(history.get(good)!, Uint8Array.of(0))), "BLOCK_NOT_CANONICAL"],
-    [history.put(new Uint8Array(5_000).fill(0x81)), "BLOCK_NOT_CANONICAL"],
-    [cidOf(Uint8Array.of(1, 2, 3)), "missing"],
-    [good, "verified"],
-    ...Array.from({ length: repetitions }, () => [good, "DUPLICATE"] as const),
-  ];
-  history.anchor(deltaOf([room, listed.map(([cid]) => cid)]));
-  anchors.push("verified");
-  for (const [, expected] of listed) entries.push(expected);
-  honest(6, 7);
-  return { history, room, anchors, entries };
-}
 
 describe("What somebody made to break a reader", function () {
   this.timeout(120_000);
