@@ -135,7 +135,7 @@ async function auditOffline({ room, car }: AuditArguments): Promise<Outcome> {
   if (car === undefined)
     throw new DmtpError("OPTION_INVALID", "--offline is without --car", { hint: "Give --car FILE." });
   const id = room === undefined ? undefined : parseRoomId(room);
-  const file = await ArchiveFile.open(car);
+  const file = await ArchiveFile.open(car, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
   try {
     return await auditArchive(file, terminal, { room: id });
   } finally {
