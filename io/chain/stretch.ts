@@ -42,6 +42,8 @@ export function parseCounts([anchors, keys]: readonly unknown[]): EventCounts {
 
 function parseUint(answer: unknown): number {
   const data = parseData(answer);
+  // No code yet: the two contracts are deployed in two blocks, and a node that grants few at a time has one end between them.
+  if (data === "0x") return 0;
   if (data.length !== 66) throw new DmtpError("CHAIN_DISAGREES", "the answer of count does not decode");
   return parseCount(BigInt(data));
 }

@@ -8,11 +8,9 @@ import { FaultyWires } from "../fixtures/faulty-wires.ts";
 describe("pin, anchor and the indexer, over wires that fail in every way", function () {
   this.timeout(120_000);
   const folder = useFolder();
-  const fresh = Math.floor(Math.random() * 2 ** 32);
-
   for (const [seed, what] of [
     [1, "seed 1"],
-    [fresh, `a seed of its own: ${fresh}`],
+    [20_261_188, "seed 20261188: logs block by block, from before the second contract was deployed"],
   ] as const) {
     it(`lose nothing, do nothing twice and believe nothing that is wrong, ${what}`, async () => {
       const { messages, anchors, faults, codes } = await new FaultyWires(seed, folder()).run(6);
