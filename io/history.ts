@@ -50,7 +50,8 @@ export async function rebuild(
     if (manifests.length > 0) {
       await fetcher.fetch(manifests, "manifest");
     } else {
-      const messages = [...replay.missing()].filter(fetcher.canFetch);
+      // No part of an anchor that can't be decided: it would be let go and fetched again for ever.
+      const messages = [...replay.missingMessages()].filter(fetcher.canFetch);
       if (messages.length === 0) return replay;
       await fetcher.fetch(messages, "message");
     }

@@ -106,8 +106,13 @@ export class Replay {
   missing(): Set<Cid> {
     const wanted = new Set<Cid>();
     for (const index of this.undecidedAnchors) for (const cid of this.anchorList[index]?.wants ?? []) wanted.add(cid);
-    for (const { cid } of this.undecidedEntries) wanted.add(cid);
+    for (const cid of this.missingMessages()) wanted.add(cid);
     return wanted;
+  }
+
+  /** Of {@link missing}, those that a verified anchor lists as messages: each is decided as soon as it is there, by itself. */
+  missingMessages(): Set<Cid> {
+    return new Set(this.undecidedEntries.map(({ cid }) => cid));
   }
 
   get anchors(): readonly Anchor[] {

@@ -2,6 +2,7 @@ import { expect } from "chai";
 
 import { rebuild } from "../../io/history.ts";
 import { toHex } from "../../protocol/bytes.ts";
+import { MAX_BLOCK_BYTES } from "../../protocol/cbor.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Replay } from "../../protocol/replay.ts";
@@ -91,6 +92,25 @@ describe("A history rebuilt from chain and content", () => {
     expect(replay.entries(room).at(-1)).to.include({ cid: last }).and.nested.include({ "verdict.status": "verified" });
     expect(new Set(store.asked).size).to.equal(store.asked.length);
   });
+
+  it("ends when an anchor names more than is held at once, and lacks one of it", async () => {
+    const { history } = conversation();
+    const shards = Array.from({ length: 81 }, (_, i) => history.put(new Uint8Array(MAX_BLOCK_BYTES).fill(i + 1)));
+    const { manifest } = history.draft(deltaOf([history.room(ALICE, BOB), [history.message(ALICE, BOB)]]), null);
+    history.anchorManifest({ ...manifest, rooms: shards });
+    const store = new CountingStore(history);
+    store.absent.add(shards[0]!);
+    const get = store.get.bind(store);
+    store.get = (cid) => (store.asked.length > 1_000 ? Promise.reject(new Error("asked for ever")) : get(cid));
+    const replay = await rebuild(DEPLOYMENT, history.events, store);
+    expect(replay.anchors.at(-1)!.verdict.status).to.equal("missing");
+    expect(new Set(store.asked).size).to.equal(store.asked.length);
+    // A shard of it that a verified anchor lists as a message is fetched and judged all the same.
+    history.anchor(deltaOf([history.room(ALICE, BOB), [shards[1]!]]), null);
+    store.asked.length = 0;
+    const later = await rebuild(DEPLOYMENT, history.events, store);
+    expect(later.entries(history.room(ALICE, BOB)).at(-1)!.verdict.status).to.equal("rejected");
+  }).timeout(20_000);
 
   it("does not believe a store that gives other bytes", async () => {
     const { history, cids } = conversation();
