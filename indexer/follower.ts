@@ -33,7 +33,6 @@ export interface FollowerOptions {
   readonly history: History;
   readonly pollIntervalMs: number;
   readonly log: Log;
-  /** Called after every change of the history. */
   /** Called after every change. @param isAtHead whether it was what the chain had added since it was last read to its head */
   readonly onChange: (isAtHead: boolean) => void;
   readonly random?: () => number;

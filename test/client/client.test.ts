@@ -1,15 +1,14 @@
 import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 
 import { expect } from "chai";
-import { build } from "esbuild";
 
 import { IndexerClient } from "../../client/indexer.ts";
 import type { LiveEvent } from "../../client/live.ts";
+import { bundleForBrowser } from "../fixtures/browser-bundle.ts";
 import { ALICE, BOB, deltaOf, DEPLOYMENT } from "../fixtures/history.ts";
 import { waitFor, waitForBlock } from "../fixtures/indexer-client.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
 import { conversation, useIndexers } from "../fixtures/served-history.ts";
@@ -88,14 +87,12 @@ describe("the indexer's client", function () {
     ];
     for (const [what, listener, code] of answers) {
       const server = createServer(listener);
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      const { port } = server.address() as AddressInfo;
-      const client = new IndexerClient(`http://127.0.0.1:${port}`, { timeoutMs: 300, maxBytes: 1_000_000 });
+      const { origin } = await listen(server);
+      const client = new IndexerClient(origin, { timeoutMs: 300, maxBytes: 1_000_000 });
       try {
         expect(await codeOfAsync(() => client.status()), what).to.equal(code);
       } finally {
-        server.closeAllConnections();
-        await new Promise((resolve) => server.close(resolve));
+        await shut(server);
       }
     }
     expect(await codeOfAsync(() => new IndexerClient("http://127.0.0.1:9").status())).to.equal("INDEXER_UNREACHABLE");
@@ -169,14 +166,7 @@ describe("the indexer's client", function () {
         const { messages, state } = await verifyRoom(new IndexerClient(url), deployment, room);
         return JSON.stringify([primitives.name, messages.map(({ verdict }) => verdict.status), state.n]);
       };`;
-    const { outputFiles } = await build({
-      stdin: { contents, resolveDir: fileURLToPath(new URL("../..", import.meta.url)), loader: "ts" },
-      bundle: true,
-      write: false,
-      platform: "browser",
-      format: "iife",
-      globalName: "dmtp",
-    });
+    const bundle = await bundleForBrowser(contents, "dmtp");
     // What a browser has, and nothing else.
     const browser = {
       fetch,
@@ -191,7 +181,7 @@ describe("the indexer's client", function () {
       clearTimeout,
     };
     const call = `dmtp.run(${JSON.stringify(url)}, ${JSON.stringify(DEPLOYMENT)}, "${history.room(ALICE, BOB)}")`;
-    const result = (await runInNewContext(`${outputFiles[0]!.text}; ${call}`, { ...browser })) as string;
+    const result = (await runInNewContext(`${bundle}; ${call}`, { ...browser })) as string;
     expect(JSON.parse(result)).to.deep.equal(["portable", Array(4).fill("verified"), 4]);
   });
 });

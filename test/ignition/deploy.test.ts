@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -13,6 +12,7 @@ import DMTP from "../../ignition/modules/DMTP.ts";
 import { checksummed, parseAddress } from "../../protocol/address.ts";
 import { findTool, ROOT } from "../../scripts/tool.ts";
 import { startChain, type Chain } from "../fixtures/chain.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 
 const AMOY = 80002;
@@ -133,14 +133,10 @@ describe("a deployment that stops in the middle", () => {
         }
       });
     });
-    await new Promise<void>((resolve) => void proxy.listen(0, "127.0.0.1", resolve));
-    url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    url = (await listen(proxy)).origin;
   });
 
-  after(() => {
-    proxy.closeAllConnections();
-    proxy.close();
-  });
+  after(() => shut(proxy));
 
   beforeEach(async () => {
     chain = await startChain({ chainId: AMOY });

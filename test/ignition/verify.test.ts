@@ -1,7 +1,6 @@
 import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
 import { expect } from "chai";
@@ -12,6 +11,7 @@ import config from "../../hardhat.config.ts";
 import DMTP from "../../ignition/modules/DMTP.ts";
 import { ROOT } from "../../scripts/tool.ts";
 import { startChain, type Chain } from "../fixtures/chain.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 
 const AMOY = 80002;
 const POLYGON = 137;
@@ -57,13 +57,11 @@ describe("verification on the explorer", () => {
         response.end(JSON.stringify(answers[searchParams.get("action") ?? ""]));
       });
     });
-    await new Promise<void>((resolve) => void explorer.listen(0, "127.0.0.1", resolve));
-    url = `http://127.0.0.1:${(explorer.address() as AddressInfo).port}/api`;
+    url = new URL("/api", await listen(explorer)).href;
   });
 
   after(async () => {
-    explorer.closeAllConnections();
-    explorer.close();
+    await shut(explorer);
     await chain.stop();
     await rm(join(hre.config.paths.ignition, "deployments", deploymentId), { recursive: true, force: true });
   });

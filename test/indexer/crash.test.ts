@@ -2,7 +2,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -16,6 +15,7 @@ import { useFolder } from "../fixtures/folder.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
 import { exportHistory, waitFor, waitUntilReady } from "../fixtures/indexer-client.ts";
 import { LedgerNode } from "../fixtures/ledger-node.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 import { SeededRandom } from "../fixtures/random.ts";
 import { SimulatedWorld } from "../fixtures/simulated-world.ts";
 
@@ -49,13 +49,9 @@ describe("The indexer's process and a disk that keeps only what it was told to",
         });
       });
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    rpcUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    rpcUrl = (await listen(server)).origin;
   });
-  after(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  });
+  after(() => shut(server));
   afterEach(() => {
     for (const child of children) killGroup(child);
   });

@@ -1,7 +1,5 @@
 import { createServer, request, type Server } from "node:http";
-import { once } from "node:events";
 import { rmSync, statfsSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
 import { expect } from "chai";
@@ -13,6 +11,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { KuboDaemon } from "../../scripts/kubo-daemon.ts";
 import { describeKubo } from "../fixtures/kubo.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -253,14 +252,9 @@ describeKubo("A real Kubo daemon", (start) => {
         });
         incoming.pipe(forwarded);
       });
-      proxy.listen(0, "127.0.0.1");
-      await once(proxy, "listening");
-      url = new URL(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}/ipfs-rpc/api/v0`);
+      url = new URL("/ipfs-rpc/api/v0", await listen(proxy));
     });
-    after(() => {
-      proxy.close();
-      proxy.closeAllConnections();
-    });
+    after(() => shut(proxy));
 
     it("is used under the proxy's path, with the header that the proxy asks for", async () => {
       const all = blocks(20);

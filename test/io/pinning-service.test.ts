@@ -1,12 +1,11 @@
-import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
 
 import { expect } from "chai";
 
 import { PinningService } from "../../io/content/pinning-service.ts";
 import { cidOf } from "../../protocol/cid.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -44,15 +43,11 @@ class FakeService {
   });
 
   async start(): Promise<URL> {
-    this.server.listen(0, "127.0.0.1");
-    await once(this.server, "listening");
-    return new URL(`http://127.0.0.1:${(this.server.address() as AddressInfo).port}/psa`);
+    return new URL("/psa", await listen(this.server));
   }
 
-  async stop(): Promise<void> {
-    this.server.close();
-    this.server.closeAllConnections();
-    await once(this.server, "close");
+  stop(): Promise<void> {
+    return shut(this.server);
   }
 }
 

@@ -1,11 +1,10 @@
 import nodeCrypto from "node:crypto";
-import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { expect } from "chai";
-import { build } from "esbuild";
 import { createNative } from "../../../protocol/crypto/native.ts";
 import { portable } from "../../../protocol/crypto/portable.ts";
 import { primitives } from "../../../protocol/crypto/provider.ts";
+import { bundleForBrowser } from "../../fixtures/browser-bundle.ts";
 import { IMPLEMENTATIONS } from "./implementations.ts";
 
 const key = new Uint8Array(32).fill(1);
@@ -18,15 +17,7 @@ describe("The provider of primitives", () => {
   });
 
   it("gives the portable ones where there is no node:crypto, from one bundle without any Node module", async () => {
-    const { outputFiles } = await build({
-      entryPoints: [fileURLToPath(new URL("../../../protocol/crypto/provider.ts", import.meta.url))],
-      bundle: true,
-      write: false,
-      platform: "browser",
-      format: "iife",
-      globalName: "provider",
-    });
-    const code = outputFiles[0]?.text ?? "";
+    const code = await bundleForBrowser('export * from "./protocol/crypto/provider.ts";', "provider");
     const run = (globals: object): unknown =>
       runInNewContext(`${code}; provider.primitives.name`, { TextEncoder, ...globals });
     expect(run({})).to.equal("portable");
