@@ -2,6 +2,7 @@ import type { z } from "zod";
 
 import type { RoomId } from "../../protocol/room.ts";
 import type { anchorDetailSchema, anchorSchema } from "../answer.ts";
+import { OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
@@ -79,7 +80,7 @@ function readTouching(snapshot: Snapshot, query: AnchorsQuery, room: RoomId): Sl
   const lowest = since ?? 0;
   const [pick, comparison, end] =
     order === "asc" ? ["min", ">", lowest - 1] : (["max", "<", Number.MAX_SAFE_INTEGER] as const);
-  const next = `SELECT ${pick}(anchor_index) FROM entries WHERE room_number = (SELECT number FROM rooms WHERE id = ?) AND anchor_index >= ? AND anchor_index ${comparison}`;
+  const next = `SELECT ${pick}(anchor_index) FROM entries WHERE ${OF_ROOM} AND anchor_index >= ? AND anchor_index ${comparison}`;
   const start = after === null ? end : order === "asc" ? Math.max(after, end) : after;
   return snapshot.slice<AnchorRow>(
     limit,

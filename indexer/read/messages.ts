@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { Cid } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { messageSchema } from "../answer.ts";
+import { OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
@@ -53,8 +54,8 @@ export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<Me
   const { items, hasMore } = snapshot.slice<MessageRow>(
     limit,
     // A rare verdict must not cost a look at the whole room; left alone, SQLite would take the other index with `since`.
-    `${select(verdict === null ? "" : "INDEXED BY entries_by_room_status")} 
-     WHERE room_number = (SELECT number FROM rooms WHERE id = ?) AND (e.anchor_index, ordinal) ${comparison} (?, ?)
+    `${select(verdict === null ? "" : "INDEXED BY entries_by_room_status")}
+     WHERE ${OF_ROOM} AND (e.anchor_index, ordinal) ${comparison} (?, ?)
      ${since === null ? "" : "AND e.anchor_index >= ?"} ${verdict === null ? "" : "AND e.status = ?"}
      ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`,
     room,

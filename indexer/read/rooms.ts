@@ -5,6 +5,7 @@ import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
 import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
+import { OF_ROOM } from "../store/schema.ts";
 
 type RoomAnswer = z.infer<typeof roomSchema>;
 type RoomStateAnswer = z.infer<typeof roomStateSchema>;
@@ -76,7 +77,7 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   const named = (list: readonly { sender: string; seq: number }[]) => list.map(({ sender, seq }) => ({ sender, seq }));
   const messages = snapshot.all<{ cid: string }>(
     `SELECT DISTINCT cid FROM entries JOIN cids ON cids.id = cid_id
-     WHERE room_number = (SELECT number FROM rooms WHERE id = ?) AND status = 'missing' LIMIT ${MAX_NAMED}`,
+     WHERE ${OF_ROOM} AND status = 'missing' LIMIT ${MAX_NAMED}`,
     id,
   );
   const anchors = snapshot.all<{ anchor_index: number }>(

@@ -7,6 +7,7 @@ import type { Cid } from "../../protocol/cid.ts";
 import type { Entry, MessageSummary } from "../../protocol/entry.ts";
 import { roomIdOf, type Deployment, type RoomId } from "../../protocol/room.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
+import { OF_ROOM } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
@@ -38,7 +39,6 @@ const MAX_KEPT = 100_000;
 const DIGEST_BYTES = 32;
 const PLACED = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room, cid, room_number AS roomNumber, cid_id AS cidId, status
   FROM entries JOIN rooms ON number = room_number JOIN cids ON cids.id = cid_id`;
-const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
 
 export class EntryRows {
   private readonly deployment: Deployment;

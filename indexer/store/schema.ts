@@ -2,6 +2,9 @@
 
 export const SCHEMA_VERSION = 4;
 
+/** A condition on entries: those of the room with this id. */
+export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
+
 export const SCHEMA = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO meta VALUES ('stateRoot', '0x${"00".repeat(32)}');
