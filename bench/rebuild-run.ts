@@ -22,6 +22,7 @@ import { EmbeddedStore } from "../io/content/embedded.ts";
 import { OrderedReplay } from "../io/ordered-replay.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { draftManifest, type Tip } from "../protocol/manifest.ts";
+import { keepHeapSmall } from "../tasks/small-heap.ts";
 import { median } from "./measure.ts";
 import { makePeople, makeRooms, sealNext, WrittenChain } from "./written-history.ts";
 
@@ -101,6 +102,7 @@ async function serve(folder: string, messages: number, roomCount: number): Promi
 }
 
 async function exportAll(folder: string): Promise<ExportResult> {
+  keepHeapSmall();
   const content = new EmbeddedStore(join(folder, "blocks"));
   const chain = await WrittenChain.open(folder);
   const events: ChainEvent[] = [];
@@ -116,6 +118,7 @@ async function exportAll(folder: string): Promise<ExportResult> {
     if (verdict.status === "verified") messages += 1;
   });
   for (const event of file.subject.events) await replay.take(event);
+  replay.close();
   await file.close();
   rmSync(path);
   return { rssMiB: process.resourceUsage().maxRSS / 1_024, messages };

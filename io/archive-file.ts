@@ -1,6 +1,5 @@
 /** An archive on this machine's disk, believed only after all of it was looked at. */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 
 import { decodeArchive, decodeEvents, encodeEvent } from "../protocol/archive.ts";
 import { equal } from "../protocol/bytes.ts";
@@ -9,9 +8,6 @@ import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { ArchiveExport, type ArchiveSubject } from "./archive.ts";
 import { CarFileSource } from "./content/car-source.ts";
-import { decodeCar } from "./content/car.ts";
-
-const READ_BYTES = 1024 * 1024;
 
 export class ArchiveFile {
   readonly name: string;
@@ -32,8 +28,17 @@ export class ArchiveFile {
   static async open(path: string, onProgress: (blocks: number) => void = () => undefined): Promise<ArchiveFile> {
     const source = new CarFileSource(path);
     try {
-      const { digest, last } = await readThrough(path, source.name, onProgress);
-      const archive = decodeArchive(last);
+      const digest = createHash("sha256");
+      const seen: { blocks: number; last: Uint8Array | null } = { blocks: 0, last: null };
+      await source.load({
+        onChunk: (chunk) => digest.update(chunk),
+        onBlock: (cid, bytes) => {
+          seen.last = verifyBlock(cid, bytes);
+          if (++seen.blocks % 1_024 === 0) onProgress(seen.blocks);
+        },
+      });
+      if (seen.last === null) throw malformed(`${source.name} has no block`);
+      const archive = decodeArchive(seen.last);
       const pages: Uint8Array[] = [];
       for (const cid of archive.events) {
         const page = await source.fetch(cid);
@@ -44,7 +49,8 @@ export class ArchiveFile {
       const file = new ArchiveFile({ deployment, scope, events: [...decodeEvents(pages)] }, source);
       const again = createHash("sha256");
       for await (const chunk of new ArchiveExport(file.subject, file).bytes()) again.update(chunk);
-      if (!digest.equals(again.digest())) throw malformed(`${source.name} is not what an export of its content gives`);
+      if (!digest.digest().equals(again.digest()))
+        throw malformed(`${source.name} is not what an export of its content gives`);
       return file;
     } catch (error) {
       await source.close();
@@ -73,33 +79,6 @@ export class ArchiveFile {
   close(): Promise<void> {
     return this.source.close();
   }
-}
-
-/** Every block by its hash; the SHA-256 of the whole file, and its last block. */
-async function readThrough(
-  path: string,
-  name: string,
-  onProgress: (blocks: number) => void,
-): Promise<{ readonly digest: Buffer; readonly last: Uint8Array }> {
-  const hash = createHash("sha256");
-  const hashed = async function* (): AsyncGenerator<Uint8Array> {
-    try {
-      for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES })) {
-        hash.update(chunk as Buffer);
-        yield chunk as Buffer;
-      }
-    } catch (cause) {
-      throw new DmtpError("CONTENT_UNREACHABLE", `${name} cannot be read`, { cause });
-    }
-  };
-  let last: Uint8Array | undefined;
-  let blocks = 0;
-  for await (const { cid, bytes } of decodeCar(hashed())) {
-    last = verifyBlock(cid, bytes);
-    if (++blocks % 1_024 === 0) onProgress(blocks);
-  }
-  if (last === undefined) throw malformed(`${name} has no block`);
-  return { digest: hash.digest(), last };
 }
 
 function malformed(what: string): DmtpError {

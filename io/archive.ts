@@ -7,7 +7,7 @@ import type { Address } from "../protocol/address.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { ChainEvent } from "../protocol/event.ts";
-import { decodeManifest, type Block, type Manifest } from "../protocol/manifest.ts";
+import { manifestIn, type Block } from "../protocol/manifest.ts";
 import { roomIdOf, type Deployment, type RoomId } from "../protocol/room.ts";
 import { decodeShard } from "../protocol/shard.ts";
 import type { Delta } from "../protocol/state.ts";
@@ -60,6 +60,8 @@ export class ArchiveExport {
   private readonly subject: ArchiveSubject;
   private readonly content: Source;
   private readonly holds: (anchorIndex: number, room: RoomId) => boolean;
+  /** Where each CID was anchored first, in that order: where it comes again, it is rejected. */
+  private readonly indices = new Map<Cid, number>();
   /** Who wrote or got the messages. */
   private readonly wallets = new Set<Address>();
 
@@ -67,6 +69,10 @@ export class ArchiveExport {
     this.subject = subject;
     this.content = content;
     this.holds = scopeFilter(subject);
+    for (const event of subject.events) {
+      if (event.kind !== "anchor" || event.cid === null || this.indices.has(event.cid)) continue;
+      this.indices.set(event.cid, event.index);
+    }
     if (subject.scope.wallet !== null) this.wallets.add(subject.scope.wallet);
   }
 
@@ -81,24 +87,10 @@ export class ArchiveExport {
   /** The manifests, in the order of their anchors. */
   private async roots(): Promise<Cid[]> {
     const roots: Cid[] = [];
-    for await (const { cid, bytes } of this.fetch(this.anchored(), () => undefined)) {
-      if (manifestOf(bytes) !== null) roots.push(cid);
+    for await (const { cid, bytes } of this.fetch(this.indices.keys(), () => undefined)) {
+      if (manifestIn(bytes) !== null) roots.push(cid);
     }
     return roots;
-  }
-
-  private *anchored(): Generator<Cid> {
-    for (const { cid } of this.anchorsByCid().values()) yield cid;
-  }
-
-  /** Each CID where it was anchored first: where it comes again, it is rejected. */
-  private anchorsByCid(): Map<Cid, { readonly cid: Cid; readonly index: number }> {
-    const anchors = new Map<Cid, { readonly cid: Cid; readonly index: number }>();
-    for (const event of this.subject.events) {
-      if (event.kind !== "anchor" || event.cid === null || anchors.has(event.cid)) continue;
-      anchors.set(event.cid, { cid: event.cid, index: event.index });
-    }
-    return anchors;
   }
 
   private async *all(): AsyncGenerator<Block> {
@@ -109,7 +101,7 @@ export class ArchiveExport {
   }
 
   private async *parts(): AsyncGenerator<Block> {
-    for (const { cid, index } of this.anchorsByCid().values()) yield* this.anchor(cid, index);
+    for (const [cid, index] of this.indices) yield* this.anchor(cid, index);
     for await (const block of this.fetch(this.documentCids(), () => (this.missingDocuments += 1))) {
       this.documents += 1;
       yield block;
@@ -126,7 +118,7 @@ export class ArchiveExport {
   private async *anchor(cid: Cid, index: number): AsyncGenerator<Block> {
     for await (const block of this.fetch([cid], this.lack)) {
       yield block;
-      const manifest = manifestOf(block.bytes);
+      const manifest = manifestIn(block.bytes);
       if (manifest === null) return;
       this.anchors += 1;
       yield* this.fetch(manifest.heads, this.lack);
@@ -199,14 +191,6 @@ export class ArchiveExport {
       if (bytes === null || bytes === undefined) onMissing(cid);
       else yield { cid, bytes };
     }
-  }
-}
-
-function manifestOf(block: Uint8Array): Manifest | null {
-  try {
-    return decodeManifest(block);
-  } catch {
-    return null;
   }
 }
 

@@ -5,6 +5,7 @@ import { DmtpError, type ErrorCode } from "../protocol/error.ts";
 
 const BUSY_TIMEOUT_MS = 5_000;
 const RETRY_MS = 25;
+const TEMPORARY_CACHE_KIB = 8_192;
 
 /**
  * Opens a file, made when it is not there. `name` is what its errors are said to be of.
@@ -25,6 +26,18 @@ export function openDatabase(path: string, name?: string): Database.Database {
       throw error;
     }
   }, name);
+}
+
+/**
+ * Opens tables that are gone when it is closed, or the process ends: in memory as far as the cache holds them, then in a file without
+ * a name in the folder for temporary ones. Nothing in it can be undone.
+ */
+export function openTemporary(tables: string): Database.Database {
+  const database = new Database("");
+  database.pragma("journal_mode = OFF");
+  database.pragma(`cache_size = -${TEMPORARY_CACHE_KIB}`);
+  database.exec(`${tables}; BEGIN`);
+  return database;
 }
 
 /** Runs `work` with SQLite's errors in DMTP's codes; `name` says of what they are. */

@@ -10,7 +10,7 @@ import { primitives } from "../protocol/crypto/provider.ts";
 import { claimOf, DUPLICATE, examineEntry, SIGNATURE_INVALID, type Entry } from "../protocol/entry.ts";
 import type { AnchorEvent, ChainEvent } from "../protocol/event.ts";
 import { KeyDirectory } from "../protocol/keys.ts";
-import { decodeManifest, type Manifest } from "../protocol/manifest.ts";
+import { manifestIn } from "../protocol/manifest.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { decodeShard, joinShards } from "../protocol/shard.ts";
 import { State, type Delta } from "../protocol/state.ts";
@@ -69,12 +69,16 @@ export class OrderedReplay {
     return tip === undefined ? State.EMPTY : this.stateAt(tip.event.index);
   }
 
+  close(): void {
+    this.said.close();
+  }
+
   private async takeAnchor(event: AnchorEvent): Promise<void> {
     const { index, cid } = event;
     const isRepeated = cid !== null && this.firstIndexOf.has(cid);
     if (cid !== null && !isRepeated) this.firstIndexOf.set(cid, index);
     const blocks = cid === null || isRepeated ? new Map<Cid, Uint8Array>() : await this.blocksOf(cid);
-    const manifest = cid === null ? null : manifestOf(blocks.get(cid));
+    const manifest = cid === null ? null : manifestIn(blocks.get(cid));
     const base = manifest?.base?.index ?? null;
     const before = base !== null && this.anchors[base]?.verdict.status === "verified" ? await this.stateAt(base) : null;
     const finding = verifyAnchor(
@@ -147,7 +151,7 @@ export class OrderedReplay {
   private async deltaOf(index: number): Promise<Delta> {
     const cid = this.anchors[index]?.event.cid ?? null;
     const blocks = cid === null ? new Map<Cid, Uint8Array>() : await this.blocksOf(cid);
-    const shards = (cid === null ? null : manifestOf(blocks.get(cid)))?.rooms ?? [];
+    const shards = (cid === null ? null : manifestIn(blocks.get(cid)))?.rooms ?? [];
     return joinShards(shards.map((shard) => decodeShard(blocks.get(shard) ?? new Uint8Array(0))));
   }
 
@@ -161,7 +165,7 @@ export class OrderedReplay {
   /** A manifest with its shards and heads, as far as they are there. */
   private async blocksOf(cid: Cid): Promise<Blocks> {
     const found = await this.fetch(new Set([cid]));
-    const manifest = manifestOf(found.get(cid));
+    const manifest = manifestIn(found.get(cid));
     if (manifest === null) return found;
     return new Map([...found, ...(await this.fetch(new Set([...manifest.rooms, ...manifest.heads])))]);
   }
@@ -173,13 +177,5 @@ export class OrderedReplay {
       if (bytes !== null) found.set(cid, bytes);
     });
     return found;
-  }
-}
-
-function manifestOf(block: Uint8Array | undefined): Manifest | null {
-  try {
-    return block === undefined ? null : decodeManifest(block);
-  } catch {
-    return null;
   }
 }

@@ -130,6 +130,15 @@ export function decodeManifest(block: Uint8Array): Manifest {
   };
 }
 
+/** As {@link decodeManifest}, of bytes that anybody may have anchored: null for what is no manifest, or is not there. */
+export function manifestIn(block: Uint8Array | undefined): Manifest | null {
+  try {
+    return block === undefined ? null : decodeManifest(block);
+  } catch {
+    return null;
+  }
+}
+
 function readLinks(fields: Fields, name: string): Cid[] {
   const links = fields.array(name);
   if (links.length < 1 || links.length > MAX_SHARDS)

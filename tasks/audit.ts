@@ -19,6 +19,7 @@ import type { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { command, conclude, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { formatTime, formatVerdict, plural, short, table, terminal, type Terminal } from "./terminal.ts";
 
 /** Of an archive, so many messages that are not verified are shown at most. */
@@ -112,7 +113,11 @@ export async function auditArchive(
     messages[entry.verdict.status] += 1;
     if (room === undefined && entry.verdict.status !== "verified" && shown.length < MAX_SHOWN) shown.push(entry);
   });
-  for (const event of events) await replay.take(event);
+  try {
+    for (const event of events) await replay.take(event);
+  } finally {
+    replay.close();
+  }
   const last = events.at(-1);
   const said = isCompared ? "checked against" : "and what it says of";
   return outcomeOf({
@@ -135,6 +140,7 @@ async function auditOffline({ room, car }: AuditArguments): Promise<Outcome> {
   if (car === undefined)
     throw new DmtpError("OPTION_INVALID", "--offline is without --car", { hint: "Give --car FILE." });
   const id = room === undefined ? undefined : parseRoomId(room);
+  keepHeapSmall();
   const file = await ArchiveFile.open(car, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
   try {
     return await auditArchive(file, terminal, { room: id });

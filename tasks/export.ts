@@ -11,6 +11,7 @@ import { DmtpError } from "../protocol/error.ts";
 import { parseRoomId } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { formatBytes, plural } from "./terminal.ts";
 
 export interface ExportArguments {
@@ -39,6 +40,7 @@ export default command<ExportArguments>((session, { file, room, wallet, since })
 
 /** Writes an archive of what is anchored. Blocks that no source has are left out of it, named, and end it with 75. */
 export async function exportHistory(session: Session, file: string, scope: ArchiveScope): Promise<Outcome> {
+  keepHeapSmall();
   const { deployment, terminal, content } = session;
   const { events } = await session.reader.allEvents();
   const archive = new ArchiveExport({ deployment, events, scope }, content);

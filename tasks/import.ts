@@ -9,6 +9,7 @@ import { auditArchive } from "./audit.ts";
 import { command, type Outcome } from "./command.ts";
 import { copyRoot } from "./copy-root.ts";
 import type { Session } from "./session.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 import { plural } from "./terminal.ts";
 
 export interface ImportArguments {
@@ -28,6 +29,7 @@ export default command<ImportArguments>((session, { file }) => {
  * @throws ARCHIVE_MALFORMED, ARCHIVE_UNTRUE, CAR_MALFORMED, and what reading the chain and writing the store throw
  */
 export async function importHistory(session: Session, path: string): Promise<Outcome> {
+  keepHeapSmall();
   const { terminal, deployment, content } = session;
   const file = await ArchiveFile.open(path, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
   try {

@@ -8,7 +8,7 @@ import type { ContentStore } from "../io/content/store.ts";
 import { openDatabase } from "../io/database.ts";
 import { cidOfDigest, digestOfCid, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { decodeManifest } from "../protocol/manifest.ts";
+import { manifestIn } from "../protocol/manifest.ts";
 import type { Outcome } from "./command.ts";
 import { copyRoot, type FindBlock } from "./copy-root.ts";
 import type { Session } from "./session.ts";
@@ -171,7 +171,7 @@ async function anchoredRoots({ reader, content, terminal }: Session): Promise<Ro
     if (event.kind !== "anchor" || event.cid === null) continue;
     terminal.progress(`reading anchor ${event.index}`);
     const bytes = await content.get(event.cid);
-    if (bytes === null || isManifest(bytes)) roots.push({ cid: event.cid, what: `anchor ${event.index}` });
+    if (bytes === null || manifestIn(bytes) !== null) roots.push({ cid: event.cid, what: `anchor ${event.index}` });
   }
   return roots;
 }
@@ -196,12 +196,4 @@ function finderOf({ content, mailbox }: Session): FindBlock {
 
 function storesOf(content: ContentStore): readonly ContentStore[] {
   return content instanceof ReplicatedStore ? content.replicas : [content];
-}
-
-function isManifest(bytes: Uint8Array): boolean {
-  try {
-    return decodeManifest(bytes).count >= 0;
-  } catch {
-    return false;
-  }
 }

@@ -1,11 +1,14 @@
-/** A CAR as a content source: its blocks are found by an index that takes about 25 bytes for each of them, however large they are. */
+/** A CAR as a content source. */
 import { createReadStream } from "node:fs";
 import { mkdtemp, open, rm, type FileHandle } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { Statement } from "better-sqlite3";
+
 import { digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import { openTemporary, translated } from "../database.ts";
 import type { Resolve } from "./address-guard.ts";
 import { BoundedHttp } from "./bounded-http.ts";
 import { decodeCar } from "./car.ts";
@@ -14,13 +17,30 @@ import type { ContentSource } from "./store.ts";
 
 /** A file can name a block often, with bytes that are not its: so many are looked at. */
 const MAX_CANDIDATES = 8;
-const READ_BYTES = 1024 * 1024;
+
+/** Sees a file as it is read through. */
+export interface CarWatcher {
+  readonly onChunk?: (bytes: Uint8Array) => void;
+  /** Whether they are the block's is still unknown. */
+  readonly onBlock?: (cid: Cid, bytes: Uint8Array) => void;
+}
+
+interface Place {
+  readonly offset: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
+interface OpenCar {
+  readonly file: FileHandle;
+  readonly index: CarIndex;
+}
 
 export class CarFileSource implements ContentSource {
   readonly name: string;
   readonly isLocal = true;
   private readonly path: string;
-  private opened: Promise<{ readonly file: FileHandle; readonly index: CarIndex }> | undefined;
+  private opened: Promise<OpenCar> | undefined;
 
   /** @param path read at the first block that is asked for, once */
   constructor(path: string, name = `CAR file ${path}`) {
@@ -30,7 +50,7 @@ export class CarFileSource implements ContentSource {
 
   /** @throws CAR_MALFORMED, BLOCK_TOO_LARGE for the whole file, whatever is asked for */
   async fetch(cid: Cid): Promise<Uint8Array | null> {
-    const { file, index } = await (this.opened ??= this.open());
+    const { file, index } = await (this.opened ??= this.open({}));
     let mismatch: unknown;
     for (const { offset, size } of index.find(digestOfCid(cid))) {
       const bytes = new Uint8Array(size);
@@ -48,27 +68,41 @@ export class CarFileSource implements ContentSource {
   async close(): Promise<void> {
     const opened = await this.opened?.catch(() => undefined);
     await opened?.file.close();
+    opened?.index.close();
     this.opened = undefined;
   }
 
-  private async open(): Promise<{ readonly file: FileHandle; readonly index: CarIndex }> {
-    let file: FileHandle;
+  /**
+   * Reads the file through, unless it was.
+   * @throws CAR_MALFORMED, BLOCK_TOO_LARGE, CONTENT_UNREACHABLE
+   */
+  async load(watcher: CarWatcher = {}): Promise<void> {
+    await (this.opened ??= this.open(watcher));
+  }
+
+  private async open({ onChunk, onBlock }: CarWatcher): Promise<OpenCar> {
+    const { path } = this;
+    let file: FileHandle | undefined;
+    const index = new CarIndex();
+    const chunks = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const chunk of createReadStream(path)) {
+        onChunk?.(chunk as Buffer);
+        yield chunk as Buffer;
+      }
+    };
     try {
-      file = await open(this.path, "r");
-    } catch (cause) {
-      throw new DmtpError("CONTENT_UNREACHABLE", `${this.name} cannot be read`, { cause });
-    }
-    try {
-      const index = new CarIndex();
-      for await (const { cid, bytes, offset } of decodeCar(
-        createReadStream(this.path, { highWaterMark: READ_BYTES }),
-      )) {
-        index.add(digestOfCid(cid), offset, bytes.length);
+      file = await open(path, "r");
+      for await (const { cid, bytes, offset } of decodeCar(chunks())) {
+        onBlock?.(cid, bytes);
+        index.add(digestOfCid(cid), { offset, size: bytes.length });
       }
       return { file, index };
-    } catch (error) {
-      await file.close();
-      throw error;
+    } catch (cause) {
+      await file?.close();
+      index.close();
+      throw cause instanceof DmtpError
+        ? cause
+        : new DmtpError("CONTENT_UNREACHABLE", `${this.name} cannot be read`, { cause });
     }
   }
 }
@@ -153,57 +187,27 @@ export class CarUrlSource implements ContentSource {
   }
 }
 
-/** Where blocks lie, by their digests: an open-addressing table over arrays of plain numbers. */
+/** Where blocks lie, by their digests; memory is bounded, however many there are. */
 class CarIndex {
-  private count = 0;
-  private offsets = new Float64Array(1_024);
-  private sizes = new Uint32Array(1_024);
-  /** The first 8 bytes of a digest. */
-  private keys = new Uint32Array(2_048);
-  /** Entry number plus one; 0 is free. Twice as many places as entries. */
-  private table = new Uint32Array(2_048);
+  private readonly database = openTemporary(
+    "CREATE TABLE blocks (digest BLOB, offset INTEGER, size INTEGER, PRIMARY KEY (digest, offset)) STRICT, WITHOUT ROWID",
+  );
+  private readonly insert: Statement<[Uint8Array, number, number]> = this.database.prepare(
+    "INSERT INTO blocks VALUES (?, ?, ?)",
+  );
+  private readonly select: Statement<[Uint8Array, number], Place> = this.database.prepare(
+    "SELECT offset, size FROM blocks WHERE digest = ? ORDER BY offset LIMIT ?",
+  );
 
-  add(digest: Uint8Array, offset: number, size: number): void {
-    if (this.count === this.offsets.length) this.grow();
-    const entry = this.count++;
-    const view = new DataView(digest.buffer, digest.byteOffset, digest.length);
-    this.offsets[entry] = offset;
-    this.sizes[entry] = size;
-    this.keys[2 * entry] = view.getUint32(0);
-    this.keys[2 * entry + 1] = view.getUint32(4);
-    this.place(entry);
+  add(digest: Uint8Array, { offset, size }: Place): void {
+    translated(() => this.insert.run(digest, offset, size), "a temporary file");
   }
 
-  *find(digest: Uint8Array): Generator<{ readonly offset: number; readonly size: number }> {
-    const view = new DataView(digest.buffer, digest.byteOffset, digest.length);
-    const [high, low] = [view.getUint32(0), view.getUint32(4)];
-    const mask = this.table.length - 1;
-    let candidates = 0;
-    for (let at = high & mask; ; at = (at + 1) & mask) {
-      const entry = (this.table[at] ?? 0) - 1;
-      if (entry < 0) return;
-      if (this.keys[2 * entry] !== high || this.keys[2 * entry + 1] !== low) continue;
-      yield { offset: this.offsets[entry] ?? 0, size: this.sizes[entry] ?? 0 };
-      if (++candidates === MAX_CANDIDATES) return;
-    }
+  find(digest: Uint8Array): Place[] {
+    return translated(() => this.select.all(digest, MAX_CANDIDATES), "a temporary file");
   }
 
-  private place(entry: number): void {
-    const mask = this.table.length - 1;
-    let at = (this.keys[2 * entry] ?? 0) & mask;
-    while (this.table[at] !== 0) at = (at + 1) & mask;
-    this.table[at] = entry + 1;
-  }
-
-  private grow(): void {
-    const { offsets, sizes, keys } = this;
-    this.offsets = new Float64Array(2 * offsets.length);
-    this.sizes = new Uint32Array(2 * sizes.length);
-    this.keys = new Uint32Array(2 * keys.length);
-    this.offsets.set(offsets);
-    this.sizes.set(sizes);
-    this.keys.set(keys);
-    this.table = new Uint32Array(2 * this.table.length);
-    for (let entry = 0; entry < this.count; entry++) this.place(entry);
+  close(): void {
+    this.database.close();
   }
 }
