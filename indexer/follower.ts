@@ -4,15 +4,16 @@
  * What the chain feed gives is whole and of one chain; here it is held against what the index has.
  */
 import type { Block } from "../io/chain/answer.ts";
-import type { ChainFeed, Look, Place } from "../io/chain/feed.ts";
+import type { ChainFeed, Look } from "../io/chain/feed.ts";
 import { gapIn, gapOf, type Gap } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
+import type { Place } from "../io/chain/sight.ts";
 import type { Stretch } from "../io/chain/stretch.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log.ts";
-import type { BlockId } from "./store/block-log.ts";
+import { commonAncestor, relationTo } from "./relation.ts";
 
 /** What of the chain feed is used. */
 export type Chain = Pick<ChainFeed, "identity" | "deployment" | "startBlock" | "look" | "block" | "stretches"> &
@@ -122,7 +123,7 @@ export class Follower {
     const look = await chain.look(place);
     if (this.isStopped()) return "behind";
     this.see(look);
-    const relation = await this.relationTo(look);
+    const relation = await relationTo(chain, history.log, look);
     if (this.isStopped()) return "behind";
     switch (relation) {
       case "behind":
@@ -132,7 +133,7 @@ export class Follower {
         history.finalize(look.finalized, look.finalizedBlock);
         return this.becomeCurrent();
       case "contradicts": {
-        const ancestor = await this.commonAncestor(look);
+        const ancestor = await commonAncestor(chain, history.log, look);
         if (this.isStopped()) return "behind";
         // The node still has the cursor's block: its head and what lies below it came from two chains.
         if (ancestor !== null && ancestor.hash === history.log.cursor?.hash) return "behind";
@@ -183,50 +184,6 @@ export class Follower {
     this.head = look;
     if (this.lastFinal === null || look.finalized > this.lastFinal.finalized)
       this.lastFinal = { headNumber: look.block.number, finalized: look.finalized, atMs: this.clock.now() };
-  }
-
-  /** Only a hash that contradicts one that was seen is a reorg; a lower head alone is a node that lags. */
-  private async relationTo(look: Look): Promise<"ahead" | "same" | "behind" | "contradicts"> {
-    const { chain, history } = this.options;
-    const { cursor } = history.log;
-    const { block: head, standing } = look;
-    if (cursor === null) return head.number < chain.startBlock ? "behind" : "ahead";
-    if (head.number === cursor.number) return head.hash === cursor.hash ? "same" : "contradicts";
-    if (head.number > cursor.number) {
-      // A node that has a head but not what lies below it answers from two places: it is asked again.
-      if (standing === null) return "behind";
-      if (standing.hash !== cursor.hash) return "contradicts";
-      return head.number > cursor.number + 1 || head.parentHash === cursor.hash ? "ahead" : "contradicts";
-    }
-    const seen = history.log.seenAt(head.number);
-    if (seen === null) return "behind";
-    const hash = seen.number === head.number ? head.hash : (await chain.block(seen.number))?.hash;
-    return hash === undefined || hash === seen.hash ? "behind" : "contradicts";
-  }
-
-  /** The highest seen block that still stands: found by ever larger steps down, then by halving. */
-  private async commonAncestor({ block: head }: ChainHead): Promise<BlockId | null> {
-    const seen = this.options.history.log.seenUpTo(head.number);
-    const stands = async (at: number): Promise<boolean> => {
-      const block = seen[at];
-      if (block === undefined) return false;
-      const found = block.number === head.number ? head : await this.options.chain.block(block.number);
-      if (found === null) throw new DmtpError("CHAIN_UNREACHABLE", `the node does not have block ${block.number}`);
-      return found.hash === block.hash;
-    };
-    // Invariant: `fallen` does not stand (−1: above all of them), `standing` does (the length: nothing does).
-    let fallen = -1;
-    let standing = 0;
-    while (standing < seen.length && !(await stands(standing))) {
-      fallen = standing;
-      standing = Math.min(seen.length, 2 * standing + 1);
-    }
-    while (standing - fallen > 1) {
-      const middle = Math.floor((standing + fallen) / 2);
-      if (await stands(middle)) standing = middle;
-      else fallen = middle;
-    }
-    return seen[standing] ?? null;
   }
 
   /** Takes what lies between the cursor and the head, stretch by stretch. */

@@ -1,6 +1,6 @@
 /** What `anchor` would do, before anybody pays for it. */
 import { anchorCall } from "../io/chain/anchor-call.ts";
-import { estimateGas } from "../io/chain/submission.ts";
+import { estimateGas } from "../io/chain/contract-call.ts";
 import { feesWithin, readFeeMarket } from "../io/chain/fees.ts";
 import { lookAtChain } from "../io/catch-up.ts";
 import { checksummed } from "../protocol/address.ts";

@@ -8,7 +8,7 @@ import { decodeLog } from "./event-log.ts";
 import type { ChainReader } from "./reader.ts";
 import type { MinedTransaction } from "./receipt.ts";
 import { faultOf } from "./rpc-fault.ts";
-import type { ContractCall } from "./submission.ts";
+import type { ContractCall } from "./contract-call.ts";
 import { transactionError } from "./transaction-error.ts";
 
 /**

@@ -2,29 +2,21 @@
  * The chain as an index follows it: from any of several nodes, each of which may lag, cap, lie, leave out and go away. What it
  * gives is proved to be whole and of one chain; what can't be proved it does not give.
  */
-import { toHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { ChainEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
+import { readAgreed, readWhole } from "./agreed-stretch.ts";
 import { parseBlock, type Block } from "./answer.ts";
 import { readIdentity, isSameChain, type ChainIdentity } from "./chain-identity.ts";
 import type { Contracts } from "./contract-check.ts";
 import { Endpoint, isPassing } from "./endpoint.ts";
-import { gapIn, gapOf, isOfReplaced, mend } from "./gap.ts";
+import { gapIn } from "./gap.ts";
 import { DEFAULT_DEPTH, type ChainHead } from "./head.ts";
 import { majority, quorumOf, reachedBy } from "./quorum.ts";
 import { faultOf } from "./rpc-fault.ts";
-import { resultOf, type Rpc, type RpcAnswer, type RpcCall } from "./rpc.ts";
-import { sortEvents, type EventCounts } from "./sequence.ts";
-import { headerCall, join, readStretch, stretchCalls, stretchOf, type Stretch } from "./stretch.ts";
-
-/** Where an index stands. */
-export interface Place {
-  readonly number: number;
-  readonly hash: Hex;
-  /** The events of both contracts up to there. */
-  readonly counts: EventCounts;
-}
+import type { Rpc } from "./rpc.ts";
+import { countsAfter, type EventCounts } from "./sequence.ts";
+import { see, type Place, type Sight } from "./sight.ts";
+import { headerCall, type Stretch } from "./stretch.ts";
 
 export interface Look extends ChainHead {
   /** The final block that `finalized` is the number of; null where only a depth says so. */
@@ -51,14 +43,6 @@ const STRETCH_EVENTS = 8_000;
 const MAX_GROWTH = 4;
 /** Ranges of a stretch, at most: what is read must be taken at some time. */
 const MAX_PARTS = 64;
-
-interface Sight {
-  readonly endpoint: Endpoint;
-  readonly latest: Block;
-  readonly finalizedBlock: Block | null;
-  readonly standing: Block | null;
-  readonly next: Stretch | null;
-}
 
 export class ChainFeed {
   readonly identity: ChainIdentity;
@@ -137,10 +121,11 @@ export class ChainFeed {
     const reasons: DmtpError[] = [];
     const asked = await this.available();
     const [primary] = asked;
+    const next = place === null ? this.startBlock : place.number + 1;
     await Promise.all(
       asked.map(async (endpoint) => {
         try {
-          sights.push(await this.see(endpoint, place, endpoint === primary));
+          sights.push(await see(endpoint, this.deployment, { place, next, isPrimary: endpoint === primary }));
         } catch (error) {
           if (!isPassing(error)) throw error;
           if (faultOf(error) === null) endpoint.rest();
@@ -169,6 +154,7 @@ export class ChainFeed {
    * @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES; CHAIN_INCOMPLETE with a Gap as its cause
    */
   async *stretches(place: Place | null, head: Block, reach = 0): AsyncGenerator<Stretch> {
+    const { deployment } = this;
     let start = place === null ? this.startBlock : place.number + 1;
     let before: EventCounts = place?.counts ?? { anchors: 0, keys: 0 };
     let below = place?.hash ?? null;
@@ -178,7 +164,8 @@ export class ChainFeed {
       const limit = this.isMeasured ? this.concurrency : 1;
       while (start <= head.number && underWay.length < limit) {
         const to = Math.min(head.number, Math.max(reach, start + this.rangeBlocks() - 1));
-        const stretch = this.agreedStretch(start, to, to === head.number);
+        const quorum = quorumOf(this.endpoints.length, this.trusted.length);
+        const stretch = readAgreed(this.trusted, quorum, { deployment, from: start, to }, to === head.number);
         // It is looked at when its turn comes; until then a failure is not unhandled.
         stretch.catch(() => undefined);
         underWay.push({ from: start, to, stretch });
@@ -187,7 +174,8 @@ export class ChainFeed {
       const next = underWay.shift();
       if (next === undefined) return;
       let stretch = await next.stretch;
-      if (gapIn(stretch, before) !== null) stretch = await this.whole(next.from, next.to, stretch, before);
+      if (gapIn(stretch, before) !== null)
+        stretch = await readWhole(this.trusted, { deployment, from: next.from, to: next.to }, stretch, before);
       if (below !== null && stretch.first.parentHash !== below)
         throw new DmtpError("CHAIN_DISAGREES", `block ${next.from} is not on top of the block that was read before`);
       if (next.to === head.number && stretch.last.hash !== head.hash)
@@ -231,46 +219,6 @@ export class ChainFeed {
       }),
     );
     return asked.filter((_, i) => right[i]);
-  }
-
-  private async see(endpoint: Endpoint, place: Place | null, isPrimary: boolean): Promise<Sight> {
-    const { deployment } = this;
-    const next = place === null ? this.startBlock : place.number + 1;
-    const calls: RpcCall[] = [];
-    const ask = (...asked: RpcCall[]): ((answers: RpcAnswer[]) => RpcAnswer[]) => {
-      const at = calls.length;
-      calls.push(...asked);
-      return (answers) => answers.slice(at, at + asked.length);
-    };
-    const latestOf = ask(headerCall("latest"));
-    const finalizedOf = endpoint.knowsFinalized ? ask(headerCall("finalized")) : null;
-    const standingOf = place === null ? null : ask(headerCall(place.number));
-    const stretchesOf = isPrimary ? ask(...stretchCalls(deployment, next, next)) : null;
-    const answers = await endpoint.attempt(calls);
-
-    const latest = parseBlock(resultOf(latestOf(answers)[0]) ?? null);
-    if (latest === null) throw new DmtpError("CHAIN_DISAGREES", `${endpoint.name} has no newest block`);
-    const finalizedBlock = this.finalizedOf(endpoint, finalizedOf?.(answers)[0]);
-    const standing = place === null ? null : parseBlock(resultOf(standingOf?.(answers)[0]) ?? null);
-    let stretch: Stretch | null = null;
-    try {
-      if (stretchesOf !== null && latest.number >= next)
-        stretch = stretchOf(deployment, next, next, true, stretchesOf(answers));
-    } catch (error) {
-      // A node that lags behind its own head; what it left out of this answer is asked for again.
-      if (!isPassing(error)) throw error;
-    }
-    return { endpoint, latest, finalizedBlock, standing, next: stretch };
-  }
-
-  private finalizedOf(endpoint: Endpoint, answer: RpcAnswer | undefined): Block | null {
-    if (answer === undefined) return null;
-    if ("error" in answer) {
-      if (faultOf(answer.error)?.fault !== "answer") throw answer.error;
-      endpoint.knowsFinalized = false;
-      return null;
-    }
-    return parseBlock(answer.result ?? null);
   }
 
   /** What a quorum of the nodes says. */
@@ -332,86 +280,6 @@ export class ChainFeed {
     this.isMeasured = blocks >= Math.min(this.stretchBlocks / 2, granted, this.maxRangeBlocks);
   }
 
-  /** A stretch as a quorum of the nodes gives it, whole or not. */
-  private async agreedStretch(from: number, to: number, isCounted: boolean): Promise<Stretch> {
-    const quorum = quorumOf(this.endpoints.length, this.trusted.length);
-    const waiting = [...this.trusted];
-    const given: Stretch[] = [];
-    let reason: unknown;
-    while (given.length < quorum && waiting.length > 0) {
-      const asked = waiting.splice(0, quorum - given.length);
-      for (const answer of await Promise.allSettled(
-        asked.map((endpoint) => readStretch(endpoint, this.deployment, from, to, isCounted)),
-      )) {
-        if (answer.status === "fulfilled") given.push(answer.value);
-        else if (isPassing(answer.reason)) reason = answer.reason;
-        else throw answer.reason;
-      }
-    }
-    const [first, ...others] = given;
-    if (first === undefined) throw reason;
-    return others.reduce(unite, first);
-  }
-
-  /** A stretch that has a gap, read on where an answer may have been cut off, then from other nodes, then from receipts. */
-  private async whole(from: number, to: number, gappy: Stretch, before: EventCounts): Promise<Stretch> {
-    let stretch = gappy;
-    for (const endpoint of this.trusted) {
-      try {
-        stretch = unite(stretch, await this.readCarefully(endpoint, from, to, before));
-      } catch (error) {
-        if (!isPassing(error)) throw error;
-      }
-      if (gapIn(stretch, before) === null) return stretch;
-    }
-    let reason: unknown;
-    for (const endpoint of this.trusted) {
-      try {
-        return await mend(endpoint, this.deployment, stretch, before);
-      } catch (error) {
-        if (!isPassing(error) || isOfReplaced(error)) throw error;
-        if (reason === undefined || gapOf(error) !== null) reason = error;
-      }
-    }
-    if (gapOf(reason) !== null) throw reason;
-    const contract = gapIn(stretch, before) ?? "anchors";
-    throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${from - 1}`, {
-      cause: { contract, isBefore: true, upTo: to },
-    });
-  }
-
-  /** Range by range, each read on where its answer may have been cut off: some nodes do that and say nothing. */
-  private async readCarefully(endpoint: Endpoint, from: number, to: number, before: EventCounts): Promise<Stretch> {
-    let whole: Stretch | null = null;
-    let counts = before;
-    for (let start = from; start <= to;) {
-      const end = Math.min(to, start + endpoint.range.sizeBlocks - 1);
-      let part = await readStretch(endpoint, this.deployment, start, end, false);
-      if (isCutOff(part, counts)) part = await this.readOn(endpoint, part, counts);
-      counts = part.counts ?? countsAfter(part, counts);
-      whole = whole === null ? part : join(whole, part);
-      start = end + 1;
-    }
-    if (whole === null) throw new DmtpError("INTERNAL", "a stretch without blocks");
-    return whole;
-  }
-
-  private async readOn(endpoint: Endpoint, part: Stretch, before: EventCounts): Promise<Stretch> {
-    const { first, last } = part;
-    if (last.number > first.number) endpoint.range.shrink(last.number - first.number + 1);
-    let whole = part;
-    for (let start = first.number; start <= last.number && isCutOff(whole, before);) {
-      start = Math.max(start, whole.events.at(-1)?.blockNumber ?? start);
-      const end = Math.min(last.number, start + endpoint.range.sizeBlocks - 1);
-      const { events } = await readStretch(endpoint, this.deployment, start, end, false);
-      const united = unite(whole, { ...whole, events });
-      if (united.events.length === whole.events.length) start = end + 1;
-      whole = united;
-    }
-    // All of it must be of the chain that the first answer was of.
-    return unite(whole, await readStretch(endpoint, this.deployment, last.number, last.number, false));
-  }
-
   /** From the first node that answers. */
   private async first<T>(ask: (endpoint: Endpoint) => Promise<T>): Promise<T> {
     let reason: unknown;
@@ -425,44 +293,4 @@ export class ChainFeed {
     }
     throw reason;
   }
-}
-
-/** How many events there are after a stretch. */
-export function countsAfter({ events }: Pick<Stretch, "events">, before: EventCounts): EventCounts {
-  const keys = events.filter(({ kind }) => kind !== "anchor").length;
-  return { anchors: before.anchors + events.length - keys, keys: before.keys + keys };
-}
-
-/**
- * The events that either of two nodes gives for one stretch: both may leave some out. What one of them made up would not go
- * together with the other's, with the indices or with the counts.
- * @throws CHAIN_DISAGREES
- */
-function unite(a: Stretch, b: Stretch): Stretch {
-  const differ = (): DmtpError => new DmtpError("CHAIN_DISAGREES", `the nodes differ up to block ${a.last.number}`);
-  const counts = a.counts ?? b.counts;
-  if (a.last.hash !== b.last.hash || JSON.stringify(counts) !== JSON.stringify(b.counts ?? counts)) throw differ();
-  const known = new Map(a.events.map((event) => [placeOf(event), textOf(event)]));
-  const added = b.events.filter((event) => {
-    const text = known.get(placeOf(event));
-    if (text !== undefined && text !== textOf(event)) throw differ();
-    return text === undefined;
-  });
-  return { ...a, counts, events: added.length === 0 ? a.events : sortEvents([...a.events, ...added]) };
-}
-
-/** Whether all that is missing comes after the last event that is there. */
-function isCutOff(stretch: Stretch, before: EventCounts): boolean {
-  return gapIn(stretch, before) !== null && gapIn({ ...stretch, counts: null }, before) === null;
-}
-
-function placeOf({ blockNumber, logIndex }: ChainEvent): string {
-  return `${blockNumber} ${logIndex}`;
-}
-
-function textOf(value: unknown): string {
-  return JSON.stringify(value, (_, member: unknown) => {
-    if (typeof member === "bigint") return String(member);
-    return member instanceof Uint8Array ? toHex(member) : member;
-  });
 }

@@ -8,6 +8,12 @@ export interface EventCounts {
   readonly keys: number;
 }
 
+/** How many events there are after a stretch. */
+export function countsAfter({ events }: { readonly events: readonly ChainEvent[] }, before: EventCounts): EventCounts {
+  const keys = events.filter(({ kind }) => kind !== "anchor").length;
+  return { anchors: before.anchors + events.length - keys, keys: before.keys + keys };
+}
+
 /**
  * Orders events by their place on the chain and checks that each contract's indices follow each other.
  * @throws CHAIN_DISAGREES for two events in one place, a repeated or falling index, or two hashes of one block;

@@ -2,48 +2,20 @@
  * One contract call, brought onto the chain by one nonce: signed, written down, handed to the node, watched, and replaced at a
  * higher price while it waits. All its transactions have the same nonce, so that one of them is mined at most.
  */
-import { checksummed, type Address } from "../../protocol/address.ts";
+import { checksummed } from "../../protocol/address.ts";
 import type { Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { Account, PreparedTransaction } from "./account.ts";
+import type { Account } from "./account.ts";
 import { formatGwei, formatPol } from "./amount.ts";
-import { malformed, parseBigQuantity, parseBlock, parseQuantity } from "./answer.ts";
+import { parseBigQuantity, parseBlock, parseQuantity } from "./answer.ts";
+import type { Attempt, AttemptLog } from "./attempt.ts";
 import { refusalOf, type Refusal } from "./broadcast.ts";
 import { quantityOf } from "./call.ts";
-import { feesWithin, isWithin, readFeeMarket, type FeeLimits, type FeeMarket, type Fees } from "./fees.ts";
+import { estimateGas, type ContractCall } from "./contract-call.ts";
+import { feesWithin, isWithin, readFeeMarket, type FeeLimits, type FeeMarket } from "./fees.ts";
 import { parseReceipt, type MinedTransaction } from "./receipt.ts";
 import { faultOf } from "./rpc-fault.ts";
 import type { Rpc } from "./rpc.ts";
-
-/** A transaction that was, or was about to be, handed to a node. */
-export interface Attempt extends PreparedTransaction {
-  readonly account: Address;
-  readonly nonce: number;
-  readonly fees: Fees;
-  readonly gasLimit: bigint;
-  /** The chain's height then. */
-  readonly submittedAtBlock: number;
-}
-
-/** Where attempts are written down: an attempt that a node may have must never be forgotten. */
-export interface AttemptLog {
-  /** This call's, oldest first. */
-  attempts(): readonly Attempt[];
-  /** Durable when it returns. */
-  record(attempt: Attempt): void;
-  /** The node has told the hash of the last attempt, which it signed itself. */
-  setHash(hash: Hex): void;
-  /** The most that any transaction, of this call or an earlier one, offered with this nonce. */
-  offered(account: Address, nonce: number): Fees | null;
-}
-
-export interface ContractCall {
-  readonly chainId: number;
-  readonly to: Address;
-  readonly data: Hex;
-  /** What a refused estimate means: `overtaken` ends the submission, an error is thrown. */
-  readonly judge: (error: unknown) => "overtaken" | DmtpError;
-}
 
 export interface SubmissionOptions {
   readonly limits: FeeLimits;
@@ -283,28 +255,6 @@ export class Submission {
     const hash = this.log.attempts().at(-1)?.hash;
     const which = hash === undefined ? "another transaction of this account" : `transaction ${hash ?? "of the node"}`;
     return new DmtpError("TRANSACTION_PENDING", `${which} ${what}`);
-  }
-}
-
-/**
- * What the call may use: a tenth more than the estimate, which is never paid, only allowed, for the head may move other storage.
- * @throws what the call's judge says of a refusal; CHAIN_UNREACHABLE
- */
-export async function estimateGas(
-  rpc: Rpc,
-  from: Address,
-  { to, data, judge }: ContractCall,
-): Promise<bigint | "overtaken"> {
-  try {
-    const gas = parseBigQuantity(await rpc.request({ method: "eth_estimateGas", params: [{ from, to, data }] }));
-    if (gas === 0n) throw malformed("an amount of gas");
-    return gas + gas / 10n;
-  } catch (error) {
-    const refusal = refusalOf(error);
-    if (refusal === null || refusal === "unsure") throw error;
-    const judged = judge(error);
-    if (judged === "overtaken") return judged;
-    throw judged;
   }
 }
 

@@ -10,7 +10,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import { State, type RoomMessages } from "../../protocol/state.ts";
 import { translated, translatedEach } from "../database.ts";
-import type { Attempt, AttemptLog } from "../chain/submission.ts";
+import type { Attempt, AttemptLog } from "../chain/attempt.ts";
 import { Journal, type JournalRow } from "./journal.ts";
 import type { AccountedLog, Line } from "./line.ts";
 import { Looks } from "./looks.ts";

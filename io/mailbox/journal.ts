@@ -16,7 +16,7 @@ import type { Address } from "../../protocol/address.ts";
 import type { Hex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { Attempt } from "../chain/submission.ts";
+import type { Attempt } from "../chain/attempt.ts";
 
 export type JournalState = "planned" | "written" | "submitted" | "mined" | "final" | "adopted" | "abandoned";
 

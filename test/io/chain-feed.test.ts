@@ -1,6 +1,8 @@
 import { expect } from "chai";
 
-import { ChainFeed, countsAfter, type FeedOptions, type Place } from "../../io/chain/feed.ts";
+import { ChainFeed, type FeedOptions } from "../../io/chain/feed.ts";
+import { countsAfter } from "../../io/chain/sequence.ts";
+import type { Place } from "../../io/chain/sight.ts";
 import { gapOf } from "../../io/chain/gap.ts";
 import { httpRpc } from "../../io/chain/http-rpc.ts";
 import type { Stretch } from "../../io/chain/stretch.ts";
