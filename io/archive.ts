@@ -61,7 +61,7 @@ export class ArchiveExport {
   private readonly content: Source;
   private readonly holds: (anchorIndex: number, room: RoomId) => boolean;
   /** Where each CID was anchored first, in that order: where it comes again, it is rejected. */
-  private readonly indices = new Map<Cid, number>();
+  private readonly firstIndexOf = new Map<Cid, number>();
   /** Who wrote or got the messages. */
   private readonly wallets = new Set<Address>();
 
@@ -70,8 +70,8 @@ export class ArchiveExport {
     this.content = content;
     this.holds = scopeFilter(subject);
     for (const event of subject.events) {
-      if (event.kind !== "anchor" || event.cid === null || this.indices.has(event.cid)) continue;
-      this.indices.set(event.cid, event.index);
+      if (event.kind !== "anchor" || event.cid === null || this.firstIndexOf.has(event.cid)) continue;
+      this.firstIndexOf.set(event.cid, event.index);
     }
     if (subject.scope.wallet !== null) this.wallets.add(subject.scope.wallet);
   }
@@ -87,7 +87,7 @@ export class ArchiveExport {
   /** The manifests, in the order of their anchors. */
   private async roots(): Promise<Cid[]> {
     const roots: Cid[] = [];
-    for await (const { cid, bytes } of this.fetch(this.indices.keys(), () => undefined)) {
+    for await (const { cid, bytes } of this.fetch(this.firstIndexOf.keys(), () => undefined)) {
       if (manifestIn(bytes) !== null) roots.push(cid);
     }
     return roots;
@@ -101,7 +101,7 @@ export class ArchiveExport {
   }
 
   private async *parts(): AsyncGenerator<Block> {
-    for (const [cid, index] of this.indices) yield* this.anchor(cid, index);
+    for (const [cid, index] of this.firstIndexOf) yield* this.anchor(cid, index);
     for await (const block of this.fetch(this.documentCids(), () => (this.missingDocuments += 1))) {
       this.documents += 1;
       yield block;

@@ -31,6 +31,7 @@ export default command<ExportArguments>((session, { file, room, wallet, since })
     throw new DmtpError("OPTION_INVALID", "--room and --wallet are both given");
   if (since !== undefined && !/^\d{1,15}$/.test(since))
     throw new DmtpError("OPTION_INVALID", "--since takes an anchor's index");
+  keepHeapSmall();
   return exportHistory(session, resolve(file), {
     room: room === undefined ? null : parseRoomId(room),
     wallet: wallet === undefined ? null : parseAddress(wallet),
@@ -40,7 +41,6 @@ export default command<ExportArguments>((session, { file, room, wallet, since })
 
 /** Writes an archive of what is anchored. Blocks that no source has are left out of it, named, and end it with 75. */
 export async function exportHistory(session: Session, file: string, scope: ArchiveScope): Promise<Outcome> {
-  keepHeapSmall();
   const { deployment, terminal, content } = session;
   const { events } = await session.reader.allEvents();
   const archive = new ArchiveExport({ deployment, events, scope }, content);

@@ -20,6 +20,7 @@ export interface ImportArguments {
 export default command<ImportArguments>((session, { file }) => {
   if (file === undefined)
     throw new DmtpError("OPTION_INVALID", "no file to read", { hint: "Give a path: import FILE." });
+  keepHeapSmall();
   return importHistory(session, resolve(file));
 });
 
@@ -29,7 +30,6 @@ export default command<ImportArguments>((session, { file }) => {
  * @throws ARCHIVE_MALFORMED, ARCHIVE_UNTRUE, CAR_MALFORMED, and what reading the chain and writing the store throw
  */
 export async function importHistory(session: Session, path: string): Promise<Outcome> {
-  keepHeapSmall();
   const { terminal, deployment, content } = session;
   const file = await ArchiveFile.open(path, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
   try {

@@ -4,8 +4,8 @@ import type { Address } from "../../protocol/address.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
-import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
 import { OF_ROOM } from "../store/schema.ts";
+import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
 
 type RoomAnswer = z.infer<typeof roomSchema>;
 type RoomStateAnswer = z.infer<typeof roomStateSchema>;

@@ -50,7 +50,7 @@ export class CarFileSource implements ContentSource {
 
   /** @throws CAR_MALFORMED, BLOCK_TOO_LARGE for the whole file, whatever is asked for */
   async fetch(cid: Cid): Promise<Uint8Array | null> {
-    const { file, index } = await (this.opened ??= this.open({}));
+    const { file, index } = await (this.opened ??= this.open());
     let mismatch: unknown;
     for (const { offset, size } of index.find(digestOfCid(cid))) {
       const bytes = new Uint8Array(size);
@@ -76,34 +76,40 @@ export class CarFileSource implements ContentSource {
    * Reads the file through, unless it was.
    * @throws CAR_MALFORMED, BLOCK_TOO_LARGE, CONTENT_UNREACHABLE
    */
-  async load(watcher: CarWatcher = {}): Promise<void> {
+  async load(watcher: CarWatcher): Promise<void> {
     await (this.opened ??= this.open(watcher));
   }
 
-  private async open({ onChunk, onBlock }: CarWatcher): Promise<OpenCar> {
-    const { path } = this;
-    let file: FileHandle | undefined;
+  private async open({ onChunk, onBlock }: CarWatcher = {}): Promise<OpenCar> {
     const index = new CarIndex();
-    const chunks = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of createReadStream(path)) {
-        onChunk?.(chunk as Buffer);
-        yield chunk as Buffer;
-      }
-    };
+    let file: FileHandle | undefined;
     try {
-      file = await open(path, "r");
-      for await (const { cid, bytes, offset } of decodeCar(chunks())) {
+      file = await open(this.path, "r").catch((cause: unknown) => this.refuse(cause));
+      for await (const { cid, bytes, offset } of decodeCar(this.chunks(onChunk))) {
         onBlock?.(cid, bytes);
         index.add(digestOfCid(cid), { offset, size: bytes.length });
       }
       return { file, index };
-    } catch (cause) {
+    } catch (error) {
       await file?.close();
       index.close();
-      throw cause instanceof DmtpError
-        ? cause
-        : new DmtpError("CONTENT_UNREACHABLE", `${this.name} cannot be read`, { cause });
+      throw error;
     }
+  }
+
+  private async *chunks(onChunk: CarWatcher["onChunk"]): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of createReadStream(this.path)) {
+        onChunk?.(chunk as Buffer);
+        yield chunk as Buffer;
+      }
+    } catch (cause) {
+      this.refuse(cause);
+    }
+  }
+
+  private refuse(cause: unknown): never {
+    throw new DmtpError("CONTENT_UNREACHABLE", `${this.name} cannot be read`, { cause });
   }
 }
 
