@@ -51,7 +51,11 @@ const LAYERS = {
   scripts: { folders: SOURCES, why: "nothing outside test/ imports test/" },
 };
 /** Single files that may import what their folder may not. */
-const EXCEPTIONS = { "protocol/crypto/native.ts": /^node:crypto$/ };
+const EXCEPTIONS = {
+  "protocol/crypto/native.ts": /^node:crypto$/,
+  "protocol/crypto/libsodium.ts": /^node:module$/,
+  "protocol/crypto/provider.ts": /^#libsodium$/,
+};
 
 /** no-restricted-imports knows neither `import()` nor where a relative path leads, and both matter here. */
 const layers = {

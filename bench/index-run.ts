@@ -22,13 +22,13 @@ const NOTHING: ContentStore = {
 const [url = "", folder = ""] = process.argv.slice(2);
 const startedAtMs = performance.now();
 const feed = await ChainFeed.open([httpRpc(url)], DEPLOYMENT);
-const { index, follower, fetcher } = openEngine(feed, {
+const { index, follower, stop } = openEngine(feed, {
   content: NOTHING,
   indexPath: join(folder, "index.sqlite"),
   pollIntervalMs: 1_000,
 });
 while ((await follower.turn()) === "again") await sleep(0);
 const ms = performance.now() - startedAtMs;
-fetcher.stop();
+stop();
 index.close();
 process.stdout.write(`${JSON.stringify({ ms, rssMiB: process.resourceUsage().maxRSS / 1_024 })}\n`);

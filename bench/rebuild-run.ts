@@ -56,7 +56,7 @@ async function rebuild(folder: string): Promise<RebuildResult> {
   const content = new EmbeddedStore(join(folder, "blocks"));
   const chain = await WrittenChain.open(folder);
   const startedAtMs = performance.now();
-  const { index, fetcher, follower } = openEngine(chain, { content, indexPath, pollIntervalMs: 1_000 });
+  const { index, fetcher, follower, stop } = openEngine(chain, { content, indexPath, pollIntervalMs: 1_000 });
   while ((await follower.turn()) === "again") await sleep(0);
   // The key documents are nowhere: what has been asked for in vain is waited for no longer.
   while (!fetcher.isSettled) await sleep(2);
@@ -65,7 +65,7 @@ async function rebuild(folder: string): Promise<RebuildResult> {
     .prepare("SELECT n FROM totals WHERE kind = 'messages' AND status = 'verified'")
     .pluck()
     .get() as number;
-  fetcher.stop();
+  stop();
   index.close();
   await content.close();
   return { ms, rssMiB: process.resourceUsage().maxRSS / 1_024, verified };

@@ -35,13 +35,14 @@ export class History {
   onCommit: () => void = () => undefined;
   private readonly database: Database.Database;
   private readonly content: ContentCache;
-  private readonly reader = new MessageReader();
+  private readonly reader: MessageReader;
   /** Null after a transaction failed: what is in memory may not be what is on disk. */
   private projection: Projection | null = null;
 
   /** Goes on from what is stored. */
-  constructor(database: Database.Database, deployment: Deployment) {
+  constructor(database: Database.Database, deployment: Deployment, reader = new MessageReader()) {
     this.database = database;
+    this.reader = reader;
     this.deployment = deployment;
     this.log = new BlockLog(database);
     this.content = new ContentCache(database);

@@ -13,8 +13,10 @@ import { ROUTES } from "./http/routes.ts";
 import { listen } from "./http/server.ts";
 import { Streams, type StreamsOptions } from "./live/streams.ts";
 import type { Log } from "./log.ts";
+import { MessageReader } from "./message-reader.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
+import { SignatureThreads, type SignatureThreadsOptions } from "./signature-threads.ts";
 import { Snapshots } from "./read/snapshot.ts";
 import { StatusReader } from "./read/status.ts";
 import { openIndex, tieToChain, type IndexDatabase } from "./store/database.ts";
@@ -37,8 +39,8 @@ export interface IndexerOptions {
   readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs">;
   readonly random?: () => number;
   readonly clock?: Clock;
-  /** Other threads verify signatures while the index writes; without them nothing depends on how long they take. */
-  readonly readsAhead?: boolean;
+  /** Of the threads that verify signatures while the index writes; without any, nothing depends on how long they take. */
+  readonly threads?: SignatureThreadsOptions;
 }
 
 /** What runs behind the HTTP server: the index, and what keeps it up. */
@@ -47,6 +49,8 @@ export interface Engine {
   readonly history: History;
   readonly fetcher: Fetcher;
   readonly follower: Follower;
+  /** Ends all but the index, which is not touched any more, even if an answer that is waited for comes now. */
+  readonly stop: () => void;
 }
 
 export interface ChainOptions {
@@ -85,7 +89,8 @@ export async function startIndexer(options: IndexerOptions & ChainOptions): Prom
 /** As {@link startIndexer}, on a chain that is open already. */
 export async function startIndexerOn(chain: Chain, options: IndexerOptions): Promise<Indexer> {
   const { host, port, corsOrigins = [], log = () => undefined } = options;
-  const { index, history, fetcher, follower } = openEngine(chain, options);
+  const engine = openEngine(chain, options);
+  const { index, history, fetcher, follower } = engine;
   try {
     const snapshots = new Snapshots(index.database, history);
     const streams = new Streams(snapshots, options.streams);
@@ -100,18 +105,15 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     fetcher.want("history");
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
-      follower.stop();
-      fetcher.stop();
+      engine.stop();
       streams.close();
       metrics.close();
       await Promise.all([server.close(), Promise.race([running, delay(STOP_MS)])]);
-      // Neither touches the index after it was stopped, even if an answer of the node comes now.
       index.close();
     };
     return { url: server.url, close: () => (closing ??= close()) };
   } catch (error) {
-    follower.stop();
-    fetcher.stop();
+    engine.stop();
     index.close();
     throw error;
   }
@@ -125,10 +127,11 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
   const { content, indexPath, pollIntervalMs, log = () => undefined, random = Math.random, clock } = options;
   const timing = { log, random, ...(clock !== undefined && { clock }) };
   const index = openIndex(indexPath, chain.deployment, log);
+  const threads = new SignatureThreads(options.threads);
   try {
     const history = translated(() => {
       tieToChain(index.database, chain.identity);
-      return new History(index.database, chain.deployment);
+      return new History(index.database, chain.deployment, new MessageReader(threads));
     }, "the index");
     const onChange = (isAtHead: boolean): void => fetcher.want(isAtHead ? "newest" : "history");
     const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
@@ -136,11 +139,15 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
       fetcher.want("newest");
     };
     const prepare = (block: Uint8Array): Promise<void> => history.readAhead(block);
-    const ahead = options.readsAhead === false ? {} : { prepare };
     const missing = () => history.missing;
-    const fetcher = new Fetcher({ ...options.fetching, ...timing, ...ahead, content, missing, deliver });
+    const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare });
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, onChange });
-    return { index, history, fetcher, follower };
+    const stop = (): void => {
+      follower.stop();
+      fetcher.stop();
+      threads.close();
+    };
+    return { index, history, fetcher, follower, stop };
   } catch (error) {
     index.close();
     throw error;

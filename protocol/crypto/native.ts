@@ -1,4 +1,5 @@
 import type { KeyObject } from "node:crypto";
+import type { Libsodium } from "./libsodium.ts";
 import { isAdmissibleEncryptionKey, isAdmissibleSigningKey } from "./admissibility.ts";
 import {
   IV_BYTES,
@@ -30,11 +31,12 @@ type Curve = keyof typeof PRIVATE_KEY_PREFIX;
 const MAX_CACHED_KEYS = 4096;
 
 /**
- * The primitives by node:crypto, and by `portable` where that is faster (HKDF) or has to decide (signatures).
+ * The primitives by node:crypto, by libsodium where there is one (it verifies), and by `portable` where that is faster (HKDF) or has
+ * to decide (signatures).
  *
- * The module is a parameter, so that a browser bundle can contain this file. What runs here may use the global Buffer.
+ * The modules are parameters, so that a browser bundle can contain this file. What runs here may use the global Buffer.
  */
-export function createNative(nodeCrypto: typeof import("node:crypto")): Primitives {
+export function createNative(nodeCrypto: typeof import("node:crypto"), libsodium: Libsodium | null = null): Primitives {
   const importPublicKey = createPublicKeyCache((curve, x) =>
     nodeCrypto.createPublicKey({ key: { kty: "OKP", crv: curve, x }, format: "jwk" }),
   );
@@ -52,7 +54,8 @@ export function createNative(nodeCrypto: typeof import("node:crypto")): Primitiv
     return new Uint8Array(Buffer.from(x, "base64url"));
   }
 
-  function isVerifiedByNode({ publicKey, message, signature }: SignatureClaim): boolean {
+  function isVerified({ publicKey, message, signature }: SignatureClaim): boolean {
+    if (libsodium !== null) return libsodium.crypto_sign_verify_detached(signature, message, publicKey);
     try {
       return nodeCrypto.verify(null, message, importPublicKey("Ed25519", publicKey), signature);
     } catch {
@@ -61,7 +64,7 @@ export function createNative(nodeCrypto: typeof import("node:crypto")): Primitiv
   }
 
   return {
-    name: "native",
+    name: libsodium === null ? "native" : "native with libsodium",
 
     sha256(bytes) {
       return decodeBinary(nodeCrypto.hash("sha256", bytes, "binary"));
@@ -136,28 +139,13 @@ export function createNative(nodeCrypto: typeof import("node:crypto")): Primitiv
       };
     },
 
-    // OpenSSL compares S < L and the encoding of [S]B - [k]A with R byte by byte: what it accepts fulfils ZIP 215 too,
-    // and what it refuses may still do so by a low-order component or an encoding. So its yes is final and its no is
-    // decided by `portable`.
+    // OpenSSL compares S < L and the encoding of [S]B - [k]A with R byte by byte; libsodium lets them differ by a point of
+    // low order, and takes no R or A that is one. What either accepts fulfils ZIP 215 too, and what it refuses may still
+    // do so by a low-order component or an encoding. So its yes is final and its no is decided by `portable`.
     ed25519Verify(claims) {
       return claims.map((claim) => {
         if (claim.publicKey.length !== KEY_BYTES || claim.signature.length !== SIGNATURE_BYTES) return false;
-        return isVerifiedByNode(claim) || verifyClaim(claim);
-      });
-    },
-
-    ed25519VerifyApart(claim) {
-      const { publicKey, message, signature } = claim;
-      if (publicKey.length !== KEY_BYTES || signature.length !== SIGNATURE_BYTES) return Promise.resolve(false);
-      return new Promise((resolve) => {
-        try {
-          const key = importPublicKey("Ed25519", publicKey);
-          nodeCrypto.verify(null, message, key, signature, (error, isValid) => {
-            resolve((error === null && isValid) || verifyClaim(claim));
-          });
-        } catch {
-          resolve(verifyClaim(claim));
-        }
+        return isVerified(claim) || verifyClaim(claim);
       });
     },
 

@@ -82,10 +82,6 @@ export const portable: Primitives = {
     return claims.map(verifyClaim);
   },
 
-  ed25519VerifyApart(claim) {
-    return Promise.resolve(verifyClaim(claim));
-  },
-
   isAdmissibleSigningKey,
   isAdmissibleEncryptionKey,
 };

@@ -30,7 +30,7 @@ export interface ScryptParameters {
  * neither kept nor changed.
  */
 export interface Primitives {
-  readonly name: "native" | "portable";
+  readonly name: "native with libsodium" | "native" | "portable";
 
   /** SHA-256 (FIPS 180-4): 32 bytes. */
   sha256(bytes: Uint8Array): Uint8Array;
@@ -68,9 +68,6 @@ export interface Primitives {
    * that of ZIP 215 for every input.
    */
   ed25519Verify(claims: readonly SignatureClaim[]): boolean[];
-
-  /** The same answer for one claim, on another thread where the platform has one to spare. Never rejects. */
-  ed25519VerifyApart(claim: SignatureClaim): Promise<boolean>;
 
   /**
    * Whether 32 bytes are an Ed25519 key that an honest wallet can make: canonical, on the curve, torsion-free, not the

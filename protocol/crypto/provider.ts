@@ -1,3 +1,5 @@
+import { libsodium } from "#libsodium";
+
 import { createNative } from "./native.ts";
 import { portable } from "./portable.ts";
 import type { Primitives } from "./primitives.ts";
@@ -7,4 +9,4 @@ const { process } = globalThis as { readonly process?: Partial<Pick<NodeJS.Proce
 const nodeCrypto = process?.getBuiltinModule?.("node:crypto");
 
 /** The primitives that this machine runs: chosen here and nowhere else. */
-export const primitives: Primitives = nodeCrypto === undefined ? portable : createNative(nodeCrypto);
+export const primitives: Primitives = nodeCrypto === undefined ? portable : createNative(nodeCrypto, libsodium);

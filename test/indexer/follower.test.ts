@@ -223,13 +223,13 @@ describe("the indexer on a chain that misbehaves", () => {
       const chain = await ChainFeed.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { maxRangeBlocks });
       const content = new WithheldStore(new Map());
       const options = { content, indexPath: join(folder, "index"), pollIntervalMs: 5 };
-      const { index, history, fetcher, follower } = openEngine(chain, options);
+      const { index, history, follower, stop } = openEngine(chain, options);
       try {
         for (let turn = 0; turn < 30 && !follower.isCurrent; turn++) await follower.turn().catch(() => undefined);
         expect(history.counts).to.deep.equal(ledger.head.counts);
         expect(follower.isCurrent).to.equal(true);
       } finally {
-        fetcher.stop();
+        stop();
         index.close();
       }
     });
@@ -306,7 +306,7 @@ describe("the indexer on a chain that misbehaves", () => {
       database.exec("DROP TRIGGER full");
       await waitFor("the messages", () => Promise.resolve(engine.history.missing.size === 0));
     } finally {
-      engine.fetcher.stop();
+      engine.stop();
       engine.index.close();
     }
   });
@@ -484,10 +484,9 @@ describe("the indexer on a chain that misbehaves", () => {
 
 const quiet = { pollIntervalMs: 5, log: () => undefined, random: () => 0.5 };
 
-function close({ follower, fetcher, index }: Engine): void {
-  follower.stop();
-  fetcher.stop();
-  index.close();
+function close(engine: Engine): void {
+  engine.stop();
+  engine.index.close();
 }
 
 async function settled(): Promise<void> {

@@ -6,6 +6,7 @@ import fc from "fast-check";
 
 import { History } from "../../indexer/history.ts";
 import { MessageReader } from "../../indexer/message-reader.ts";
+import { SignatureThreads } from "../../indexer/signature-threads.ts";
 import { openIndex, type IndexDatabase } from "../../indexer/store/database.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
@@ -27,7 +28,10 @@ describe("the history in an index", function () {
     open.clear();
   });
 
-  function openHistory(name = `index ${files++}`): {
+  function openHistory(
+    name = `index ${files++}`,
+    reader = new MessageReader(),
+  ): {
     history: History;
     database: Database.Database;
     readonly close: () => void;
@@ -38,7 +42,7 @@ describe("the history in an index", function () {
       open.delete(index);
       index.close();
     };
-    return { history: new History(index.database, story.deployment), database: index.database, close };
+    return { history: new History(index.database, story.deployment, reader), database: index.database, close };
   }
 
   function extend(history: History, events = story.events): void {
@@ -102,9 +106,11 @@ describe("the history in an index", function () {
   });
 
   it("is the same when messages were read ahead, by keys that were known and by keys that were not", async () => {
-    const [expected, ahead] = [openHistory(), openHistory()];
+    const threads = new SignatureThreads({ count: 1, startAfter: 1 });
+    const [expected, ahead] = [openHistory(), openHistory(undefined, new MessageReader(threads))];
     for (const { history } of [expected, ahead]) extend(history, story.events.slice(0, 2));
-    for (const block of story.blocks.values()) await ahead.history.readAhead(block);
+    await Promise.all([...story.blocks.values()].map((block) => ahead.history.readAhead(block)));
+    threads.close();
     for (const { history } of [expected, ahead]) {
       extend(history, story.events.slice(2));
       history.receive(story.blocks);

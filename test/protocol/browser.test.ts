@@ -37,7 +37,7 @@ describe("The replay outside of Node", () => {
   it("gives the same verdicts and roots, by the portable cryptography, with nothing but the language and TextEncoder", async () => {
     const input = makeInput();
     const native = runReplay(input);
-    expect(native.implementation).to.equal("native");
+    expect(native.implementation).to.equal("native with libsodium");
     for (const part of [
       '"verified"',
       "SIGNATURE_INVALID",
@@ -86,7 +86,7 @@ describe("The replay outside of Node", () => {
         ]);
         const answer = /<pre id="out">([^<]*)<\/pre>/.exec(stdout)?.[1] ?? "";
         const { implementation, result } = runReplay(input);
-        expect(implementation).to.equal("native");
+        expect(implementation).to.equal("native with libsodium");
         expect(JSON.parse(Buffer.from(answer, "base64").toString())).to.deep.equal({
           implementation: "portable",
           result,

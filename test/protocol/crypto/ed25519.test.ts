@@ -247,36 +247,24 @@ describe("Ed25519", () => {
     );
   });
 
-  it("gives the twin's answer natively and portably where A and R have parts of low order, flipped or not", async () => {
+  it("gives the twin's answer natively and portably where A and R have parts of low order, flipped or not", () => {
     const anyScalar = fc.bigInt({ min: 1n, max: L - 1n });
     const anyTorsion = fc.constantFrom(...TORSION);
-    await fc.assert(
-      fc.asyncProperty(
-        anyScalar,
-        anyScalar,
-        anyTorsion,
-        anyTorsion,
-        fc.nat(511),
-        async (a, r, torsionOfA, torsionOfR, bit) => {
-          const message = encode("low order");
-          const publicKey = encodePoint(add(multiply(a, BASE), torsionOfA));
-          const R = encodePoint(add(multiply(r, BASE), torsionOfR));
-          const S = mod(r + challenge(R, publicKey, message) * a, L);
-          const claim = { publicKey, message, signature: Uint8Array.of(...R, ...encodeNumber(S)) };
-          const flipped = { ...claim, signature: flipBit(claim.signature, bit) };
-          const expected = [true, verifyByZip215(flipped)];
-          expect(verifyByZip215(claim)).to.equal(true);
-          for (const primitives of IMPLEMENTATIONS) {
-            expect(primitives.ed25519Verify([claim, flipped])).to.deep.equal(expected);
-            expect(
-              await Promise.all([claim, flipped].map((each) => primitives.ed25519VerifyApart(each))),
-            ).to.deep.equal(expected);
-            const short = { ...claim, signature: claim.signature.subarray(1) };
-            expect(await primitives.ed25519VerifyApart(short)).to.equal(false);
-          }
-          if (verifyByNode(flipped)) expect(verifyByZip215(flipped)).to.equal(true);
-        },
-      ),
+    fc.assert(
+      fc.property(anyScalar, anyScalar, anyTorsion, anyTorsion, fc.nat(511), (a, r, torsionOfA, torsionOfR, bit) => {
+        const message = encode("low order");
+        const publicKey = encodePoint(add(multiply(a, BASE), torsionOfA));
+        const R = encodePoint(add(multiply(r, BASE), torsionOfR));
+        const S = mod(r + challenge(R, publicKey, message) * a, L);
+        const claim = { publicKey, message, signature: Uint8Array.of(...R, ...encodeNumber(S)) };
+        const flipped = { ...claim, signature: flipBit(claim.signature, bit) };
+        const expected = [true, verifyByZip215(flipped)];
+        expect(verifyByZip215(claim)).to.equal(true);
+        for (const primitives of IMPLEMENTATIONS) {
+          expect(primitives.ed25519Verify([claim, flipped])).to.deep.equal(expected);
+        }
+        if (verifyByNode(flipped)) expect(verifyByZip215(flipped)).to.equal(true);
+      }),
       { numRuns: 60 },
     );
   }).timeout(30_000);
@@ -287,7 +275,8 @@ describe("Ed25519", () => {
         // With the top bits of S clear, half of the random signatures get past the check of S < L.
         signature[63] = (signature[63] ?? 0) & 0x1f;
         const claim = { publicKey, message, signature };
-        expect(native.ed25519Verify([claim])).to.deep.equal(portable.ed25519Verify([claim]));
+        for (const primitives of IMPLEMENTATIONS)
+          expect(primitives.ed25519Verify([claim])).to.deep.equal(portable.ed25519Verify([claim]));
       }),
     );
   });

@@ -1,13 +1,18 @@
 import nodeCrypto from "node:crypto";
 import fc from "fast-check";
+import { libsodium } from "#libsodium";
+
 import { createNative } from "../../../protocol/crypto/native.ts";
 import { portable } from "../../../protocol/crypto/portable.ts";
 import type { Primitives } from "../../../protocol/crypto/primitives.ts";
 
 export const native: Primitives = createNative(nodeCrypto);
 
-/** Every vector goes through both. */
-export const IMPLEMENTATIONS: readonly Primitives[] = [native, portable];
+/** As Node has them where libsodium has a binary. */
+const withLibsodium: Primitives = createNative(nodeCrypto, libsodium);
+
+/** Every vector goes through all of them. */
+export const IMPLEMENTATIONS: readonly Primitives[] = [native, withLibsodium, portable];
 
 export function fromHex(hex: string): Uint8Array {
   return new Uint8Array(Buffer.from(hex, "hex"));

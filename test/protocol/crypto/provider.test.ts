@@ -12,8 +12,8 @@ const iv = new Uint8Array(12);
 const text = new TextEncoder().encode("text");
 
 describe("The provider of primitives", () => {
-  it("gives the native ones in Node", () => {
-    expect(primitives.name).to.equal("native");
+  it("gives the native ones in Node, with libsodium", () => {
+    expect(primitives.name).to.equal("native with libsodium");
   });
 
   it("gives the portable ones where there is no node:crypto, from one bundle without any Node module", async () => {

@@ -1,0 +1,110 @@
+/** Threads that verify signatures while the index writes. Nothing depends on them: what they don't answer is verified without them. */
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+
+import { KEY_BYTES, type Answers, type Batch } from "./signature-thread.ts";
+
+export interface SignatureThreadsOptions {
+  /** By default one for each core but the one that writes, at most {@link MAX_THREADS}. */
+  readonly count?: number;
+  /** They are started when so many messages were to be verified: an index that is up to date has no use for them. */
+  readonly startAfter?: number;
+}
+
+/** A message whose sender's key is known. */
+interface Question {
+  readonly block: Uint8Array;
+  readonly publicKey: Uint8Array;
+  readonly answer: (isValid: boolean | null) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  /** What it was given, by batch, the oldest first. */
+  readonly asked: (readonly Question[])[];
+}
+
+const MAX_THREADS = 4;
+const START_AFTER = 1_000;
+/** A batch costs two messages between threads. */
+const BATCH = 64;
+
+export class SignatureThreads {
+  private readonly count: number;
+  private readonly startAfter: number;
+  private threads: Thread[] = [];
+  private gathered: Question[] = [];
+  private askedCount = 0;
+  private isClosed = false;
+
+  constructor(options: SignatureThreadsOptions = {}) {
+    this.count = options.count ?? Math.min(MAX_THREADS, availableParallelism() - 1);
+    this.startAfter = options.startAfter ?? START_AFTER;
+  }
+
+  /** @param block an envelope @returns null when no thread can say. Never rejects. */
+  verify(block: Uint8Array, publicKey: Uint8Array): Promise<boolean | null> {
+    this.askedCount += 1;
+    if (this.askedCount === this.startAfter) this.start();
+    if (this.threads.length === 0) return Promise.resolve(null);
+    return new Promise((answer) => {
+      this.gathered.push({ block, publicKey, answer });
+      if (this.gathered.length === BATCH) this.send();
+      else if (this.gathered.length === 1) setImmediate(() => this.send());
+    });
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const thread of this.threads) this.end(thread);
+    this.send();
+  }
+
+  private start(): void {
+    if (this.isClosed) return;
+    for (let i = 0; i < this.count; i++) {
+      const worker = new Worker(new URL("signature-thread.ts", import.meta.url));
+      const thread: Thread = { worker, asked: [] };
+      worker.unref();
+      worker.on("message", (answers: Answers) => {
+        thread.asked.shift()?.forEach(({ answer }, at) => answer(answers[at] === 1));
+      });
+      worker.on("error", () => this.end(thread));
+      this.threads.push(thread);
+    }
+  }
+
+  private send(): void {
+    const questions = this.gathered;
+    this.gathered = [];
+    if (questions.length === 0) return;
+    const [least] = this.threads.toSorted((a, b) => a.asked.length - b.asked.length);
+    if (least === undefined) {
+      for (const { answer } of questions) answer(null);
+      return;
+    }
+    const batch = batchOf(questions);
+    least.asked.push(questions);
+    least.worker.postMessage(batch, [batch.blocks.buffer, batch.keys.buffer]);
+  }
+
+  /** Whoever still waits for it waits for nothing. */
+  private end(thread: Thread): void {
+    this.threads = this.threads.filter((other) => other !== thread);
+    for (const { answer } of thread.asked.splice(0).flat()) answer(null);
+    void thread.worker.terminate();
+  }
+}
+
+function batchOf(questions: readonly Question[]): Batch {
+  const ends: number[] = [];
+  let size = 0;
+  for (const { block } of questions) ends.push((size += block.length));
+  const blocks = new Uint8Array(size);
+  const keys = new Uint8Array(KEY_BYTES * questions.length);
+  questions.forEach(({ block, publicKey }, i) => {
+    blocks.set(block, ends[i - 1] ?? 0);
+    keys.set(publicKey, KEY_BYTES * i);
+  });
+  return { blocks, ends, keys };
+}
