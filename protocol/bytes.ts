@@ -4,6 +4,10 @@ import { DmtpError } from "./error.ts";
 export type Hex = `0x${string}`;
 
 const encoder = new TextEncoder();
+/** What the character with a code is worth as a digit of either case; -1 for one that is none. */
+const HEX_DIGITS = new Int8Array(128).fill(-1);
+for (const [value, digit] of Array.from("0123456789abcdef").entries())
+  for (const character of [digit, digit.toUpperCase()]) HEX_DIGITS[character.charCodeAt(0)] = value;
 const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /** UTF-8 bytes of a text. A lone surrogate would become U+FFFD, so texts from outside are checked before (content.ts). */
@@ -60,17 +64,19 @@ export function toHex(bytes: Uint8Array): Hex {
  * @throws HEX_INVALID for anything else, or for another length than asked.
  */
 export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
-  if (!/^0x(?:[0-9a-fA-F]{2})*$/.test(hex)) throw new DmtpError("HEX_INVALID", "not 0x-prefixed hexadecimal bytes");
-  const bytes = new Uint8Array(hex.length / 2 - 1);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = (digitAt(hex, 2 * i + 2) << 4) | digitAt(hex, 2 * i + 3);
+  const isPrefixed = hex.startsWith("0x") && hex.length % 2 === 0;
+  const bytes = new Uint8Array(isPrefixed ? hex.length / 2 - 1 : 0);
+  let digits = isPrefixed ? 0 : -1;
+  for (let i = 0; i < bytes.length; i++) {
+    const high = HEX_DIGITS[hex.charCodeAt(2 * i + 2)] ?? -1;
+    const low = HEX_DIGITS[hex.charCodeAt(2 * i + 3)] ?? -1;
+    // Negative from the first character on that is no digit.
+    digits |= high | low;
+    bytes[i] = (high << 4) | low;
+  }
+  if (digits < 0) throw new DmtpError("HEX_INVALID", "not 0x-prefixed hexadecimal bytes");
   if (sizeBytes !== undefined && bytes.length !== sizeBytes) {
     throw new DmtpError("HEX_INVALID", `expected ${sizeBytes} bytes, got ${bytes.length}`);
   }
   return bytes;
-}
-
-/** 0-9, A-F and a-f are 0x30, 0x41 and 0x61 onwards. */
-function digitAt(hex: string, at: number): number {
-  const code = hex.charCodeAt(at);
-  return (code & 15) + (code > 0x39 ? 9 : 0);
 }

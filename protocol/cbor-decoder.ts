@@ -4,7 +4,6 @@
  */
 import {
   CID_TAG,
-  compareKeys,
   Float,
   Link,
   MAX_BLOCK_BYTES,
@@ -24,6 +23,7 @@ export interface DecodeLimits {
 }
 
 const LIMITS: DecodeLimits = { sizeBytes: MAX_BLOCK_BYTES, depth: MAX_DEPTH, parts: MAX_PARTS };
+const MAX_SHORT_BYTES = 24;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -49,9 +49,9 @@ class Reader {
 
   constructor(bytes: Uint8Array, maxParts: number) {
     this.maxParts = maxParts;
-    // A plain view: a Buffer's slice() would share memory with the block.
-    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    // One plain copy for all byte strings: memory of its own for each costs more than to read it.
+    this.bytes = new Uint8Array(bytes);
+    this.view = new DataView(this.bytes.buffer);
   }
 
   value(depth: number): CborValue {
@@ -73,7 +73,7 @@ class Reader {
           ? -1 - argument
           : -1n - BigInt(argument);
       case 2:
-        return this.take(argument).slice();
+        return this.take(argument);
       case 3:
         return this.string(argument);
       case 4:
@@ -109,24 +109,29 @@ class Reader {
   }
 
   private take(length: number | bigint): Uint8Array {
-    if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
-    const start = this.offset;
-    this.offset += Number(length);
+    const start = this.skip(length);
     return this.bytes.subarray(start, this.offset);
   }
 
+  /** Goes so many bytes on. @returns where they begin */
+  private skip(length: number | bigint): number {
+    if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
+    const start = this.offset;
+    this.offset += Number(length);
+    return start;
+  }
+
   private string(length: number | bigint): string {
-    const bytes = this.take(length);
+    const start = this.skip(length);
     // Keys and media types are short ASCII: quicker by hand than by TextDecoder.
-    if (bytes.length <= 24) {
-      let ascii = "";
-      for (const byte of bytes) {
-        if (byte > 127) return decodeUtf8(bytes);
-        ascii += String.fromCharCode(byte);
-      }
-      return ascii;
+    if (this.offset - start > MAX_SHORT_BYTES) return decodeUtf8(this.bytes.subarray(start, this.offset));
+    let ascii = "";
+    for (let at = start; at < this.offset; at++) {
+      const byte = this.bytes[at] ?? 0;
+      if (byte > 127) return decodeUtf8(this.bytes.subarray(start, this.offset));
+      ascii += String.fromCharCode(byte);
     }
-    return decodeUtf8(bytes);
+    return ascii;
   }
 
   private array(length: number | bigint, depth: number): CborArray {
@@ -140,19 +145,29 @@ class Reader {
   private map(length: number | bigint, depth: number): CborMap {
     if (Number(length) * 2 > this.bytes.length - this.offset) throw refuse("more entries than the block has bytes");
     const map = new Map<string, CborValue>();
-    let previous: Uint8Array | undefined;
+    let before = { start: 0, size: -1 };
     for (let i = 0; i < Number(length); i++) {
       const initial = this.bytes[this.offset];
       if (initial === undefined || initial >> 5 !== 3) throw refuse("a map key that is not a text");
-      const size = this.argument(initial);
+      const length = this.argument(initial);
       const start = this.offset;
-      const key = this.string(size);
-      const bytes = this.bytes.subarray(start, this.offset);
-      if (previous !== undefined && compareKeys(previous, bytes) >= 0) throw refuse("map keys out of order or twice");
-      previous = bytes;
+      const key = this.string(length);
+      const size = this.offset - start;
+      if (size < before.size || (size === before.size && !this.isAscending(before.start, start, size)))
+        throw refuse("map keys out of order or twice");
+      before = { start, size };
       map.set(key, this.value(depth - 1));
     }
     return map;
+  }
+
+  /** Whether the second of two pieces of one size comes behind the first, bytewise. */
+  private isAscending(first: number, second: number, size: number): boolean {
+    for (let i = 0; i < size; i++) {
+      const difference = (this.bytes[second + i] ?? 0) - (this.bytes[first + i] ?? 0);
+      if (difference !== 0) return difference > 0;
+    }
+    return false;
   }
 
   private link(tag: number | bigint): Link {
@@ -161,7 +176,7 @@ class Reader {
     if (initial === undefined || initial >> 5 !== 2) throw refuse("a link that is not a byte string");
     const bytes = this.take(this.argument(initial));
     if (bytes[0] !== 0 || bytes.length < 2) throw refuse("a link without the identity multibase prefix");
-    return new Link(bytes.slice(1));
+    return new Link(bytes.subarray(1));
   }
 
   private simple(initial: number): CborValue {

@@ -64,7 +64,8 @@ export function examineEntry(
   try {
     const envelope = decode(block);
     const { sender, receiver, seq, timestamp, seen } = envelope;
-    message = { sender, receiver, seq, timestamp, seen, sizeBytes: block.length };
+    // Copies: the block, which is not kept, is what the envelope's own are views of.
+    message = { sender, receiver, seq, timestamp, seen: seen.map((digest) => digest.slice()), sizeBytes: block.length };
     if (sender === receiver) return refuse(rejected("SELF_ADDRESSED", "sender and receiver are the same wallet"));
     if (envelope.room !== roomIdOf(deployment, sender, receiver)) {
       return refuse(rejected("ROOM_MISMATCH", "the room is not that of sender and receiver in this deployment"));

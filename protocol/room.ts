@@ -16,9 +16,25 @@ export interface Deployment {
   readonly keyRegistry: Address;
 }
 
+/** Rooms whose ids are kept in mind: the same two write again and again. */
+const MAX_KEPT = 4_096;
+const known = new WeakMap<Deployment, Map<string, RoomId>>();
+
 /** SPEC 5.1: SHA-256(label "room" ‖ uint64 chain id ‖ registry ‖ lower wallet ‖ higher wallet). Symmetric. */
 export function roomIdOf(deployment: Deployment, a: Address, b: Address): RoomId {
   const [low, high] = a < b ? [a, b] : [b, a];
+  const rooms = known.get(deployment) ?? new Map<string, RoomId>();
+  const pair = low + high;
+  let id = rooms.get(pair);
+  if (id === undefined) {
+    id = hashOf(deployment, low, high);
+    if (rooms.size >= MAX_KEPT) rooms.clear();
+    known.set(deployment, rooms.set(pair, id));
+  }
+  return id;
+}
+
+function hashOf(deployment: Deployment, low: Address, high: Address): RoomId {
   const hash = primitives.sha256(
     concat(
       label("room"),

@@ -8,14 +8,14 @@ export class ContentCache {
   private readonly cids: CidRows;
   private readonly getBytes: Database.Statement<[Cid], { bytes: Uint8Array }>;
   private readonly hasBytes: Database.Statement<[Cid]>;
-  private readonly putBytes: Database.Statement<[number, Uint8Array]>;
+  private readonly putBytes: Database.Statement<[bytes: Uint8Array, cid: Cid]>;
 
   constructor(database: Database.Database) {
     this.cids = new CidRows(database);
     this.getBytes = database.prepare("SELECT bytes FROM cids JOIN content USING (id) WHERE cid = ?");
     this.hasBytes = database.prepare("SELECT 1 FROM cids JOIN content USING (id) WHERE cid = ?");
     // Replaces: what the disk damaged is fetched again and arrives here.
-    this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
+    this.putBytes = database.prepare("INSERT OR REPLACE INTO content SELECT id, ? FROM cids WHERE cid = ?");
   }
 
   /** Bytes that the disk damaged are as good as none. */
@@ -35,6 +35,8 @@ export class ContentCache {
   }
 
   put(cid: Cid, bytes: Uint8Array): void {
-    this.putBytes.run(this.cids.add(cid).id, bytes);
+    if (this.putBytes.run(bytes, cid).changes > 0) return;
+    this.cids.add(cid);
+    this.putBytes.run(bytes, cid);
   }
 }

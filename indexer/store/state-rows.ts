@@ -44,7 +44,13 @@ export class StateRows implements NodeSource {
   /** The state after a verified anchor. */
   at(anchorIndex: number | null): State {
     if (anchorIndex === this.tipIndex) return this.tipState;
-    const { changed, removed } = this.difference(anchorIndex);
+    const changed: RoomState[] = [];
+    const removed: RoomId[] = [];
+    for (const [room, index] of this.difference(anchorIndex)) {
+      const row = index === null ? undefined : this.version(index, room);
+      if (row === undefined) removed.push(room);
+      else changed.push(row);
+    }
     return this.tipState.changed(changed, removed);
   }
 
@@ -61,13 +67,14 @@ export class StateRows implements NodeSource {
   move(tip: Tip | null): void {
     const to = tip?.index ?? null;
     if (to === this.tipIndex) return;
-    const { changed, removed } = this.difference(to);
     // Before anything is written: it may still read what was kept.
     const state = tip?.state ?? State.EMPTY;
+    const rooms = Array.from(this.difference(to).keys(), (id) => ({ id, room: state.room(id) }));
     const setRoom = this.statements.prepare("UPDATE rooms SET n = ?, root = ?, last_index = ? WHERE id = ?");
-    for (const { id, range, lastIndex } of changed) setRoom.run(range.size, toHex(rootOf(range)), lastIndex, id);
-    for (const id of removed) setRoom.run(null, null, null, id);
-    this.forgetBranches(removed);
+    for (const { id, room } of rooms) {
+      setRoom.run(room?.range.size ?? null, room && toHex(rootOf(room.range)), room?.lastIndex ?? null, id);
+    }
+    this.forgetBranches(rooms.filter(({ room }) => room === undefined).map(({ id }) => id));
     const setBranch = this.statements.prepare("INSERT OR REPLACE INTO branches VALUES (?, ?)");
     for (const node of state.unsaved()) if ("branch" in node) setBranch.run(node.prefix, encodeBranch(node.branch));
     const root = toHex(state.root);
@@ -127,8 +134,11 @@ export class StateRows implements NodeSource {
     return State.open(fromHex(root), this);
   }
 
-  /** What of the kept state is another at that anchor: walks both lines back to where they part. */
-  private difference(to: number | null): { readonly changed: RoomState[]; readonly removed: RoomId[] } {
+  /**
+   * The rooms that are others at that anchor than in the kept state, and the anchor that touched each last, null for a room that is
+   * not there: walks both lines back to where they part.
+   */
+  private difference(to: number | null): ReadonlyMap<RoomId, number | null> {
     const left: number[] = [];
     const entered: number[] = [];
     let [a, b] = [this.tipIndex, to];
@@ -140,17 +150,13 @@ export class StateRows implements NodeSource {
     const stands = new Map<RoomId, number | null>();
     for (const index of left) for (const { room, previous } of this.versionsOf(index)) stands.set(room, previous);
     for (const index of entered.reverse()) for (const { room } of this.versionsOf(index)) stands.set(room, index);
-    const version = this.statements.prepare<VersionRow>(
-      "SELECT * FROM room_versions WHERE anchor_index = ? AND room = ?",
-    );
-    const changed: RoomState[] = [];
-    const removed: RoomId[] = [];
-    for (const [room, index] of stands) {
-      const row = index === null ? undefined : version.get(index, room);
-      if (row === undefined) removed.push(room);
-      else changed.push(stateOf(row));
-    }
-    return { changed, removed };
+    return stands;
+  }
+
+  private version(anchorIndex: number, room: RoomId): RoomState | undefined {
+    const sql = "SELECT * FROM room_versions WHERE anchor_index = ? AND room = ?";
+    const row = this.statements.prepare<VersionRow>(sql).get(anchorIndex, room);
+    return row && stateOf(row);
   }
 
   private baseOf(index: number | null, walked: number[]): number | null {
