@@ -12,12 +12,13 @@ import type { AnchorRows, ManifestLinks } from "./store/anchor-rows.ts";
 import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { StateRows } from "./store/state-rows.ts";
+import { WaitingList } from "./waiting-list.ts";
 
 /** What an undecided anchor waits for. */
 interface Waiting {
   readonly cid: Cid;
-  /** Blocks without which it can't go on, and that have not arrived. */
-  readonly wants: Set<Cid>;
+  /** Blocks without which it can't go on, and that have not arrived; each once. */
+  readonly wants: Cid[];
   /** Its shards and heads, while it waits for its base: fetched ahead, so that a long line is not as many rounds. */
   readonly ahead: readonly Cid[];
   readonly base: number | null;
@@ -25,6 +26,7 @@ interface Waiting {
 
 /** Each holds the part of a state tree that its anchor touched, until the state is kept. */
 const MAX_TIPS = 2;
+const NONE: ReadonlySet<Cid> = new Set();
 
 export interface AnchorJudgeOptions {
   readonly rows: AnchorRows;
@@ -39,8 +41,8 @@ export interface AnchorJudgeOptions {
 export class AnchorJudge {
   private readonly options: AnchorJudgeOptions;
   private readonly undecided = new Map<number, Waiting>();
-  private readonly byBlock = new Map<Cid, Set<number>>();
-  private readonly byBase = new Map<number, Set<number>>();
+  private readonly byBlock = new WaitingList<Cid>();
+  private readonly byBase = new WaitingList<number>();
   /** Those that don't wait any more. */
   private readonly due = new Set<number>();
   /** Those that wait for less than their row says. */
@@ -66,12 +68,12 @@ export class AnchorJudge {
   }
 
   receive(cid: Cid): void {
-    for (const index of this.byBlock.get(cid) ?? []) {
-      const wants = this.undecided.get(index)?.wants;
-      wants?.delete(cid);
-      (wants?.size === 0 ? this.due : this.nearer).add(index);
+    for (const index of this.byBlock.take(cid)) {
+      const wants = this.undecided.get(index)?.wants ?? [];
+      const at = wants.indexOf(cid);
+      if (at >= 0) wants.splice(at, 1);
+      (wants.length === 0 ? this.due : this.nearer).add(index);
     }
-    this.byBlock.delete(cid);
   }
 
   /** Decides all that can be decided. */
@@ -125,33 +127,33 @@ export class AnchorJudge {
       list(index, delta);
       if (this.tips.size >= MAX_TIPS) this.keepTip();
     }
-    for (const waiting of this.byBase.get(index) ?? []) this.due.add(waiting);
+    for (const waiting of this.byBase.of(index)) this.due.add(waiting);
   }
 
   /** @param manifest null while the manifest itself is wanted @param wants none while it waits for its base */
   private wait(index: number, cid: Cid, manifest: ManifestLinks | null, wants: readonly Cid[]): void {
     const { missing, content } = this.options;
     const isForBase = manifest !== null && wants.length === 0;
-    const links = isForBase ? [...manifest.rooms, ...manifest.heads] : [];
+    const links = isForBase ? new Set([...manifest.rooms, ...manifest.heads]) : NONE;
     const waiting: Waiting = {
       cid,
-      wants: new Set(wants),
-      ahead: [...new Set(links)].filter((link) => !content.has(link)),
+      wants: wants.length > 1 ? [...new Set(wants)] : [...wants],
+      ahead: links.size === 0 ? [] : [...links].filter((link) => !content.has(link)),
       base: isForBase ? manifest.base : null,
     };
     this.undecided.set(index, waiting);
     missing.add(waiting.wants);
     missing.add(waiting.ahead);
-    for (const want of waiting.wants) join(this.byBlock, want, index);
-    if (waiting.base !== null) join(this.byBase, waiting.base, index);
+    for (const want of waiting.wants) this.byBlock.add(want, index);
+    if (waiting.base !== null) this.byBase.add(waiting.base, index);
   }
 
   private stopWaiting(index: number, { wants, ahead, base }: Waiting): void {
     this.undecided.delete(index);
     this.options.missing.remove(wants);
     this.options.missing.remove(ahead);
-    for (const cid of wants) leave(this.byBlock, cid, index);
-    if (base !== null) leave(this.byBase, base, index);
+    for (const cid of wants) this.byBlock.delete(cid, index);
+    if (base !== null) this.byBase.delete(base, index);
   }
 
   private readonly get = (cid: Cid): Uint8Array | undefined => {
@@ -183,16 +185,4 @@ export class AnchorJudge {
       },
     };
   };
-}
-
-function join<Key>(sets: Map<Key, Set<number>>, key: Key, index: number): void {
-  const set = sets.get(key);
-  if (set === undefined) sets.set(key, new Set([index]));
-  else set.add(index);
-}
-
-function leave<Key>(sets: Map<Key, Set<number>>, key: Key, index: number): void {
-  const set = sets.get(key);
-  set?.delete(index);
-  if (set?.size === 0) sets.delete(key);
 }

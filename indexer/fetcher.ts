@@ -27,8 +27,14 @@ export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepa
 /** A block that was asked for in vain. */
 interface Absent {
   attempts: number;
-  /** Set while it waits for its next attempt: gives it up. */
-  cancel: (() => void) | null;
+  /** In which slot it waits for its next attempt; null while it is due. */
+  slot: number | null;
+}
+
+/** Attempts that are made together, so that a million of them need no timer each. */
+interface Slot {
+  readonly cids: Cid[];
+  readonly cancel: () => void;
 }
 
 type Settings = Required<Omit<FetcherOptions, "deliver" | "prepare">>;
@@ -38,6 +44,8 @@ const RETRY_SHARE = 4;
 
 /** With fewer blocks than this left to ask for, more of a history is begun. */
 const LITTLE = 32;
+
+const SLOT_MS = 10;
 
 const NOTHING: Missing = { has: () => false, takeNew: () => [] };
 
@@ -56,6 +64,7 @@ export class Fetcher {
    */
   private readonly history = new Set<Cid>();
   private readonly absent = new Map<Cid, Absent>();
+  private readonly slots = new Map<number, Slot>();
   /** Absent ones whose next attempt is due, in order. A set, since shifting a long array copies it. */
   private readonly due = new Set<Cid>();
   private readonly inFlight = new Set<Cid>();
@@ -128,7 +137,7 @@ export class Fetcher {
   stop(): void {
     this.isStopped = true;
     this.delivery.stop();
-    for (const { cancel } of this.absent.values()) cancel?.();
+    this.clearSlots();
     this.absent.clear();
   }
 
@@ -197,28 +206,48 @@ export class Fetcher {
 
   private retryLater(cid: Cid): void {
     const { firstRetryMs, maxRetryMs, random, clock } = this.options;
-    const absent = this.absent.get(cid) ?? { attempts: 0, cancel: null };
+    const absent = this.absent.get(cid) ?? { attempts: 0, slot: null };
     this.absent.set(cid, absent);
     const delayMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(absent.attempts, 30));
     absent.attempts += 1;
     // Spread by a quarter either way, so that what went missing together is not asked for together.
-    absent.cancel = clock.after(delayMs * (0.75 + random() / 2), () => this.retry(cid, absent));
+    const nowMs = clock.now();
+    const number = Math.ceil((nowMs + delayMs * (0.75 + random() / 2)) / SLOT_MS);
+    absent.slot = number;
+    const slot = this.slots.get(number);
+    if (slot !== undefined) slot.cids.push(cid);
+    else {
+      const cancel = clock.after(number * SLOT_MS - nowMs, () => this.retry(number));
+      this.slots.set(number, { cids: [cid], cancel });
+    }
   }
 
-  private retry(cid: Cid, absent: Absent): void {
-    absent.cancel = null;
-    this.due.add(cid);
+  private retry(number: number): void {
+    const { cids = [] } = this.slots.get(number) ?? {};
+    this.slots.delete(number);
+    for (const cid of cids) {
+      const absent = this.absent.get(cid);
+      // It came, or has another turn by now.
+      if (absent?.slot !== number) continue;
+      absent.slot = null;
+      this.due.add(cid);
+    }
     this.pump();
   }
 
   /** The store is back after a failure: whoever waits is due. */
   private retryNow(): void {
     for (const [cid, absent] of this.absent) {
-      if (absent.cancel === null) continue;
-      absent.cancel();
-      absent.cancel = null;
+      if (absent.slot === null) continue;
+      absent.slot = null;
       this.due.add(cid);
     }
+    this.clearSlots();
+  }
+
+  private clearSlots(): void {
+    for (const { cancel } of this.slots.values()) cancel();
+    this.slots.clear();
   }
 }
 

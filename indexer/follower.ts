@@ -228,8 +228,10 @@ export class Follower {
   /** A block that is read again, unchanged, has the events that it had: a node that has none of them now is not believed. */
   private async refuseLoss({ first, last, events }: Stretch): Promise<void> {
     const { chain, history } = this.options;
+    const orphans = history.log.orphansBetween(first.number, last.number);
+    if (orphans.length === 0) return;
     const given = new Set(events.map(({ blockHash, logIndex }) => `${blockHash} ${logIndex}`));
-    for (const { number, hash, logIndex, contract } of history.log.orphansBetween(first.number, last.number)) {
+    for (const { number, hash, logIndex, contract } of orphans) {
       if (given.has(`${hash} ${logIndex}`)) continue;
       const isKnown = number === first.number ? first : number === last.number ? last : null;
       const block: Block | null = isKnown ?? (await chain.block(number));

@@ -12,8 +12,8 @@ export class ContentCache {
 
   constructor(database: Database.Database) {
     this.cids = new CidRows(database);
-    this.getBytes = database.prepare("SELECT bytes FROM cids JOIN content USING (id) WHERE cid = ?");
-    this.hasBytes = database.prepare("SELECT 1 FROM cids JOIN content USING (id) WHERE cid = ?");
+    this.getBytes = database.prepare("SELECT bytes FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)");
+    this.hasBytes = database.prepare("SELECT 1 FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)");
     // Replaces: what the disk damaged is fetched again and arrives here.
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content SELECT id, ? FROM cids WHERE cid = ?");
   }

@@ -39,7 +39,7 @@ export interface FeedOptions {
 
 /** The first stretch shows how dense the events are; the next are as long as brings so many, which are held in memory. */
 const FIRST_STRETCH_BLOCKS = 256;
-const STRETCH_EVENTS = 8_000;
+const STRETCH_EVENTS = 4_000;
 const MAX_GROWTH = 4;
 /** Ranges of a stretch, at most: what is read must be taken at some time. */
 const MAX_PARTS = 64;

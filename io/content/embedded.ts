@@ -114,7 +114,9 @@ export class EmbeddedStore implements ContentStore, ContentSource {
   isPinned(cids: readonly Cid[]): Promise<boolean[]> {
     return attempt(() =>
       this.reading((store) => {
-        const select = store?.database.prepare("SELECT 1 FROM pins JOIN blocks USING (id) WHERE digest = ?");
+        const select = store?.database.prepare(
+          "SELECT 1 FROM pins WHERE id = (SELECT id FROM blocks WHERE digest = ?)",
+        );
         return cids.map((cid) => select?.get(digestOfCid(cid)) !== undefined);
       }),
     );
