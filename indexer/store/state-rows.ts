@@ -21,12 +21,17 @@ interface VersionRow {
 }
 
 const ID_DIGITS = 64;
+/** The next anchors are likely to touch the same rooms: so many times what one touched stays in memory, and no more than this. */
+const KEPT_TIMES = 4;
+const MAX_KEPT = 8_192;
 
 export class StateRows implements NodeSource {
   private readonly database: Database.Database;
   private readonly statements: Statements;
   private tipIndex: number | null;
   private tipState: State;
+  /** Rooms that were touched since it was read from the rows. */
+  private keptRooms = 0;
 
   constructor(database: Database.Database) {
     this.database = database;
@@ -85,8 +90,11 @@ export class StateRows implements NodeSource {
     );
     writeMeta(this.database, "stateRoot", root);
     this.tipIndex = to;
-    // Read again from the rows: what was touched would stay in memory for ever.
-    this.tipState = this.open(root);
+    this.keptRooms += rooms.length;
+    const isKept = this.keptRooms <= Math.min(MAX_KEPT, KEPT_TIMES * rooms.length);
+    // Otherwise read again from the rows: what was touched would stay in memory for ever, and be written again each time.
+    if (!isKept) this.keptRooms = 0;
+    this.tipState = isKept ? state : this.open(root);
   }
 
   /** Takes out what this anchor and all behind it left; the tip has to be before it. */
