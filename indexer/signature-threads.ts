@@ -25,6 +25,8 @@ interface Thread {
 }
 
 const MAX_THREADS = 4;
+/** Nothing that it holds outlives a batch. */
+const LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 };
 const START_AFTER = 1_000;
 /** A batch costs two messages between threads. */
 const BATCH = 64;
@@ -63,7 +65,7 @@ export class SignatureThreads {
   private start(): void {
     if (this.isClosed) return;
     for (let i = 0; i < this.count; i++) {
-      const worker = new Worker(new URL("signature-thread.ts", import.meta.url));
+      const worker = new Worker(new URL("signature-thread.ts", import.meta.url), { resourceLimits: LIMITS });
       const thread: Thread = { worker, asked: [] };
       worker.unref();
       worker.on("message", (answers: Answers) => {
