@@ -86,6 +86,7 @@ export class Follower {
     let failures = 0;
     while (!this.isStopped()) {
       let waitMs = pollIntervalMs;
+      const startedAtMs = this.clock.now();
       try {
         const before = this.options.history.log.cursor;
         const turn = await this.turn();
@@ -93,7 +94,9 @@ export class Follower {
         if (turn !== "again") failures = 0;
         // Only progress is followed at once: a node that contradicts itself is not asked in a loop without rest.
         if (turn === "again" && this.options.history.log.cursor?.hash !== before?.hash) waitMs = 0;
-        else if (turn === "current") waitMs = this.untilSilence(pollIntervalMs);
+        // An interval is from look to look; a node that takes long to answer gets some rest all the same.
+        else if (turn === "current")
+          waitMs = Math.max(pollIntervalMs / 2, this.untilSilence(pollIntervalMs) - (this.clock.now() - startedAtMs));
         this.succeededAtMs = this.clock.now();
       } catch (error) {
         if (this.isStopped()) break;
