@@ -53,7 +53,7 @@ export async function benchRebuild(note: (text: string) => void, large = LARGE):
         {
           name: `rebuild with verification, ${sized(small)} in ${ROOMS.toLocaleString("en")} rooms`,
           goal: 0.6,
-          bound: "native Ed25519 verify on two cores",
+          bound: "node:crypto: Ed25519 verify on two cores",
           ratio: median(rounds.map(({ us, boundUs }) => boundUs / us)),
           measuredUs: smallUs,
           boundUs: median(rounds.map(({ boundUs }) => boundUs)),

@@ -19,7 +19,7 @@ export interface DeliveryOptions {
 /** While more is on its way, a delivery waits this many times as long as the last one took. */
 const PATIENCE = 10;
 const MAX_WAIT_MS = 2_000;
-/** Of what is prepared or held; half of it, once it is ready, is delivered at once. */
+/** Of what is prepared or held; a quarter of it, once it is ready, is delivered at once. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
 export class Delivery {
@@ -55,10 +55,10 @@ export class Delivery {
   }
 
   /** @param isLast asked when it is ready: whether nothing more is on its way, so that nothing has to be waited for */
-  take(cid: Cid, bytes: Uint8Array, isLast: () => boolean): void {
+  take(blocks: ReadonlyMap<Cid, Uint8Array>, isLast: () => boolean): void {
     const { prepare } = this.options;
-    if (prepare === undefined) this.hold(cid, bytes);
-    else void this.prepare(cid, bytes, prepare(bytes), isLast);
+    if (prepare === undefined) this.hold(blocks);
+    else void this.prepare(blocks, prepare, isLast);
   }
 
   /** To be called when something changed on which it depends whether to wait. */
@@ -67,23 +67,33 @@ export class Delivery {
     const { clock } = this.options;
     const waitMs = this.lastAtMs + Math.min(MAX_WAIT_MS, PATIENCE * this.lastTookMs) - clock.now();
     const isComplete = isLast && this.preparing.size === 0;
-    if (isComplete || waitMs <= 0 || this.readyBytes >= MAX_BYTES / 2) this.deliver();
+    if (isComplete || waitMs <= 0 || this.readyBytes >= MAX_BYTES / 4) this.deliver();
     else this.cancel ??= clock.after(waitMs, () => this.deliver());
   }
 
-  private async prepare(cid: Cid, bytes: Uint8Array, work: Promise<void>, isLast: () => boolean): Promise<void> {
-    this.preparing.add(cid);
-    this.preparingBytes += bytes.length;
-    await work;
-    this.preparing.delete(cid);
-    this.preparingBytes -= bytes.length;
-    this.hold(cid, bytes);
+  private async prepare(
+    blocks: ReadonlyMap<Cid, Uint8Array>,
+    prepare: (block: Uint8Array) => Promise<void>,
+    isLast: () => boolean,
+  ): Promise<void> {
+    for (const [cid, bytes] of blocks) {
+      this.preparing.add(cid);
+      this.preparingBytes += bytes.length;
+    }
+    await Promise.all(Array.from(blocks.values(), prepare));
+    for (const [cid, bytes] of blocks) {
+      this.preparing.delete(cid);
+      this.preparingBytes -= bytes.length;
+    }
+    this.hold(blocks);
     this.schedule(isLast());
   }
 
-  private hold(cid: Cid, bytes: Uint8Array): void {
-    this.ready.set(cid, bytes);
-    this.readyBytes += bytes.length;
+  private hold(blocks: ReadonlyMap<Cid, Uint8Array>): void {
+    for (const [cid, bytes] of blocks) {
+      this.ready.set(cid, bytes);
+      this.readyBytes += bytes.length;
+    }
   }
 
   private deliver(): void {

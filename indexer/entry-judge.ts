@@ -80,14 +80,14 @@ export class EntryJudge {
         const { id: cidId, isNew } = cidRows.add(cid);
         const place = { anchorIndex, ordinal: ordinal++, room, cid };
         const entry: PlacedEntry = { ...place, roomNumber, cidId, status: "missing" };
-        const block = isNew || missing.has(cid) ? undefined : content.get(cid);
+        const block = content.take(cid) ?? (isNew || missing.has(cid) ? undefined : content.get(cid));
         if (block === undefined) {
           missing.add([cid]);
           if (isNew) this.keepAlone(entry);
           else this.alone.delete(cid);
           this.write(entry, true, MISSING, null);
         } else {
-          this.examine(entry, true, false, block);
+          this.examine(entry, true, isNew, block);
         }
       }
     }

@@ -3,17 +3,19 @@
  * more rarely. It holds nothing up; what comes late is delivered late.
  */
 import type { SourceHealth } from "../io/content/health.ts";
-import type { ContentStore } from "../io/content/store.ts";
+import type { ContentSource, ContentStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { Delivery, type DeliveryOptions } from "./delivery.ts";
+import { familyOf } from "./family.ts";
 import type { Log } from "./log.ts";
 import type { Missing } from "./missing-content.ts";
 
 export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
-  readonly content: ContentStore;
+  /** What a local one leads to from a block is fetched with it. */
+  readonly content: ContentStore & Partial<Pick<ContentSource, "isLocal">>;
   /** What is missing now: another object after the history could not be written, or was taken back. */
   readonly missing: () => Missing;
   readonly log: Log;
@@ -45,6 +47,7 @@ const RETRY_SHARE = 4;
 /** With fewer blocks than this left to ask for, more of a history is begun. */
 const LITTLE = 32;
 
+/** The times of attempts are rounded up to this. */
 const SLOT_MS = 10;
 
 const NOTHING: Missing = { has: () => false, takeNew: () => [] };
@@ -142,7 +145,10 @@ export class Fetcher {
   }
 
   private pump(): void {
-    while (!this.isStopped && this.inFlight.size < this.options.concurrency && !this.delivery.isFull) {
+    const { content, concurrency } = this.options;
+    // A local store answers at once: one after the other they are delivered in the order in which they are wanted.
+    const limit = content.isLocal === true ? 1 : concurrency;
+    while (!this.isStopped && this.inFlight.size < limit && !this.delivery.isFull) {
       const cid = this.next();
       if (cid === undefined) return;
       if (!this.missing.has(cid)) this.absent.delete(cid);
@@ -164,9 +170,9 @@ export class Fetcher {
   /** Never rejects. */
   private async attempt(cid: Cid): Promise<void> {
     this.inFlight.add(cid);
-    let bytes: Uint8Array | null = null;
+    let blocks: ReadonlyMap<Cid, Uint8Array> | null = null;
     try {
-      bytes = verified(cid, await this.options.content.get(cid));
+      blocks = await this.fetch(cid);
       if (!this.isReachable) this.retryNow();
       this.isReachable = true;
     } catch (error) {
@@ -180,14 +186,23 @@ export class Fetcher {
     if (this.isStopped) return;
     if (!this.missing.has(cid)) {
       this.absent.delete(cid);
-    } else if (bytes === null) {
+    } else if (blocks === null) {
       this.retryLater(cid);
     } else {
       this.absent.delete(cid);
-      this.delivery.take(cid, bytes, () => this.isIdle);
+      this.delivery.take(blocks, () => this.isIdle);
     }
     this.pump();
     this.delivery.schedule(this.isIdle);
+  }
+
+  /** The block, with what comes at once with it; null when it is not there. */
+  private async fetch(cid: Cid): Promise<ReadonlyMap<Cid, Uint8Array> | null> {
+    const { content } = this.options;
+    const bytes = verified(cid, await content.get(cid));
+    if (bytes === null) return null;
+    if (content.isLocal !== true) return new Map([[cid, bytes]]);
+    return familyOf(content, cid, bytes, (lead) => this.delivery.has(lead));
   }
 
   private get missing(): Missing {

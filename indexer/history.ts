@@ -91,12 +91,9 @@ export class History {
     return this.reader.readAhead(block, (wallet) => this.current.keys.history(wallet));
   }
 
-  /** Takes blocks that were fetched, each the one that its CID names. */
+  /** Takes blocks that were fetched, each the one that its CID names. Those that nothing waits for are not kept. */
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
-    this.change((projection) => {
-      for (const [cid, bytes] of blocks) this.content.put(cid, bytes);
-      projection.receive(blocks);
-    });
+    this.change((projection) => this.content.offering(blocks, () => projection.receive(blocks)));
   }
 
   /** Takes back what a reorg orphaned: everything above the last seen block that still stands, null when none does. */

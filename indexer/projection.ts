@@ -116,10 +116,11 @@ export class Projection {
     this.settle();
   }
 
-  /** Takes blocks that are in the content cache by now. */
+  /** Takes blocks that the content cache has at hand. */
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
     for (const [cid, bytes] of blocks) {
       if (!this.missing.has(cid)) continue;
+      this.content.take(cid);
       this.missing.arrive(cid);
       if (this.awaitedDocuments.delete(cid)) this.receiveDocument(cid, bytes);
       this.entries.receive(cid, bytes);

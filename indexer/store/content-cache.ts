@@ -4,11 +4,17 @@ import type Database from "better-sqlite3";
 import { verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { CidRows } from "./cid-rows.ts";
 
+const NOTHING: ReadonlyMap<Cid, Uint8Array> = new Map();
+
 export class ContentCache {
   private readonly cids: CidRows;
   private readonly getBytes: Database.Statement<[Cid], { bytes: Uint8Array }>;
   private readonly hasBytes: Database.Statement<[Cid]>;
   private readonly putBytes: Database.Statement<[bytes: Uint8Array, cid: Cid]>;
+
+  /** At hand for now, each the block that its CID names. */
+  private offered = NOTHING;
+  private readonly taken = new Set<Cid>();
 
   constructor(database: Database.Database) {
     this.cids = new CidRows(database);
@@ -18,8 +24,31 @@ export class ContentCache {
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content SELECT id, ? FROM cids WHERE cid = ?");
   }
 
+  /** Has these at hand while `work` runs: who asks for one gets it, and only then it is kept. */
+  offering(blocks: ReadonlyMap<Cid, Uint8Array>, work: () => void): void {
+    this.offered = blocks;
+    try {
+      work();
+    } finally {
+      this.offered = NOTHING;
+      this.taken.clear();
+    }
+  }
+
+  /** A block that is offered; undefined for any other, also when it is kept. */
+  take(cid: Cid): Uint8Array | undefined {
+    const bytes = this.offered.get(cid);
+    if (bytes !== undefined && !this.taken.has(cid)) {
+      this.taken.add(cid);
+      this.put(cid, bytes);
+    }
+    return bytes;
+  }
+
   /** Bytes that the disk damaged are as good as none. */
   get(cid: Cid): Uint8Array | undefined {
+    const offered = this.take(cid);
+    if (offered !== undefined) return offered;
     const bytes = this.getBytes.get(cid)?.bytes;
     if (bytes === undefined) return undefined;
     try {
@@ -31,10 +60,10 @@ export class ContentCache {
   }
 
   has(cid: Cid): boolean {
-    return this.hasBytes.get(cid) !== undefined;
+    return this.offered.has(cid) || this.hasBytes.get(cid) !== undefined;
   }
 
-  put(cid: Cid, bytes: Uint8Array): void {
+  private put(cid: Cid, bytes: Uint8Array): void {
     if (this.putBytes.run(bytes, cid).changes > 0) return;
     this.cids.add(cid);
     this.putBytes.run(bytes, cid);

@@ -2,7 +2,7 @@ import { expect } from "chai";
 
 import { Fetcher } from "../../indexer/fetcher.ts";
 import { MissingContent } from "../../indexer/missing-content.ts";
-import { cidOf, type Cid } from "../../protocol/cid.ts";
+import { cidOf, linkTo, type Cid } from "../../protocol/cid.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { VirtualClock } from "../fixtures/virtual-clock.ts";
@@ -15,6 +15,8 @@ describe("The fetcher", () => {
   let missing: MissingContent;
   let asked: { readonly cid: Cid; readonly atMs: number }[];
   let delivered: Cid[];
+  /** What was delivered together. */
+  let batches: Cid[][];
   let answer: (cid: Cid) => Uint8Array | null;
   /** What comes to be missing when a block is there. */
   let linked: (cid: Cid) => readonly Cid[];
@@ -24,6 +26,7 @@ describe("The fetcher", () => {
     missing = new MissingContent();
     asked = [];
     delivered = [];
+    batches = [];
     linked = () => [];
   });
 
@@ -32,9 +35,10 @@ describe("The fetcher", () => {
     fetcher.want("newest");
   }
 
-  function fetcherOf(random = () => 0.5): Fetcher {
+  function fetcherOf(random = () => 0.5, isLocal = false): Fetcher {
     const content = {
       name: "scripted",
+      isLocal,
       get: (cid: Cid) => {
         asked.push({ cid, atMs: clock.now() });
         return Promise.resolve().then(() => answer(cid));
@@ -52,6 +56,7 @@ describe("The fetcher", () => {
       clock,
       random,
       deliver: (blocks) => {
+        batches.push([...blocks.keys()]);
         for (const cid of blocks.keys()) {
           delivered.push(cid);
           missing.arrive(cid);
@@ -96,6 +101,28 @@ describe("The fetcher", () => {
     const second = [FIRST, SECOND].map((cid) => asked.filter((request) => request.cid === cid)[1]!.atMs);
     expect(Math.abs(second[0]! - second[1]!)).to.be.greaterThan(200);
     fetcher.stop();
+  });
+
+  it("delivers what a local store has with all that it leads to at once, and waits for nothing that is not there", async () => {
+    const [known, unknown] = [encode(["known"]), encode(["unknown"])].map((bytes) => ({ cid: cidOf(bytes), bytes }));
+    const root = encode([linkTo(known!.cid), linkTo(unknown!.cid)]);
+    const has = new Map([known!.bytes, root].map((bytes) => [cidOf(bytes), bytes]));
+    answer = (cid) => has.get(cid) ?? null;
+    linked = (cid) =>
+      cid === cidOf(root) ? [unknown!.cid, ...(batches[0]!.includes(known!.cid) ? [] : [known!.cid])] : [];
+    for (const [isLocal, expected] of [
+      [true, [[cidOf(root), known!.cid]]],
+      [false, [[cidOf(root)], [known!.cid]]],
+    ] as const) {
+      batches = [];
+      missing = new MissingContent();
+      const fetcher = fetcherOf(undefined, isLocal);
+      want(fetcher, [cidOf(root)]);
+      await runUntil(clock.now() + 100);
+      expect(batches).to.deep.equal(expected);
+      expect(fetcher.isSettled).to.equal(true);
+      fetcher.stop();
+    }
   });
 
   it("takes other bytes than asked for as none, and asks again later, not at once", async () => {

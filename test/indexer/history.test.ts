@@ -54,6 +54,11 @@ describe("the history in an index", function () {
     return { ...namedRows(database), meta: database.prepare("SELECT * FROM meta ORDER BY name").all() };
   }
 
+  function receiveMissing(history: History): void {
+    while (history.missing.size > 0)
+      history.receive(new Map([...history.missing].map((cid) => [cid, story.blocks.get(cid)!])));
+  }
+
   /** Two lines of manifests, repeated and forged messages, a revocation, and a room that only the abandoned line has. */
   const story = new Story();
   for (const person of [ALICE, BOB, CAROL]) story.register(person);
@@ -69,8 +74,8 @@ describe("the history in an index", function () {
 
   it("is the same whatever the order in which content arrives, and after it was opened again", () => {
     const whole = openHistory();
-    whole.history.receive(story.blocks);
     extend(whole.history);
+    whole.history.receive(story.blocks);
     const expected = dump(whole.database);
     expect(whole.history.missing.size).to.equal(0);
     expect(saidByRows(whole.database)).to.deep.equal(saidByReplay(story.replay()));
@@ -94,6 +99,8 @@ describe("the history in an index", function () {
             }
           }
           if (!isExtended) extend(history, story.events.slice(split));
+          // What came before anything waited for it was not kept.
+          receiveMissing(history);
           expect(dump(database)).to.deep.equal(expected);
           close();
           const again = openHistory(name);
@@ -105,6 +112,30 @@ describe("the history in an index", function () {
     );
   });
 
+  it("is the same when a block comes with all that it leads to, and that is then decided at once", () => {
+    const [oneByOne, atOnce] = [openHistory(), openHistory()];
+    for (const { history } of [oneByOne, atOnce]) extend(history);
+    receiveMissing(oneByOne.history);
+    let transactions = 0;
+    atOnce.history.onCommit = () => (transactions += 1);
+    atOnce.history.receive(story.blocks);
+    expect(transactions).to.equal(1);
+    expect(atOnce.history.missing.size).to.equal(0);
+    expect(dump(atOnce.database)).to.deep.equal(dump(oneByOne.database));
+    const changes = atOnce.history.changes.read(0, 1_000);
+    expect(changes.filter((change) => change.kind === "message" && change.status === "missing")).to.deep.equal([]);
+  });
+
+  it("keeps no block that nothing waits for, and takes it when it comes again", () => {
+    const { history, database } = openHistory();
+    history.receive(story.blocks);
+    expect(database.prepare("SELECT count(*) FROM content").pluck().get()).to.equal(0);
+    expect([...story.blocks.keys()].filter((cid) => history.block(cid) !== undefined)).to.deep.equal([]);
+    extend(history);
+    history.receive(story.blocks);
+    expect(saidByRows(database)).to.deep.equal(saidByReplay(story.replay()));
+  });
+
   it("is the same when messages were read ahead, by keys that were known and by keys that were not", async () => {
     const threads = new SignatureThreads({ count: 1, startAfter: 1 });
     const [expected, ahead] = [openHistory(), openHistory(undefined, new MessageReader(threads))];
@@ -114,7 +145,7 @@ describe("the history in an index", function () {
     for (const { history } of [expected, ahead]) {
       extend(history, story.events.slice(2));
       history.receive(story.blocks);
-      while (history.missing.size > 0) history.receive(story.blocks);
+      receiveMissing(history);
     }
     expect(dump(ahead.database)).to.deep.equal(dump(expected.database));
     expect(saidByRows(ahead.database)).to.deep.equal(saidByReplay(story.replay()));
@@ -149,8 +180,8 @@ describe("the history in an index", function () {
 
   it("takes back any number of blocks, and comes to the same again", () => {
     const { history, database } = openHistory();
-    history.receive(story.blocks);
     extend(history);
+    history.receive(story.blocks);
     const expected = dump(database);
     for (let keep = story.events.length - 1; keep >= 0; keep--) {
       const ancestor = story.events[keep - 1];
