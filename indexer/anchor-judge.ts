@@ -138,7 +138,7 @@ export class AnchorJudge {
     const waiting: Waiting = {
       cid,
       wants: wants.length > 1 ? [...new Set(wants)] : [...wants],
-      ahead: links.size === 0 ? [] : [...links].filter((link) => !content.has(link)),
+      ahead: links.size === 0 ? [] : [...links].filter((link) => !content.keeps(link)),
       base: isForBase ? manifest.base : null,
     };
     this.undecided.set(index, waiting);

@@ -59,8 +59,9 @@ export class ContentCache {
     }
   }
 
-  has(cid: Cid): boolean {
-    return this.offered.has(cid) || this.hasBytes.get(cid) !== undefined;
+  /** Whether it is kept; what is offered is, from then on. */
+  keeps(cid: Cid): boolean {
+    return this.take(cid) !== undefined || this.hasBytes.get(cid) !== undefined;
   }
 
   private put(cid: Cid, bytes: Uint8Array): void {

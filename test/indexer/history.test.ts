@@ -126,6 +126,18 @@ describe("the history in an index", function () {
     expect(changes.filter((change) => change.kind === "message" && change.status === "missing")).to.deep.equal([]);
   });
 
+  it("keeps the shards and heads that come with a manifest before its base does", () => {
+    const { history } = openHistory();
+    extend(history, story.events.slice(0, 5));
+    const [first, second] = story.replay().anchors;
+    const { rooms, heads } = second!.manifest!;
+    history.receive(new Map([second!.event.cid!, ...rooms, ...heads].map((cid) => [cid, story.blocks.get(cid)!])));
+    expect([...history.missing])
+      .to.include(first!.event.cid!)
+      .and.not.to.include.members([...rooms, ...heads]);
+    for (const cid of [...rooms, ...heads]) expect(history.block(cid)).to.deep.equal(story.blocks.get(cid));
+  });
+
   it("keeps no block that nothing waits for, and takes it when it comes again", () => {
     const { history, database } = openHistory();
     history.receive(story.blocks);
