@@ -26,7 +26,8 @@ interface Waiting {
 
 /** Each holds the part of a state tree that its anchor touched, until the state is kept. */
 const MAX_TIPS = 2;
-const NONE: ReadonlySet<Cid> = new Set();
+/** One for all of a million. */
+const NONE: readonly Cid[] = [];
 
 export interface AnchorJudgeOptions {
   readonly rows: AnchorRows;
@@ -134,11 +135,11 @@ export class AnchorJudge {
   private wait(index: number, cid: Cid, manifest: ManifestLinks | null, wants: readonly Cid[]): void {
     const { missing, content } = this.options;
     const isForBase = manifest !== null && wants.length === 0;
-    const links = isForBase ? new Set([...manifest.rooms, ...manifest.heads]) : NONE;
+    const links = isForBase ? [...new Set([...manifest.rooms, ...manifest.heads])] : NONE;
     const waiting: Waiting = {
       cid,
       wants: wants.length > 1 ? [...new Set(wants)] : [...wants],
-      ahead: links.size === 0 ? [] : [...links].filter((link) => !content.keeps(link)),
+      ahead: isForBase ? links.filter((link) => !content.keeps(link)) : NONE,
       base: isForBase ? manifest.base : null,
     };
     this.undecided.set(index, waiting);

@@ -18,7 +18,7 @@ import { BIN, EXIT, Failure, NODE, ROOT, ensureInstalled } from "./install.mjs";
  * V8 would let new objects take 128 MiB where it finds that much memory, and be no faster for it; and what is left of them grow to
  * several times what is used before it looks. Thirty per cent cost a twentieth of a rebuild's time, and save a third to a half of its memory.
  */
-const NODE_OPTIONS = ["--max-semi-space-size=24", "--heap-growing-percent=30"];
+const NODE_OPTIONS = ["--max-semi-space-size=16", "--heap-growing-percent=30"];
 
 async function main([script, ...args]) {
   if (Number(process.versions.node.split(".")[0]) < 20) {

@@ -156,7 +156,8 @@ describeKubo("A room whose blocks lie in Kubo", (start) => {
     await session.close();
     const other = await start();
     const pinned = other.run(["dag", "import", path]);
-    expect([...pinned.matchAll(/^Pinned root\s+(\S+)\s+success$/gm)].map(([, cid]) => cid)).to.deep.equal(
+    // Kubo pins them in no order.
+    expect([...pinned.matchAll(/^Pinned root\s+(\S+)\s+success$/gm)].map(([, cid]) => cid)).to.have.members(
       said.manifests,
     );
     other.run(["repo", "gc", "--quiet"]);
