@@ -4,6 +4,7 @@
  */
 import {
   CID_TAG,
+  compareKeys,
   Float,
   Link,
   MAX_BLOCK_BYTES,
@@ -23,7 +24,6 @@ export interface DecodeLimits {
 }
 
 const LIMITS: DecodeLimits = { sizeBytes: MAX_BLOCK_BYTES, depth: MAX_DEPTH, parts: MAX_PARTS };
-const MAX_SHORT_BYTES = 24;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -109,29 +109,24 @@ class Reader {
   }
 
   private take(length: number | bigint): Uint8Array {
-    const start = this.skip(length);
-    return this.bytes.subarray(start, this.offset);
-  }
-
-  /** Goes so many bytes on. @returns where they begin */
-  private skip(length: number | bigint): number {
     if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
     const start = this.offset;
     this.offset += Number(length);
-    return start;
+    return this.bytes.subarray(start, this.offset);
   }
 
   private string(length: number | bigint): string {
-    const start = this.skip(length);
+    const bytes = this.take(length);
     // Keys and media types are short ASCII: quicker by hand than by TextDecoder.
-    if (this.offset - start > MAX_SHORT_BYTES) return decodeUtf8(this.bytes.subarray(start, this.offset));
-    let ascii = "";
-    for (let at = start; at < this.offset; at++) {
-      const byte = this.bytes[at] ?? 0;
-      if (byte > 127) return decodeUtf8(this.bytes.subarray(start, this.offset));
-      ascii += String.fromCharCode(byte);
+    if (bytes.length <= 24) {
+      let ascii = "";
+      for (const byte of bytes) {
+        if (byte > 127) return decodeUtf8(bytes);
+        ascii += String.fromCharCode(byte);
+      }
+      return ascii;
     }
-    return ascii;
+    return decodeUtf8(bytes);
   }
 
   private array(length: number | bigint, depth: number): CborArray {
@@ -145,29 +140,19 @@ class Reader {
   private map(length: number | bigint, depth: number): CborMap {
     if (Number(length) * 2 > this.bytes.length - this.offset) throw refuse("more entries than the block has bytes");
     const map = new Map<string, CborValue>();
-    let before = { start: 0, size: -1 };
+    let previous: Uint8Array | undefined;
     for (let i = 0; i < Number(length); i++) {
       const initial = this.bytes[this.offset];
       if (initial === undefined || initial >> 5 !== 3) throw refuse("a map key that is not a text");
-      const length = this.argument(initial);
+      const size = this.argument(initial);
       const start = this.offset;
-      const key = this.string(length);
-      const size = this.offset - start;
-      if (size < before.size || (size === before.size && !this.isAscending(before.start, start, size)))
-        throw refuse("map keys out of order or twice");
-      before = { start, size };
+      const key = this.string(size);
+      const bytes = this.bytes.subarray(start, this.offset);
+      if (previous !== undefined && compareKeys(previous, bytes) >= 0) throw refuse("map keys out of order or twice");
+      previous = bytes;
       map.set(key, this.value(depth - 1));
     }
     return map;
-  }
-
-  /** Whether the second of two pieces of one size comes behind the first, bytewise. */
-  private isAscending(first: number, second: number, size: number): boolean {
-    for (let i = 0; i < size; i++) {
-      const difference = (this.bytes[second + i] ?? 0) - (this.bytes[first + i] ?? 0);
-      if (difference !== 0) return difference > 0;
-    }
-    return false;
   }
 
   private link(tag: number | bigint): Link {
