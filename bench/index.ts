@@ -1,11 +1,10 @@
 /** The index against the least that its work needs, each in a process of its own. */
-import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 
+import { runApart } from "./apart.ts";
 import { startChainServer, type ChainShape } from "./chain-server.ts";
 import type { ChainResult } from "./index-run.ts";
 import { median, type Comparison } from "./measure.ts";
@@ -25,10 +24,8 @@ async function benchChain(name: string, shape: ChainShape): Promise<Comparison> 
   const events = shape.blocks * shape.eventsPerBlock;
   const rounds: (ChainResult & { readonly bareMs: number })[] = [];
   const run = async (mode: "bare" | "index"): Promise<ChainResult> => {
-    const home = await mkdtemp(join(folder, "index-"));
-    const args = [...process.execArgv, RUN, mode, server.url, home, String(shape.blocks)];
-    const { stdout } = await promisify(execFile)(process.execPath, args);
-    return JSON.parse(stdout) as ChainResult;
+    const home = await mkdtemp(join(folder, "run-"));
+    return runApart<ChainResult>(RUN, mode, server.url, home, String(shape.blocks));
   };
   try {
     for (let round = 0; round < ROUNDS; round++) {

@@ -1,13 +1,12 @@
 /** The index made anew from blocks and chain, started again, and one anchor further: on histories of two sizes. */
-import { execFile } from "node:child_process";
 import { generateKeyPairSync, sign, verify } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 
+import { runApart } from "./apart.ts";
 import { median, type Comparison, type Duration, type Limit } from "./measure.ts";
 import type { ExportResult, RebuildResult, ServeResult } from "./rebuild-run.ts";
 import { writeHistory } from "./written-history.ts";
@@ -44,9 +43,9 @@ export async function benchRebuild(note: (text: string) => void, large = LARGE):
     await mkdir(folder);
     await writeHistory(folder, large, ROOMS);
     const whole = await rebuild(folder, large);
-    const exported = await run<ExportResult>("export", folder);
+    const exported = await runApart<ExportResult>(RUN, "export", folder);
     if (exported.messages !== large) throw new Error(`the export has ${exported.messages} of ${large} messages`);
-    const served = await run<ServeResult>("serve", folder, String(large), String(ROOMS));
+    const served = await runApart<ServeResult>(RUN, "serve", folder, String(large), String(ROOMS));
     const sized = (count: number): string => `${count.toLocaleString("en")} messages`;
     return {
       comparisons: [
@@ -95,14 +94,9 @@ export async function benchRebuild(note: (text: string) => void, large = LARGE):
 /** Microseconds for each message: of the bound first, then of the index. */
 async function rebuild(folder: string, count: number): Promise<{ us: number; boundUs: number; rssMiB: number }> {
   const boundUs = await verifyOnTwoCores();
-  const { ms, rssMiB, verified } = await run<RebuildResult>("rebuild", folder);
+  const { ms, rssMiB, verified } = await runApart<RebuildResult>(RUN, "rebuild", folder);
   if (verified !== count) throw new Error(`the rebuild verified ${verified} of ${count} messages`);
   return { us: (ms * 1_000) / count, boundUs, rssMiB };
-}
-
-async function run<Result>(...args: readonly string[]): Promise<Result> {
-  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, RUN, ...args]);
-  return JSON.parse(stdout) as Result;
 }
 
 /** Microseconds for each signature, with all of them at it. */
