@@ -135,11 +135,12 @@ export class AnchorJudge {
   private wait(index: number, cid: Cid, manifest: ManifestLinks | null, wants: readonly Cid[]): void {
     const { missing, content } = this.options;
     const isForBase = manifest !== null && wants.length === 0;
-    const links = isForBase ? [...new Set([...manifest.rooms, ...manifest.heads])] : NONE;
     const waiting: Waiting = {
       cid,
-      wants: wants.length > 1 ? [...new Set(wants)] : [...wants],
-      ahead: isForBase ? links.filter((link) => !content.keeps(link)) : NONE,
+      wants: [...new Set(wants)],
+      ahead: isForBase
+        ? [...new Set([...manifest.rooms, ...manifest.heads])].filter((link) => !content.keeps(link))
+        : NONE,
       base: isForBase ? manifest.base : null,
     };
     this.undecided.set(index, waiting);

@@ -2,14 +2,12 @@
  * A manifest with its shards, heads and messages, or a shard with its messages: fetched together from a store that has them at hand,
  * so that an anchor is decided, with all that it lists, in one transaction. What a block leads to is told by its form alone.
  */
-import { linkedDigests } from "../io/content/links.ts";
+import { linkedDigests, MAX_LINK_DEPTH } from "../io/content/links.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { manifestIn } from "../protocol/manifest.ts";
 
-/** From a manifest to messages. Whatever else a block looks like, no more is followed. */
-const GENERATIONS = 2;
 /** Of an anchor that is larger, or of one that lists what is nowhere, the rest is fetched when it is known to be missing. */
 const MAX_BYTES = 2 * 1024 * 1024;
 const MAX_BLOCKS = 4_096;
@@ -33,7 +31,8 @@ export async function familyOf(
   let sizeBytes = block.length;
   let count = 0;
   let generation = [block];
-  for (let i = 0; i < GENERATIONS; i++) {
+  // Whatever else a block looks like, no more is followed.
+  for (let depth = 0; depth < MAX_LINK_DEPTH; depth++) {
     const next: Uint8Array[] = [];
     for (const lead of generation.flatMap(leadsOf)) {
       if (family.has(lead) || isUnderWay(lead)) continue;

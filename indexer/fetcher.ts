@@ -14,7 +14,7 @@ import type { Log } from "./log.ts";
 import type { Missing } from "./missing-content.ts";
 
 export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
-  /** What a local one leads to from a block is fetched with it. */
+  /** From a local one, what a block leads to is fetched with it. */
   readonly content: ContentStore & Partial<Pick<ContentSource, "isLocal">>;
   /** What is missing now: another object after the history could not be written, or was taken back. */
   readonly missing: () => Missing;
@@ -57,6 +57,9 @@ export class Fetcher {
   isReachable = true;
   private readonly options: Settings;
   private readonly delivery: Delivery;
+  private readonly isLocal: boolean;
+  /** Of what is in flight. */
+  private readonly limit: number;
   /** Whose new ones are in {@link fresh}. */
   private known: Missing | null = null;
   /** Not asked for yet, the newest last. These are taken first: a shard's messages before the next shard. */
@@ -83,7 +86,10 @@ export class Fetcher {
       clock: SYSTEM_CLOCK,
       ...options,
     };
-    const { log, clock } = this.options;
+    const { log, clock, content, concurrency } = this.options;
+    this.isLocal = content.isLocal === true;
+    // A local store answers at once: one after the other they are delivered in the order in which they are wanted.
+    this.limit = this.isLocal ? 1 : concurrency;
     this.delivery = new Delivery({
       deliver,
       ...(prepare !== undefined && { prepare }),
@@ -145,10 +151,7 @@ export class Fetcher {
   }
 
   private pump(): void {
-    const { content, concurrency } = this.options;
-    // A local store answers at once: one after the other they are delivered in the order in which they are wanted.
-    const limit = content.isLocal === true ? 1 : concurrency;
-    while (!this.isStopped && this.inFlight.size < limit && !this.delivery.isFull) {
+    while (!this.isStopped && this.inFlight.size < this.limit && !this.delivery.isFull) {
       const cid = this.next();
       if (cid === undefined) return;
       if (!this.missing.has(cid)) this.absent.delete(cid);
@@ -201,7 +204,7 @@ export class Fetcher {
     const { content } = this.options;
     const bytes = verified(cid, await content.get(cid));
     if (bytes === null) return null;
-    if (content.isLocal !== true) return new Map([[cid, bytes]]);
+    if (!this.isLocal) return new Map([[cid, bytes]]);
     return familyOf(content, cid, bytes, (lead) => this.delivery.has(lead));
   }
 

@@ -1,6 +1,7 @@
 /** The thread that signature-threads.ts starts: verifies batches of messages, and answers each with a byte for each message. */
 import { parentPort } from "node:worker_threads";
 
+import { KEY_BYTES } from "../protocol/crypto/lengths.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import { claimOf } from "../protocol/entry.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
@@ -16,8 +17,6 @@ export interface Batch {
 
 /** 1 where the message is signed by its key, 0 where it is not. */
 export type Answers = Uint8Array<ArrayBuffer>;
-
-export const KEY_BYTES = 32;
 
 parentPort?.on("message", ({ blocks, ends, keys }: Batch) => {
   const claims = ends.map((end, i) => {

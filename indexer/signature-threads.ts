@@ -2,7 +2,8 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 
-import { KEY_BYTES, type Answers, type Batch } from "./signature-thread.ts";
+import { KEY_BYTES } from "../protocol/crypto/lengths.ts";
+import type { Answers, Batch } from "./signature-thread.ts";
 
 export interface SignatureThreadsOptions {
   /** By default one for each core but the one that writes, at most {@link MAX_THREADS}. */

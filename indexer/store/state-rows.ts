@@ -52,9 +52,9 @@ export class StateRows implements NodeSource {
     const changed: RoomState[] = [];
     const removed: RoomId[] = [];
     for (const [room, index] of this.difference(anchorIndex)) {
-      const row = index === null ? undefined : this.version(index, room);
-      if (row === undefined) removed.push(room);
-      else changed.push(row);
+      const state = index === null ? undefined : this.version(index, room);
+      if (state === undefined) removed.push(room);
+      else changed.push(state);
     }
     return this.tipState.changed(changed, removed);
   }
