@@ -4,11 +4,14 @@ import { DmtpError } from "./error.ts";
 export type Hex = `0x${string}`;
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 /** What the character with a code is worth as a digit of either case; -1 for one that is none. */
 const HEX_DIGITS = new Int8Array(128).fill(-1);
 for (const [value, digit] of Array.from("0123456789abcdef").entries())
   for (const character of [digit, digit.toUpperCase()]) HEX_DIGITS[character.charCodeAt(0)] = value;
-const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const HEX_CODES = utf8("0123456789abcdef");
+/** Where texts of up to so many characters are put together: one place for each length. */
+const places: Uint8Array[] = Array.from({ length: 128 }, (_, length) => new Uint8Array(length));
 
 /** UTF-8 bytes of a text. A lone surrogate would become U+FFFD, so texts from outside are checked before (content.ts). */
 export function utf8(text: string): Uint8Array {
@@ -46,17 +49,36 @@ export function compare(a: Uint8Array, b: Uint8Array): number {
 /** A safe non-negative integer as 8 big-endian bytes. */
 export function uint64(value: number): Uint8Array {
   const bytes = new Uint8Array(8);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, Math.floor(value / 2 ** 32));
-  view.setUint32(4, value % 2 ** 32);
+  let rest = value;
+  for (let i = 7; i >= 0; i--) {
+    // Takes it modulo 256.
+    bytes[i] = rest;
+    rest = Math.floor(rest / 256);
+  }
   return bytes;
+}
+
+/**
+ * The text of so many ASCII characters, whose codes `write` gives. Made at once: a text that is put together piece by piece keeps all
+ * pieces, 2 kB for each of a million CIDs.
+ */
+export function asciiText(length: number, write: (codes: Uint8Array) => void): string {
+  const codes = places[length] ?? new Uint8Array(length);
+  write(codes);
+  return decoder.decode(codes);
 }
 
 /** `0x…`, lower-case. */
 export function toHex(bytes: Uint8Array): Hex {
-  let digits = "";
-  for (const byte of bytes) digits += HEX_BYTES[byte] ?? "";
-  return `0x${digits}`;
+  return asciiText(2 + 2 * bytes.length, (codes) => {
+    codes[0] = 0x30;
+    codes[1] = 0x78;
+    for (let i = 0; i < bytes.length; i++) {
+      const byte = bytes[i] ?? 0;
+      codes[2 * i + 2] = HEX_CODES[byte >> 4] ?? 0;
+      codes[2 * i + 3] = HEX_CODES[byte & 15] ?? 0;
+    }
+  }) as Hex;
 }
 
 /**
@@ -68,8 +90,8 @@ export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
   const bytes = new Uint8Array(isPrefixed ? hex.length / 2 - 1 : 0);
   let digits = isPrefixed ? 0 : -1;
   for (let i = 0; i < bytes.length; i++) {
-    const high = HEX_DIGITS[hex.charCodeAt(2 * i + 2)] ?? -1;
-    const low = HEX_DIGITS[hex.charCodeAt(2 * i + 3)] ?? -1;
+    const high = hexDigit(hex, 2 * i + 2);
+    const low = hexDigit(hex, 2 * i + 3);
     // Negative from the first character on that is no digit.
     digits |= high | low;
     bytes[i] = (high << 4) | low;
@@ -79,4 +101,9 @@ export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
     throw new DmtpError("HEX_INVALID", `expected ${sizeBytes} bytes, got ${bytes.length}`);
   }
   return bytes;
+}
+
+/** What the digit at this place of a text is worth; -1 where there is none. */
+export function hexDigit(text: string, at: number): number {
+  return HEX_DIGITS[text.charCodeAt(at)] ?? -1;
 }

@@ -4,7 +4,6 @@
  */
 import {
   CID_TAG,
-  compareKeys,
   Float,
   Link,
   MAX_BLOCK_BYTES,
@@ -14,6 +13,7 @@ import {
   type CborMap,
   type CborValue,
 } from "./cbor.ts";
+import { asciiText, compare, utf8 } from "./bytes.ts";
 import { DmtpError } from "./error.ts";
 
 export interface DecodeLimits {
@@ -25,6 +25,10 @@ export interface DecodeLimits {
 
 const LIMITS: DecodeLimits = { sizeBytes: MAX_BLOCK_BYTES, depth: MAX_DEPTH, parts: MAX_PARTS };
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const MAX_SHORT_LENGTH = 24;
+const SHORT_TEXTS = 256;
+/** The last one of each slot. */
+const shortTexts: (string | undefined)[] = Array.from({ length: SHORT_TEXTS }, () => undefined);
 
 /**
  * Decodes one canonical DAG-CBOR value that fills `bytes`.
@@ -109,24 +113,21 @@ class Reader {
   }
 
   private take(length: number | bigint): Uint8Array {
-    if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
-    const start = this.offset;
-    this.offset += Number(length);
+    const start = this.skip(length);
     return this.bytes.subarray(start, this.offset);
   }
 
   private string(length: number | bigint): string {
-    const bytes = this.take(length);
-    // Keys and media types are short ASCII: quicker by hand than by TextDecoder.
-    if (bytes.length <= 24) {
-      let ascii = "";
-      for (const byte of bytes) {
-        if (byte > 127) return decodeUtf8(bytes);
-        ascii += String.fromCharCode(byte);
-      }
-      return ascii;
-    }
-    return decodeUtf8(bytes);
+    const start = this.skip(length);
+    return shortText(this.bytes, start, this.offset) ?? decodeUtf8(this.bytes.subarray(start, this.offset));
+  }
+
+  /** Goes so many bytes on. @returns where they begin */
+  private skip(length: number | bigint): number {
+    if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
+    const start = this.offset;
+    this.offset += Number(length);
+    return start;
   }
 
   private array(length: number | bigint, depth: number): CborArray {
@@ -140,16 +141,15 @@ class Reader {
   private map(length: number | bigint, depth: number): CborMap {
     if (Number(length) * 2 > this.bytes.length - this.offset) throw refuse("more entries than the block has bytes");
     const map = new Map<string, CborValue>();
-    let previous: Uint8Array | undefined;
+    let previous = { key: "", size: -1 };
     for (let i = 0; i < Number(length); i++) {
       const initial = this.bytes[this.offset];
       if (initial === undefined || initial >> 5 !== 3) throw refuse("a map key that is not a text");
-      const size = this.argument(initial);
-      const start = this.offset;
+      const size = Number(this.argument(initial));
       const key = this.string(size);
-      const bytes = this.bytes.subarray(start, this.offset);
-      if (previous !== undefined && compareKeys(previous, bytes) >= 0) throw refuse("map keys out of order or twice");
-      previous = bytes;
+      if (size < previous.size || (size === previous.size && !isBefore(previous.key, key, size)))
+        throw refuse("map keys out of order or twice");
+      previous = { key, size };
       map.set(key, this.value(depth - 1));
     }
     return map;
@@ -176,6 +176,35 @@ class Reader {
     if (!Number.isFinite(value)) throw refuse("NaN or an infinity");
     return new Float(value);
   }
+}
+
+/** Of two texts of so many bytes in UTF-8, whether the first comes before the second, bytewise. */
+function isBefore(a: string, b: string, sizeBytes: number): boolean {
+  const isAscii = a.length === sizeBytes && b.length === sizeBytes;
+  return isAscii ? a < b : compare(utf8(a), utf8(b)) < 0;
+}
+
+/**
+ * Keys and media types come again and again: they are looked up, so that no memory is taken for each anew.
+ * @returns undefined for a text that is long or not ASCII
+ */
+function shortText(bytes: Uint8Array, start: number, end: number): string | undefined {
+  const length = end - start;
+  if (length > MAX_SHORT_LENGTH) return undefined;
+  let slot = length;
+  for (let i = start; i < end; i++) {
+    const code = bytes[i] ?? 0;
+    if (code > 127) return undefined;
+    slot = (slot * 31 + code) % SHORT_TEXTS;
+  }
+  const known = shortTexts[slot];
+  if (known?.length === length && isAt(known, bytes, start)) return known;
+  return (shortTexts[slot] = asciiText(length, (codes) => codes.set(bytes.subarray(start, end))));
+}
+
+function isAt(text: string, bytes: Uint8Array, start: number): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) !== bytes[start + i]) return false;
+  return true;
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

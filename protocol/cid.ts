@@ -1,4 +1,4 @@
-import { equal } from "./bytes.ts";
+import { asciiText, concat, equal, utf8 } from "./bytes.ts";
 import { Link, MAX_BLOCK_BYTES } from "./cbor.ts";
 import { primitives } from "./crypto/provider.ts";
 import { DmtpError } from "./error.ts";
@@ -15,11 +15,13 @@ export type Cid = string & { readonly [brand]: "Cid" };
 const PREFIX = Uint8Array.of(0x01, 0x71, 0x12, 0x20);
 const DIGEST_BYTES = 32;
 const CID_BYTES = PREFIX.length + DIGEST_BYTES;
+/** Where a digest is put behind the prefix to be encoded. */
+const binary = concat(PREFIX, new Uint8Array(DIGEST_BYTES));
 /** Characters of a CID's text. */
 export const CID_LENGTH = 59;
 /** Character codes: `b`, and the alphabet of RFC 4648 in lower case. */
 const BASE32_PREFIX = 0x62;
-const BASE32 = Array.from("abcdefghijklmnopqrstuvwxyz234567", (character) => character.charCodeAt(0));
+const BASE32 = utf8("abcdefghijklmnopqrstuvwxyz234567");
 
 /** The CID of a block. */
 export function cidOf(block: Uint8Array): Cid {
@@ -29,26 +31,13 @@ export function cidOf(block: Uint8Array): Cid {
 /** The CID with this 32-byte SHA-256 digest. */
 export function cidOfDigest(digest: Uint8Array): Cid {
   if (digest.length !== DIGEST_BYTES) throw new RangeError("a digest has 32 bytes");
-  const characters = [BASE32_PREFIX];
-  let bits = 0;
-  let value = 0;
-  for (let i = 0; i < CID_BYTES; i++) {
-    value = ((value << 8) | ((i < PREFIX.length ? PREFIX[i] : digest[i - PREFIX.length]) ?? 0)) & 0xffff;
-    bits += 8;
-    while (bits >= 5) {
-      bits -= 5;
-      characters.push(BASE32[(value >> bits) & 31] ?? 0);
-    }
-  }
-  characters.push(BASE32[(value << (5 - bits)) & 31] ?? 0);
-  // At once: a text that was put together piece by piece keeps all pieces, 2 kB for each of a million CIDs.
-  return String.fromCharCode(...characters) as Cid;
+  binary.set(digest, PREFIX.length);
+  return encodeBase32(binary);
 }
 
 /** The CID in a link's binary form, or null when it is another kind of CID. */
 export function cidOfBytes(bytes: Uint8Array): Cid | null {
-  if (bytes.length !== CID_BYTES || !equal(bytes.subarray(0, PREFIX.length), PREFIX)) return null;
-  return cidOfDigest(bytes.subarray(PREFIX.length));
+  return bytes.length === CID_BYTES && PREFIX.every((byte, i) => bytes[i] === byte) ? encodeBase32(bytes) : null;
 }
 
 /** The binary form: 36 bytes. */
@@ -58,7 +47,7 @@ export function bytesOfCid(cid: Cid): Uint8Array {
 
 /** The 32-byte SHA-256 digest that the CID names. */
 export function digestOfCid(cid: Cid): Uint8Array {
-  return decodeBase32(cid).subarray(PREFIX.length);
+  return decodeBase32(cid).slice(PREFIX.length);
 }
 
 /** A link to that block, as cbor.ts encodes it. */
@@ -69,7 +58,7 @@ export function linkTo(cid: Cid): Link {
 /** Whether a text is the canonical text of a DMTP CID. */
 export function isCid(text: unknown): text is Cid {
   if (typeof text !== "string" || text.length !== CID_LENGTH || !/^bafyrei[a-z2-7]{52}$/.test(text)) return false;
-  return cidOfDigest(decodeBase32(text).subarray(PREFIX.length)) === text;
+  return cidOfDigest(digestOfCid(text as Cid)) === text;
 }
 
 /** @throws CID_NOT_CANONICAL */
@@ -90,6 +79,25 @@ export function verifyBlock(cid: Cid, bytes: Uint8Array): Uint8Array {
     throw new DmtpError("BLOCK_HASH_MISMATCH", `the bytes got for ${cid} are other bytes`);
   }
   return bytes;
+}
+
+/** The text of a CID's 36 bytes. */
+function encodeBase32(bytes: Uint8Array): Cid {
+  return asciiText(CID_LENGTH, (codes) => {
+    codes[0] = BASE32_PREFIX;
+    let length = 1;
+    let bits = 0;
+    let value = 0;
+    for (let i = 0; i < CID_BYTES; i++) {
+      value = ((value << 8) | (bytes[i] ?? 0)) & 0xffff;
+      bits += 8;
+      while (bits >= 5) {
+        bits -= 5;
+        codes[length++] = BASE32[(value >> bits) & 31] ?? 0;
+      }
+    }
+    codes[length] = BASE32[(value << (5 - bits)) & 31] ?? 0;
+  }) as Cid;
 }
 
 /** Multibase `b` text of 59 characters to 36 bytes; the two padding bits are not looked at. */

@@ -8,7 +8,6 @@ import { decode } from "./cbor-decoder.ts";
 import { encode } from "./cbor-encoder.ts";
 import { DmtpError } from "./error.ts";
 import { readArray, readBytes, readUint } from "./fields.ts";
-import { rootOf } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
 import type { Delta, State } from "./state.ts";
 
@@ -35,7 +34,7 @@ export function headsOf(delta: Pick<Delta, "keys">, before: State, after: State)
       room,
       n: state.range.size,
       lastIndex: before.room(room)?.lastIndex ?? null,
-      roomRoot: rootOf(state.range),
+      roomRoot: state.root,
     };
   });
 }

@@ -24,7 +24,7 @@ import { LineStates } from "./line-states.ts";
 import type { Tip } from "./manifest.ts";
 import type { Deployment, RoomId } from "./room.ts";
 import { State } from "./state.ts";
-import type { RoomState } from "./state-tree.ts";
+import type { RootedRoom } from "./state-tree.ts";
 import { MISSING, VERIFIED } from "./verdict.ts";
 
 /** What a call to {@link Replay.settle} decided. */
@@ -143,7 +143,7 @@ export class Replay {
     return this.entriesByAnchor.get(anchorIndex) ?? [];
   }
 
-  roomState(room: RoomId): RoomState | undefined {
+  roomState(room: RoomId): RootedRoom | undefined {
     return this.state.room(room);
   }
 

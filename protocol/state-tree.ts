@@ -1,5 +1,5 @@
 /** The nodes of the state tree (SPEC 7.4): in memory, or saved somewhere and read when a path leads there. */
-import { concat, equal, fromHex, uint64 } from "./bytes.ts";
+import { equal, fromHex, hexDigit, uint64 } from "./bytes.ts";
 import { primitives } from "./crypto/provider.ts";
 import { hashNode, rootOf, type CompactRange } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
@@ -12,6 +12,11 @@ export interface RoomState {
   readonly lastIndex: number;
 }
 
+/** As it is in the tree: with the RFC 9162 root over its messages, 32 bytes. */
+export interface RootedRoom extends RoomState {
+  readonly root: Uint8Array;
+}
+
 /** Four levels of branches as they are saved: where each of the 16 hexadecimal digits leads, null for nowhere. */
 export type SavedBranch = readonly (SavedWay | null)[];
 
@@ -22,7 +27,7 @@ export interface SavedWay {
 }
 
 /** A branch, by the hexadecimal digits that the ids of its rooms begin with; or a room. */
-export type SavedNode = { readonly prefix: string; readonly branch: SavedBranch } | { readonly room: RoomState };
+export type SavedNode = { readonly prefix: string; readonly branch: SavedBranch } | { readonly room: RootedRoom };
 
 /** Where the nodes of a state were saved. It needs no trust: a node is believed when it hashes to what its parent says. */
 export interface NodeSource {
@@ -38,8 +43,7 @@ export type Tree = Node | Saved | null;
 export type Node = Leaf | Branch;
 
 interface Leaf {
-  readonly room: RoomState;
-  readonly path: Uint8Array;
+  readonly room: RootedRoom;
   readonly hash: Uint8Array;
 }
 
@@ -50,8 +54,9 @@ interface Branch {
 }
 
 const EMPTY_HASH = new Uint8Array(32);
-const LEAF = Uint8Array.of(0);
 const DIGITS = 16;
+/** `0 ‖ room id ‖ uint64 size ‖ room root`: one for all leaves, as a new one each time would be memory of its own. */
+const leafInput = new Uint8Array(1 + 32 + 8 + 32);
 
 /** A node that is in its source, and in memory only once it was needed. */
 export class Saved {
@@ -152,16 +157,19 @@ export function hashOf(tree: Tree): Uint8Array {
 }
 
 export function leafOf(room: RoomState): Leaf {
-  const path = fromHex(room.id, 32);
-  const hash = primitives.sha256(concat(LEAF, path, uint64(room.range.size), rootOf(room.range)));
-  return { room, path, hash };
+  const { id, range, lastIndex } = room;
+  const root = rootOf(range);
+  leafInput.set(fromHex(id, 32), 1);
+  leafInput.set(uint64(range.size), 33);
+  leafInput.set(root, 41);
+  return { room: { id, range, lastIndex, root }, hash: primitives.sha256(leafInput) };
 }
 
-/** The leaf that this path leads to, whichever room's it is. */
-export function leafAt(root: Tree, path: Uint8Array): Leaf | null {
+/** The leaf that the path to this room leads to, whichever room's it is. */
+export function leafAt(root: Tree, id: RoomId): Leaf | null {
   let node = nodeOf(root);
   for (let depth = 0; node !== null && !("room" in node); depth++)
-    node = nodeOf(bit(path, depth) === 0 ? node.left : node.right);
+    node = nodeOf(bit(id, depth) === 0 ? node.left : node.right);
   return node;
 }
 
@@ -178,7 +186,7 @@ export function insert(tree: Tree, leaves: readonly Leaf[], depth: number): Tree
     return insert(null, [...leaves.slice(0, position), node, ...leaves.slice(position)], depth);
   }
   if (node === null && leaves.length === 1) return first;
-  const split = leaves.findIndex(({ path }) => bit(path, depth) === 1);
+  const split = leaves.findIndex(({ room }) => bit(room.id, depth) === 1);
   const middle = split === -1 ? leaves.length : split;
   const left = insert(node?.left ?? null, leaves.slice(0, middle), depth + 1);
   const right = insert(node?.right ?? null, leaves.slice(middle), depth + 1);
@@ -187,15 +195,15 @@ export function insert(tree: Tree, leaves: readonly Leaf[], depth: number): Tree
   return { left, right, hash: isSame ? node.hash : hashNode(hashOf(left), hashOf(right)) };
 }
 
-/** The tree without the rooms that these paths (ascending) lead to; all of them belong below `depth`. */
-export function remove(tree: Tree, paths: readonly Uint8Array[], depth: number): Tree {
-  const node = paths.length === 0 ? null : nodeOf(tree);
+/** The tree without these rooms (ascending); all of them belong below `depth`. */
+export function remove(tree: Tree, ids: readonly RoomId[], depth: number): Tree {
+  const node = ids.length === 0 ? null : nodeOf(tree);
   if (node === null) return tree;
-  if ("room" in node) return paths.some((path) => equal(path, node.path)) ? null : tree;
-  const split = paths.findIndex((path) => bit(path, depth) === 1);
-  const middle = split === -1 ? paths.length : split;
-  const left = remove(node.left, paths.slice(0, middle), depth + 1);
-  const right = remove(node.right, paths.slice(middle), depth + 1);
+  if ("room" in node) return ids.includes(node.room.id) ? null : tree;
+  const split = ids.findIndex((id) => bit(id, depth) === 1);
+  const middle = split === -1 ? ids.length : split;
+  const left = remove(node.left, ids.slice(0, middle), depth + 1);
+  const right = remove(node.right, ids.slice(middle), depth + 1);
   if (left === node.left && right === node.right) return tree;
   const only = left === null ? right : right === null ? left : null;
   const last = nodeOf(only);
@@ -205,7 +213,7 @@ export function remove(tree: Tree, paths: readonly Uint8Array[], depth: number):
   return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
 }
 
-/** Most significant bit first. */
-function bit(path: Uint8Array, depth: number): number {
-  return ((path[depth >> 3] ?? 0) >> (7 - (depth & 7))) & 1;
+/** Whether the way to a room goes left (0) or right (1) at a depth: the bits of its id, most significant first. */
+function bit(id: RoomId, depth: number): number {
+  return (hexDigit(id, 2 + (depth >> 2)) >> (3 - (depth & 3))) & 1;
 }

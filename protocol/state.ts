@@ -1,5 +1,4 @@
 /** The state of all rooms after an anchor, and its root: a compact sparse Merkle tree over room ids (SPEC 7.4). */
-import { fromHex } from "./bytes.ts";
 import { bytesOfCid, type Cid } from "./cid.ts";
 import { append, EMPTY_RANGE } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
@@ -13,6 +12,7 @@ import {
   savedTree,
   unsavedNodes,
   type NodeSource,
+  type RootedRoom,
   type RoomState,
   type SavedNode,
   type Tree,
@@ -51,13 +51,13 @@ export class State {
     return hashOf(this.tree);
   }
 
-  room(id: RoomId): RoomState | undefined {
-    const leaf = leafAt(this.tree, fromHex(id, 32));
+  room(id: RoomId): RootedRoom | undefined {
+    const leaf = leafAt(this.tree, id);
     return leaf?.room.id === id ? leaf.room : undefined;
   }
 
   /** All rooms, by ascending id. */
-  *rooms(): Generator<RoomState> {
+  *rooms(): Generator<RootedRoom> {
     const stack: Tree[] = [this.tree];
     for (let tree = stack.pop(); tree !== undefined; tree = stack.pop()) {
       const node = nodeOf(tree);
@@ -87,10 +87,7 @@ export class State {
 
   /** The state with these rooms put in or replaced, and without those others. */
   changed(rooms: Iterable<RoomState>, removed: Iterable<RoomId>): State {
-    const paths = Array.from(removed)
-      .sort()
-      .map((id) => fromHex(id, 32));
-    return new State(remove(this.tree, paths, 0), this.source).with(rooms);
+    return new State(remove(this.tree, Array.from(removed).sort(), 0), this.source).with(rooms);
   }
 
   private with(rooms: Iterable<RoomState>): State {

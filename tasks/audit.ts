@@ -13,7 +13,6 @@ import type { Anchor } from "../protocol/anchor.ts";
 import { toHex, type Hex } from "../protocol/bytes.ts";
 import { omissionsOf, type Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { rootOf } from "../protocol/merkle.ts";
 import { parseRoomId, type Deployment, type RoomId } from "../protocol/room.ts";
 import type { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
@@ -248,7 +247,7 @@ function describeRoom(state: State, { id, messages, entries }: RoomFound, isWhol
   return {
     room: id,
     n: room?.range.size ?? 0,
-    root: room === undefined ? null : toHex(rootOf(room.range)),
+    root: room === undefined ? null : toHex(room.root),
     messages,
     ...(omissions !== null && { omissions: { ...omissions, unseen: omissions.unseen.map(toHex) } }),
     ...(isWhole && { entries: entries?.map(describeEntry) ?? [] }),

@@ -5,7 +5,6 @@ import { decodeBranch, encodeBranch, splitHashes } from "../../io/state-codec.ts
 import { concat, fromHex, toHex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
-import { rootOf } from "../../protocol/merkle.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { State } from "../../protocol/state.ts";
 import type { NodeSource, RoomState, SavedBranch } from "../../protocol/state-tree.ts";
@@ -77,7 +76,7 @@ export class StateRows implements NodeSource {
     const rooms = Array.from(this.difference(to).keys(), (id) => ({ id, room: state.room(id) }));
     const setRoom = this.statements.prepare("UPDATE rooms SET n = ?, root = ?, last_index = ? WHERE id = ?");
     for (const { id, room } of rooms) {
-      setRoom.run(room?.range.size ?? null, room && toHex(rootOf(room.range)), room?.lastIndex ?? null, id);
+      setRoom.run(room?.range.size ?? null, room && toHex(room.root), room?.lastIndex ?? null, id);
     }
     this.forgetBranches(rooms.filter(({ room }) => room === undefined).map(({ id }) => id));
     const setBranch = this.statements.prepare("INSERT OR REPLACE INTO branches VALUES (?, ?)");
