@@ -6,8 +6,8 @@ import type { Log } from "./log.ts";
 export interface DeliveryOptions {
   /** Takes what was fetched, each block the one that its CID names. */
   readonly deliver: (blocks: ReadonlyMap<Cid, Uint8Array>) => void;
-  /** Works on a block before it is delivered, beside all else. Never rejects. */
-  readonly prepare?: (block: Uint8Array) => Promise<void>;
+  /** Works on blocks before they are delivered, beside all else. Never rejects. */
+  readonly prepare?: (blocks: Iterable<Uint8Array>) => Promise<void>;
   /** Called with what could not be delivered. */
   readonly onFailure: (cids: Iterable<Cid>) => void;
   /** Called when something more can be taken. */
@@ -73,14 +73,14 @@ export class Delivery {
 
   private async prepare(
     blocks: ReadonlyMap<Cid, Uint8Array>,
-    prepare: (block: Uint8Array) => Promise<void>,
+    prepare: (blocks: Iterable<Uint8Array>) => Promise<void>,
     isLast: () => boolean,
   ): Promise<void> {
     for (const [cid, bytes] of blocks) {
       this.preparing.add(cid);
       this.preparingBytes += bytes.length;
     }
-    await Promise.all(Array.from(blocks.values(), prepare));
+    await prepare(blocks.values());
     for (const [cid, bytes] of blocks) {
       this.preparing.delete(cid);
       this.preparingBytes -= bytes.length;

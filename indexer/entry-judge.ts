@@ -6,16 +6,19 @@ import {
   claimOf,
   compareEntries,
   DUPLICATE,
-  examineEntry,
+  examineHeader,
   SIGNATURE_INVALID,
+  type HeaderFinding,
   type MessageSummary,
+  type SignedHeader,
 } from "../protocol/entry.ts";
+import { decodeEnvelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { Position } from "../protocol/event.ts";
 import type { KeySource } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Delta } from "../protocol/state.ts";
-import { MISSING, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import { MISSING, rejectedBy, VERIFIED, type Verdict } from "../protocol/verdict.ts";
 import type { MessageReader } from "./message-reader.ts";
 import type { MissingContent } from "./missing-content.ts";
 import type { AnchorRows } from "./store/anchor-rows.ts";
@@ -80,7 +83,7 @@ export class EntryJudge {
         const { id: cidId, isNew } = cidRows.add(cid);
         const place = { anchorIndex, ordinal: ordinal++, room, cid };
         const entry: PlacedEntry = { ...place, roomNumber, cidId, status: "missing" };
-        const block = content.take(cid) ?? (isNew || missing.has(cid) ? undefined : content.get(cid));
+        const block = content.take(cid, cidId) ?? (isNew || missing.has(cid) ? undefined : content.get(cid));
         if (block === undefined) {
           missing.add([cid]);
           if (isNew) this.keepAlone(entry);
@@ -133,21 +136,33 @@ export class EntryJudge {
   }
 
   private examine(entry: PlacedEntry, isNew: boolean, isAlone: boolean, block: Uint8Array): void {
-    const { deployment, keys, reader } = this.options;
-    const finding = examineEntry(deployment, keys, entry, this.positionOf(entry), block, reader.decode);
-    if (!("envelope" in finding)) {
+    const { reader } = this.options;
+    const finding = this.findingOf(entry, block);
+    if ("verdict" in finding) {
       this.write(entry, isNew, finding.verdict, finding.message);
       return;
     }
-    const { envelope, publicKey, message } = finding;
+    const { publicKey, message } = finding;
     const isSigned = reader.isSignedBy(block, publicKey);
     if (isSigned === false) {
       this.write(entry, isNew, SIGNATURE_INVALID, message);
       return;
     }
-    const claim = isSigned === true ? null : this.claims.add(entry.cid, publicKey, () => claimOf(envelope, publicKey));
+    const claim =
+      isSigned === true ? null : this.claims.add(entry.cid, publicKey, () => claimOf(decodeEnvelope(block), publicKey));
     this.claimants.push({ entry, isNew, isAlone, message, claim });
     if (this.claimants.length >= MAX_CLAIMANTS) this.settle();
+  }
+
+  private findingOf(entry: PlacedEntry, block: Uint8Array): HeaderFinding {
+    const { deployment, keys, reader } = this.options;
+    let header: SignedHeader;
+    try {
+      header = reader.headerOf(block);
+    } catch (error) {
+      return { verdict: rejectedBy(error), message: null };
+    }
+    return examineHeader(deployment, keys, entry, this.positionOf(entry), header, block.length);
   }
 
   /** A valid entry is verified at its first place and a duplicate at all others. */

@@ -3,7 +3,7 @@
  * so that an anchor is decided, with all that it lists, in one transaction. What a block leads to is told by its form alone.
  */
 import { linkedDigests, MAX_LINK_DEPTH } from "../io/content/links.ts";
-import type { ContentStore } from "../io/content/store.ts";
+import type { LocalStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { manifestIn } from "../protocol/manifest.ts";
@@ -22,28 +22,29 @@ const MAX_MANIFEST_BYTES = 32_768;
  * @throws what the store throws
  */
 export async function familyOf(
-  content: Pick<ContentStore, "get">,
+  content: Pick<LocalStore, "getAll">,
   cid: Cid,
   block: Uint8Array,
   isUnderWay: (cid: Cid) => boolean,
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
   const family = new Map([[cid, block]]);
   let sizeBytes = block.length;
-  let count = 0;
+  let left = MAX_BLOCKS;
   let generation = [block];
   // Whatever else a block looks like, no more is followed.
-  for (let depth = 0; depth < MAX_LINK_DEPTH; depth++) {
-    const next: Uint8Array[] = [];
-    for (const lead of generation.flatMap(leadsOf)) {
-      if (family.has(lead) || isUnderWay(lead)) continue;
-      if (sizeBytes >= MAX_BYTES || ++count > MAX_BLOCKS) return family;
-      const bytes = verified(lead, await content.get(lead));
-      if (bytes === null) continue;
+  for (let depth = 0; depth < MAX_LINK_DEPTH && left > 0 && sizeBytes < MAX_BYTES; depth++) {
+    const leads = new Set(generation.flatMap(leadsOf));
+    const asked = Array.from(leads)
+      .filter((lead) => !family.has(lead) && !isUnderWay(lead))
+      .slice(0, left);
+    left -= asked.length;
+    generation = [];
+    for (const [lead, bytes] of await content.getAll(asked, MAX_BYTES - sizeBytes)) {
+      if (verified(lead, bytes) === null) continue;
       family.set(lead, bytes);
       sizeBytes += bytes.length;
-      next.push(bytes);
+      generation.push(bytes);
     }
-    generation = next;
   }
   return family;
 }

@@ -3,7 +3,7 @@
  * more rarely. It holds nothing up; what comes late is delivered late.
  */
 import type { SourceHealth } from "../io/content/health.ts";
-import type { ContentSource, ContentStore } from "../io/content/store.ts";
+import type { ContentStore, LocalStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -15,7 +15,7 @@ import type { Missing } from "./missing-content.ts";
 
 export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
   /** From a local one, what a block leads to is fetched with it. */
-  readonly content: ContentStore & Partial<Pick<ContentSource, "isLocal">>;
+  readonly content: ContentStore | LocalStore;
   /** What is missing now: another object after the history could not be written, or was taken back. */
   readonly missing: () => Missing;
   readonly log: Log;
@@ -57,7 +57,7 @@ export class Fetcher {
   isReachable = true;
   private readonly options: Settings;
   private readonly delivery: Delivery;
-  private readonly isLocal: boolean;
+  private readonly local: LocalStore | null;
   /** Of what is in flight. */
   private readonly limit: number;
   /** Whose new ones are in {@link fresh}. */
@@ -87,9 +87,9 @@ export class Fetcher {
       ...options,
     };
     const { log, clock, content, concurrency } = this.options;
-    this.isLocal = content.isLocal === true;
+    this.local = "getAll" in content ? content : null;
     // A local store answers at once: one after the other they are delivered in the order in which they are wanted.
-    this.limit = this.isLocal ? 1 : concurrency;
+    this.limit = this.local === null ? concurrency : 1;
     this.delivery = new Delivery({
       deliver,
       ...(prepare !== undefined && { prepare }),
@@ -201,11 +201,10 @@ export class Fetcher {
 
   /** The block, with what comes at once with it; null when it is not there. */
   private async fetch(cid: Cid): Promise<ReadonlyMap<Cid, Uint8Array> | null> {
-    const { content } = this.options;
-    const bytes = verified(cid, await content.get(cid));
+    const bytes = verified(cid, await this.options.content.get(cid));
     if (bytes === null) return null;
-    if (!this.isLocal) return new Map([[cid, bytes]]);
-    return familyOf(content, cid, bytes, (lead) => this.delivery.has(lead));
+    if (this.local === null) return new Map([[cid, bytes]]);
+    return familyOf(this.local, cid, bytes, (lead) => this.delivery.has(lead));
   }
 
   private get missing(): Missing {

@@ -86,9 +86,9 @@ export class History {
     });
   }
 
-  /** Lets other threads verify a message that {@link receive} will be given soon. Never rejects. */
-  readAhead(block: Uint8Array): Promise<void> {
-    return this.reader.readAhead(block, (wallet) => this.current.keys.history(wallet));
+  /** Lets other threads verify messages that {@link receive} will be given soon. Never rejects. */
+  readAhead(blocks: Iterable<Uint8Array>): Promise<void> {
+    return this.reader.readAhead(blocks, (wallet) => this.current.keys.history(wallet));
   }
 
   /** Takes blocks that were fetched, each the one that its CID names. Those that nothing waits for are not kept. */

@@ -138,7 +138,7 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
       history.receive(blocks);
       fetcher.want("newest");
     };
-    const prepare = (block: Uint8Array): Promise<void> => history.readAhead(block);
+    const prepare = (blocks: Iterable<Uint8Array>): Promise<void> => history.readAhead(blocks);
     const missing = () => history.missing;
     const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare });
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, onChange });

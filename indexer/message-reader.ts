@@ -3,15 +3,15 @@
  * would be the same later; who asks for one that it does not have finds it out by himself.
  */
 import { equal } from "../protocol/bytes.ts";
-import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import { headerOf, type SignedHeader } from "../protocol/entry.ts";
+import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { KeyHistory } from "../protocol/keys.ts";
-import type { SignatureThreads } from "./signature-threads.ts";
+import type { Question, SignatureThreads } from "./signature-threads.ts";
 
-interface Reading {
-  readonly envelope: Envelope;
-  readonly publicKey: Uint8Array;
-  /** Null when no thread could say. */
-  readonly isValid: boolean | null;
+interface Reading extends Question {
+  readonly header: SignedHeader;
+  /** Null when no thread could say, or has not said so far. */
+  isValid: boolean | null;
 }
 
 /** Larger blocks are rarely messages, and to read a shard in vain costs more than it brings. */
@@ -28,29 +28,44 @@ export class MessageReader {
   }
 
   /**
-   * Resolves when the signature of a message is verified, by the key that its sender has now; at once when the block is none.
-   * Never rejects.
+   * Resolves when the signatures of those that are messages are verified, each by the key that its sender has now. Never rejects.
    */
-  async readAhead(block: Uint8Array, keysOf: (wallet: Envelope["sender"]) => KeyHistory): Promise<void> {
-    if (this.threads === null || block.length > MAX_BLOCK_BYTES) return;
-    try {
-      const envelope = decodeEnvelope(block);
-      const key = keysOf(envelope.sender).find(({ event }) => event.version === envelope.senderKeyVersion);
-      if (key === undefined || !("verdict" in key)) return;
-      const publicKey = key.event.signingKey;
-      const isValid = await this.threads.verify(block, publicKey);
-      this.readings.set(block, { envelope, publicKey, isValid });
-    } catch {
-      // No envelope, or a disk that can't be read: it is judged, or refused, when it is delivered.
+  async readAhead(blocks: Iterable<Uint8Array>, keysOf: (wallet: SignedHeader["sender"]) => KeyHistory): Promise<void> {
+    if (this.threads === null) return;
+    const readings: Reading[] = [];
+    for (const block of blocks) {
+      const reading = read(block, keysOf);
+      if (reading !== null) readings.push(reading);
     }
+    const answers = await this.threads.verify(readings);
+    readings.forEach((reading, i) => {
+      reading.isValid = answers[i] ?? null;
+      this.readings.set(reading.block, reading);
+    });
   }
 
-  /** As decodeEnvelope. */
-  readonly decode = (block: Uint8Array): Envelope => this.readings.get(block)?.envelope ?? decodeEnvelope(block);
+  /** @throws as decodeEnvelope */
+  headerOf(block: Uint8Array): SignedHeader {
+    return this.readings.get(block)?.header ?? headerOf(decodeEnvelope(block));
+  }
 
   /** Whether the message is signed by this key; null when that is still to be verified. */
   isSignedBy(block: Uint8Array, publicKey: Uint8Array): boolean | null {
     const reading = this.readings.get(block);
     return reading !== undefined && equal(reading.publicKey, publicKey) ? reading.isValid : null;
+  }
+}
+
+/** Null for a block that is no message, or whose sender has no such key. */
+function read(block: Uint8Array, keysOf: (wallet: SignedHeader["sender"]) => KeyHistory): Reading | null {
+  if (block.length > MAX_BLOCK_BYTES) return null;
+  try {
+    const header = headerOf(decodeEnvelope(block));
+    const key = keysOf(header.sender).find(({ event }) => event.version === header.senderKeyVersion);
+    if (key === undefined || !("verdict" in key)) return null;
+    return { block, header, publicKey: key.event.signingKey, isValid: null };
+  } catch {
+    // No envelope, or a disk that can't be read: it is judged, or refused, when it is delivered.
+    return null;
   }
 }

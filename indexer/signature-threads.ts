@@ -13,16 +13,21 @@ export interface SignatureThreadsOptions {
 }
 
 /** A message whose sender's key is known. */
-interface Question {
+export interface Question {
+  /** An envelope. */
   readonly block: Uint8Array;
   readonly publicKey: Uint8Array;
+}
+
+interface Asked {
+  readonly question: Question;
   readonly answer: (isValid: boolean | null) => void;
 }
 
 interface Thread {
   readonly worker: Worker;
   /** What it was given, by batch, the oldest first. */
-  readonly asked: (readonly Question[])[];
+  readonly asked: (readonly Asked[])[];
 }
 
 const MAX_THREADS = 4;
@@ -36,7 +41,7 @@ export class SignatureThreads {
   private readonly count: number;
   private readonly startAfter: number;
   private threads: Thread[] = [];
-  private gathered: Question[] = [];
+  private gathered: Asked[] = [];
   private askedCount = 0;
   private isClosed = false;
 
@@ -45,15 +50,25 @@ export class SignatureThreads {
     this.startAfter = options.startAfter ?? START_AFTER;
   }
 
-  /** @param block an envelope @returns null when no thread can say. Never rejects. */
-  verify(block: Uint8Array, publicKey: Uint8Array): Promise<boolean | null> {
-    this.askedCount += 1;
-    if (this.askedCount === this.startAfter) this.start();
-    if (this.threads.length === 0) return Promise.resolve(null);
-    return new Promise((answer) => {
-      this.gathered.push({ block, publicKey, answer });
-      if (this.gathered.length === BATCH) this.send();
-      else if (this.gathered.length === 1) setImmediate(() => this.send());
+  /** @returns an answer to each question; null when no thread can say. Never rejects. */
+  verify(questions: readonly Question[]): Promise<(boolean | null)[]> {
+    const before = this.askedCount;
+    this.askedCount += questions.length;
+    if (before < this.startAfter && this.askedCount >= this.startAfter) this.start();
+    const answers: (boolean | null)[] = questions.map(() => null);
+    let open = questions.length;
+    if (this.threads.length === 0 || open === 0) return Promise.resolve(answers);
+    return new Promise((resolve) => {
+      questions.forEach((question, i) => {
+        const answer = (isValid: boolean | null): void => {
+          answers[i] = isValid;
+          open -= 1;
+          if (open === 0) resolve(answers);
+        };
+        this.gathered.push({ question, answer });
+        if (this.gathered.length === BATCH) this.send();
+        else if (this.gathered.length === 1) setImmediate(() => this.send());
+      });
     });
   }
 
@@ -78,16 +93,16 @@ export class SignatureThreads {
   }
 
   private send(): void {
-    const questions = this.gathered;
+    const asked = this.gathered;
     this.gathered = [];
-    if (questions.length === 0) return;
+    if (asked.length === 0) return;
     const [least] = this.threads.toSorted((a, b) => a.asked.length - b.asked.length);
     if (least === undefined) {
-      for (const { answer } of questions) answer(null);
+      for (const { answer } of asked) answer(null);
       return;
     }
-    const batch = batchOf(questions);
-    least.asked.push(questions);
+    const batch = batchOf(asked.map(({ question }) => question));
+    least.asked.push(asked);
     least.worker.postMessage(batch, [batch.blocks.buffer, batch.keys.buffer]);
   }
 

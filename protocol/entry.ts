@@ -2,6 +2,7 @@
 import { digestOfCid, type Cid } from "./cid.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
 import { decodeEnvelope, headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
+import type { ErrorCode } from "./error.ts";
 import type { Position } from "./event.ts";
 import type { KeySource } from "./keys.ts";
 import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
@@ -38,17 +39,28 @@ export function compareEntries(a: Place, b: Place): number {
   return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
 }
 
+/** Of an envelope, what all but its signature is decided by; no view of the block. */
+export type SignedHeader = Omit<EnvelopeHeader, "nonce">;
+
+interface Decided {
+  readonly verdict: Verdict;
+  readonly message: MessageSummary | null;
+}
+
 /** What is left to decide after all but the signature has been checked: whether it is by this key. */
-export type EntryFinding =
-  | { readonly verdict: Verdict; readonly message: MessageSummary | null }
-  | { readonly envelope: Envelope; readonly publicKey: Uint8Array; readonly message: MessageSummary };
+interface Unsigned {
+  readonly publicKey: Uint8Array;
+  readonly message: MessageSummary;
+}
+
+export type HeaderFinding = Decided | Unsigned;
+export type EntryFinding = Decided | (Unsigned & { readonly envelope: Envelope });
 
 /**
  * Decides all but the signature, which is left to the caller ({@link claimOf}), so that many can be verified at once, and
  * whether an earlier place of the room has the same message.
  * @param block verified bytes; undefined while missing
  * @param position of the anchor that lists the entry
- * @param decode decodeEnvelope, or what remembers its answers
  */
 export function examineEntry(
   deployment: Deployment,
@@ -56,41 +68,54 @@ export function examineEntry(
   entry: Pick<Entry, "room">,
   position: Position,
   block: Uint8Array | undefined,
-  decode: (block: Uint8Array) => Envelope = decodeEnvelope,
 ): EntryFinding {
   if (block === undefined) return { verdict: MISSING, message: null };
-  let message: MessageSummary | null = null;
-  const refuse = (verdict: Verdict): EntryFinding => ({ verdict, message });
   try {
-    const envelope = decode(block);
-    const { sender, receiver, seq, timestamp, seen } = envelope;
-    // Copies: the block, which is not kept, is what the envelope's own are views of.
-    message = { sender, receiver, seq, timestamp, seen: seen.map((digest) => digest.slice()), sizeBytes: block.length };
-    if (sender === receiver) return refuse(rejected("SELF_ADDRESSED", "sender and receiver are the same wallet"));
-    if (envelope.room !== roomIdOf(deployment, sender, receiver)) {
-      return refuse(rejected("ROOM_MISMATCH", "the room is not that of sender and receiver in this deployment"));
-    }
-    if (envelope.room !== entry.room) return refuse(rejected("FOREIGN_ROOM", "the message belongs to another room"));
-
-    const lookup = keys.find(sender, envelope.senderKeyVersion, position);
-    if (lookup.status === "unknown") {
-      return refuse(rejected("KEY_UNKNOWN", `the sender had no key version ${envelope.senderKeyVersion}`));
-    }
-    if (lookup.status === "rejected") {
-      return refuse(rejected("KEY_REJECTED", `the sender's key version ${envelope.senderKeyVersion} is not valid`));
-    }
-    if (lookup.status === "revoked") {
-      return refuse(
-        rejected("KEY_REVOKED", `the sender's key version ${envelope.senderKeyVersion} was revoked before`),
-      );
-    }
-    if (keys.find(receiver, envelope.receiverKeyVersion, position).status === "unknown") {
-      return refuse(rejected("RECEIVER_KEY_UNKNOWN", `the receiver had no key version ${envelope.receiverKeyVersion}`));
-    }
-    return { envelope, publicKey: lookup.key.event.signingKey, message };
+    const envelope = decodeEnvelope(block);
+    const finding = examineHeader(deployment, keys, entry, position, headerOf(envelope), block.length);
+    return "verdict" in finding ? finding : { ...finding, envelope };
   } catch (error) {
-    return refuse(rejectedBy(error));
+    return { verdict: rejectedBy(error), message: null };
   }
+}
+
+/** {@link examineEntry} for who has read the block before, which is of so many bytes. */
+export function examineHeader(
+  deployment: Deployment,
+  keys: KeySource,
+  entry: Pick<Entry, "room">,
+  position: Position,
+  header: SignedHeader,
+  sizeBytes: number,
+): HeaderFinding {
+  const { sender, receiver, seq, timestamp, seen } = header;
+  const message = { sender, receiver, seq, timestamp, seen, sizeBytes };
+  const refuse = (code: ErrorCode, reason: string): Decided => ({ verdict: rejected(code, reason), message });
+  if (sender === receiver) return refuse("SELF_ADDRESSED", "sender and receiver are the same wallet");
+  if (header.room !== roomIdOf(deployment, sender, receiver)) {
+    return refuse("ROOM_MISMATCH", "the room is not that of sender and receiver in this deployment");
+  }
+  if (header.room !== entry.room) return refuse("FOREIGN_ROOM", "the message belongs to another room");
+
+  const lookup = keys.find(sender, header.senderKeyVersion, position);
+  if (lookup.status === "unknown")
+    return refuse("KEY_UNKNOWN", `the sender had no key version ${header.senderKeyVersion}`);
+  if (lookup.status === "rejected") {
+    return refuse("KEY_REJECTED", `the sender's key version ${header.senderKeyVersion} is not valid`);
+  }
+  if (lookup.status === "revoked") {
+    return refuse("KEY_REVOKED", `the sender's key version ${header.senderKeyVersion} was revoked before`);
+  }
+  if (keys.find(receiver, header.receiverKeyVersion, position).status === "unknown") {
+    return refuse("RECEIVER_KEY_UNKNOWN", `the receiver had no key version ${header.receiverKeyVersion}`);
+  }
+  return { publicKey: lookup.key.event.signingKey, message };
+}
+
+export function headerOf(envelope: Envelope): SignedHeader {
+  const { room, sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp } = envelope;
+  const seen = envelope.seen.map((digest) => digest.slice());
+  return { room, sender, receiver, senderKeyVersion, receiverKeyVersion, seq, seen, timestamp };
 }
 
 /** That this key signed the envelope (SPEC 5.4). */

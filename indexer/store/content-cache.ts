@@ -8,9 +8,9 @@ const NOTHING: ReadonlyMap<Cid, Uint8Array> = new Map();
 
 export class ContentCache {
   private readonly cids: CidRows;
-  private readonly getBytes: Database.Statement<[Cid], { bytes: Uint8Array }>;
+  private readonly getBytes: Database.Statement<[Cid], Uint8Array>;
   private readonly hasBytes: Database.Statement<[Cid]>;
-  private readonly putBytes: Database.Statement<[bytes: Uint8Array, cid: Cid]>;
+  private readonly putBytes: Database.Statement<[cidId: number, bytes: Uint8Array]>;
 
   /** At hand for now, each the block that its CID names. */
   private offered = NOTHING;
@@ -18,10 +18,12 @@ export class ContentCache {
 
   constructor(database: Database.Database) {
     this.cids = new CidRows(database);
-    this.getBytes = database.prepare("SELECT bytes FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)");
+    this.getBytes = database
+      .prepare<[Cid], Uint8Array>("SELECT bytes FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)")
+      .pluck();
     this.hasBytes = database.prepare("SELECT 1 FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)");
     // Replaces: what the disk damaged is fetched again and arrives here.
-    this.putBytes = database.prepare("INSERT OR REPLACE INTO content SELECT id, ? FROM cids WHERE cid = ?");
+    this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
   }
 
   /** Has these at hand while `work` runs: who asks for one gets it, and only then it is kept. */
@@ -35,12 +37,15 @@ export class ContentCache {
     }
   }
 
-  /** A block that is offered; undefined for any other, also when it is kept. */
-  take(cid: Cid): Uint8Array | undefined {
+  /**
+   * A block that is offered; undefined for any other, also when it is kept.
+   * @param cidId the number of its CID, where that is known
+   */
+  take(cid: Cid, cidId?: number): Uint8Array | undefined {
     const bytes = this.offered.get(cid);
     if (bytes !== undefined && !this.taken.has(cid)) {
       this.taken.add(cid);
-      this.put(cid, bytes);
+      this.putBytes.run(cidId ?? this.cids.add(cid).id, bytes);
     }
     return bytes;
   }
@@ -49,7 +54,7 @@ export class ContentCache {
   get(cid: Cid): Uint8Array | undefined {
     const offered = this.take(cid);
     if (offered !== undefined) return offered;
-    const bytes = this.getBytes.get(cid)?.bytes;
+    const bytes = this.getBytes.get(cid);
     if (bytes === undefined) return undefined;
     try {
       // A Buffer from SQLite owns its memory; a plain view of it is what protocol/ takes and gives.
@@ -62,11 +67,5 @@ export class ContentCache {
   /** Whether it is kept; what is offered is, from then on. */
   keeps(cid: Cid): boolean {
     return this.take(cid) !== undefined || this.hasBytes.get(cid) !== undefined;
-  }
-
-  private put(cid: Cid, bytes: Uint8Array): void {
-    if (this.putBytes.run(bytes, cid).changes > 0) return;
-    this.cids.add(cid);
-    this.putBytes.run(bytes, cid);
   }
 }

@@ -14,7 +14,7 @@ import type { Block } from "../../protocol/manifest.ts";
 import { openDatabase } from "../database.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { LINK_HEAD, linkedDigests, linksOf, MAX_LINK_DEPTH } from "./links.ts";
-import type { ContentSource, ContentStore } from "./store.ts";
+import type { ContentSource, LocalStore } from "./store.ts";
 
 /** Reads are synchronous, for that is several times faster; a server must get its turn in between. */
 const YIELD_AFTER_MS = 10;
@@ -40,7 +40,7 @@ const PUT = `INSERT INTO blocks (digest, bytes) VALUES (?, ?)
 
 interface OpenStore {
   readonly database: Database;
-  readonly get: Statement<[Uint8Array], { readonly bytes: Buffer }>;
+  readonly get: Statement<[Uint8Array], Buffer>;
   /** The block's id, and where its first link is: from 1, 0 without any. Undefined without the block. */
   readonly find: Statement<
     [linkHead: Uint8Array, digest: Uint8Array],
@@ -51,7 +51,7 @@ interface OpenStore {
   readonly pin: Statement<[number]>;
 }
 
-export class EmbeddedStore implements ContentStore, ContentSource {
+export class EmbeddedStore implements LocalStore, ContentSource {
   readonly name: string;
   readonly isLocal = true;
   private readonly folder: string;
@@ -76,9 +76,31 @@ export class EmbeddedStore implements ContentStore, ContentSource {
   async fetch(cid: Cid): Promise<Uint8Array | null> {
     if (this.isLongSinceYield()) await this.yield();
     return this.reading((store) => {
-      const row = store?.get.get(digestOfCid(cid));
-      return row === undefined ? null : verifyBlock(cid, plain(row.bytes));
+      const bytes = store?.get.get(digestOfCid(cid));
+      return bytes === undefined ? null : verifyBlock(cid, plain(bytes));
     });
+  }
+
+  async getAll(cids: readonly Cid[], maxBytes: number): Promise<ReadonlyMap<Cid, Uint8Array>> {
+    const found = new Map<Cid, Uint8Array>();
+    let sizeBytes = 0;
+    for (let at = 0; at < cids.length && sizeBytes < maxBytes; at += LOOKUPS) {
+      if (this.isLongSinceYield()) await this.yield();
+      this.reading((store) => {
+        if (store === undefined) return;
+        const find = (): void => {
+          for (const cid of cids.slice(at, at + LOOKUPS)) {
+            if (sizeBytes >= maxBytes) return;
+            const bytes = readBlock(store, cid);
+            if (bytes === null) continue;
+            found.set(cid, bytes);
+            sizeBytes += bytes.length;
+          }
+        };
+        store.database.transaction(find).deferred();
+      });
+    }
+    return found;
   }
 
   put(blocks: readonly Block[]): Promise<void> {
@@ -208,7 +230,7 @@ export class EmbeddedStore implements ContentStore, ContentSource {
     prepareTables(database);
     return {
       database,
-      get: database.prepare("SELECT bytes FROM blocks WHERE digest = ?"),
+      get: database.prepare<[Uint8Array], Buffer>("SELECT bytes FROM blocks WHERE digest = ?").pluck(),
       find: database.prepare("SELECT id, instr(bytes, ?) AS linkAt FROM blocks WHERE digest = ?"),
       has: database.prepare<[Uint8Array], number>("SELECT 1 FROM blocks WHERE digest = ?").pluck(),
       put: database.prepare(PUT),
@@ -249,10 +271,10 @@ function plain({ buffer, byteOffset, byteLength }: Buffer): Uint8Array {
 
 /** Null when it is not there, or has other bytes. */
 function readBlock(store: OpenStore, cid: Cid): Uint8Array | null {
-  const row = store.get.get(digestOfCid(cid));
-  if (row === undefined) return null;
+  const bytes = store.get.get(digestOfCid(cid));
+  if (bytes === undefined) return null;
   try {
-    return verifyBlock(cid, plain(row.bytes));
+    return verifyBlock(cid, plain(bytes));
   } catch {
     return null;
   }

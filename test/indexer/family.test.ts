@@ -26,11 +26,12 @@ describe("A block and what it leads to", () => {
     isUnderWay: (cid: Cid) => boolean = () => false,
   ): Promise<{ readonly family: Cid[]; readonly asked: Cid[] }> {
     const asked: Cid[] = [];
-    const get = (each: Cid): Promise<Uint8Array | null> => {
-      asked.push(each);
-      return Promise.resolve(blocks.get(each) ?? null);
+    const getAll = (cids: readonly Cid[]): Promise<ReadonlyMap<Cid, Uint8Array>> => {
+      asked.push(...cids);
+      const found = cids.map((each) => [each, blocks.get(each)] as const);
+      return Promise.resolve(new Map(found.filter((pair): pair is [Cid, Uint8Array] => pair[1] !== undefined)));
     };
-    const family = await familyOf({ get }, cid, blocks.get(cid)!, isUnderWay);
+    const family = await familyOf({ getAll }, cid, blocks.get(cid)!, isUnderWay);
     for (const [each, bytes] of family) expect(cidOf(bytes)).to.equal(each);
     return { family: [...family.keys()], asked };
   }
@@ -88,8 +89,8 @@ describe("A block and what it leads to", () => {
   });
 
   it("is refused when the store fails", async () => {
-    const get = (): Promise<never> => Promise.reject(new DmtpError("CONTENT_UNREACHABLE", "the disk failed"));
-    const family = familyOf({ get }, manifest, history.blocks.get(manifest)!, () => false);
+    const getAll = (): Promise<never> => Promise.reject(new DmtpError("CONTENT_UNREACHABLE", "the disk failed"));
+    const family = familyOf({ getAll }, manifest, history.blocks.get(manifest)!, () => false);
     expect(await codeOfAsync(() => family)).to.equal("CONTENT_UNREACHABLE");
   });
 });

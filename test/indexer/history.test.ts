@@ -152,7 +152,7 @@ describe("the history in an index", function () {
     const threads = new SignatureThreads({ count: 1, startAfter: 1 });
     const [expected, ahead] = [openHistory(), openHistory(undefined, new MessageReader(threads))];
     for (const { history } of [expected, ahead]) extend(history, story.events.slice(0, 2));
-    await Promise.all([...story.blocks.values()].map((block) => ahead.history.readAhead(block)));
+    await ahead.history.readAhead(story.blocks.values());
     threads.close();
     for (const { history } of [expected, ahead]) {
       extend(history, story.events.slice(2));
@@ -167,8 +167,7 @@ describe("the history in an index", function () {
     const broken = (): never => {
       throw new Error("the disk failed");
     };
-    const reader = new MessageReader();
-    for (const block of story.blocks.values()) await reader.readAhead(block, broken);
+    await new MessageReader().readAhead(story.blocks.values(), broken);
   });
 
   it("says of an anchor what it lacks, block by block", () => {

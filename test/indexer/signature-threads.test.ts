@@ -22,7 +22,7 @@ describe("Threads that verify signatures", function () {
   }
 
   function ask(threads: SignatureThreads): Promise<(boolean | null)[]> {
-    return Promise.all(questions.map(({ block, publicKey }) => threads.verify(block, publicKey)));
+    return threads.verify(questions);
   }
 
   afterEach(() => {
@@ -39,9 +39,9 @@ describe("Threads that verify signatures", function () {
 
   it("start when there is much to verify, and say nothing before", async () => {
     const threads = start(1, 100);
-    const answers = await ask(threads);
-    expect(answers.slice(0, 99)).to.deep.equal(expected.slice(0, 99).map(() => null));
-    expect(answers.slice(99)).to.deep.equal(expected.slice(99));
+    const answers = await Promise.all(questions.map((question) => threads.verify([question])));
+    expect(answers.flat().slice(0, 99)).to.deep.equal(expected.slice(0, 99).map(() => null));
+    expect(answers.flat().slice(99)).to.deep.equal(expected.slice(99));
   });
 
   it("say nothing when there are none, and when they are closed", async () => {
@@ -60,7 +60,7 @@ describe("Threads that verify signatures", function () {
   it("leave nobody waiting when one fails", async () => {
     const threads = start(1);
     const publicKey = alice.identity().signingKey;
-    expect(await threads.verify(Uint8Array.of(0xff), publicKey)).to.equal(null);
+    expect(await threads.verify([{ block: Uint8Array.of(0xff), publicKey }])).to.deep.equal([null]);
     expect(await ask(threads)).to.deep.equal(questions.map(() => null));
   });
 });
