@@ -127,9 +127,11 @@ export class EntryJudge {
       else this.write(claimant.entry, claimant.isNew, SIGNATURE_INVALID, claimant.message);
     }
     const byMessage = new Map<Cid, number>();
-    for (const { entry } of signed) byMessage.set(entry.cid, (byMessage.get(entry.cid) ?? 0) + 1);
+    // No message has two places that are both its only one.
+    if (!signed.every(({ isAlone }) => isAlone))
+      for (const { entry } of signed) byMessage.set(entry.cid, (byMessage.get(entry.cid) ?? 0) + 1);
     for (const { entry, isNew, isAlone, message } of signed.sort((a, b) => compareEntries(a.entry, b.entry))) {
-      if (isAlone && byMessage.get(entry.cid) === 1) this.write(entry, isNew, VERIFIED, message);
+      if (isAlone && (byMessage.get(entry.cid) ?? 1) === 1) this.write(entry, isNew, VERIFIED, message);
       else this.place(entry, isNew, message);
     }
     this.positions.clear();

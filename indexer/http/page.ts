@@ -53,21 +53,20 @@ export function pageFrom<Item, P extends Place>(
   snapshot: Snapshot,
   { scope }: List<P>,
   cursor: Cursor<P> | null,
-  { items, hasMore, lastPlace }: Slice<Item, P>,
+  { items, hasMore, lookedAt }: Slice<Item>,
   placeOf: (item: Item) => P,
   eventOf: (item: Item) => EventId,
 ): Page<Item> {
-  const last = items.at(-1);
-  const place = lastPlace ?? (last === undefined ? undefined : placeOf(last));
-  const bases: Basis[] = items.map((item) => {
+  const last = lookedAt ?? items.at(-1);
+  const bases: Basis[] = [...items, ...(last === undefined ? [] : [last])].map((item) => {
     const event = eventOf(item);
     return { index: event.index, blockNumber: event.blockNumber, blockHash: hashPrefix(event) };
   });
   if (cursor !== null) bases.push(cursor.basis);
   const [first, ...rest] = bases;
-  if (!hasMore || place === undefined || first === undefined) return { at: snapshot.at, items, next: null };
+  if (!hasMore || last === undefined || first === undefined) return { at: snapshot.at, items, next: null };
   const basis = rest.reduce((newest, other) => (other.index > newest.index ? other : newest), first);
-  return { at: snapshot.at, items, next: encodeCursor(scope, { place, basis }) };
+  return { at: snapshot.at, items, next: encodeCursor(scope, { place: placeOf(last), basis }) };
 }
 
 /** Enough of a hash to tell two blocks of one number apart: 16 hexadecimal digits. */

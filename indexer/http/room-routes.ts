@@ -71,7 +71,8 @@ export const messages = jsonRoute(
     summary: "A room's messages in chain order, with their verdicts",
     description:
       "Rejected and missing messages are listed too, with the reason. `room` is what the tip has of the room at the same " +
-      "height. With `include=block`, a page ends early when its blocks are large.",
+      "height. With `include=block`, a page ends early when its blocks are large. With `verdict`, a page may be shorter than " +
+      "`limit` and still have a `next`.",
     problems: [404, 410, 503],
     params: { room: roomParameter },
     query: {

@@ -3,7 +3,7 @@ import type { z } from "zod";
 import type { Cid } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { messageSchema } from "../answer.ts";
-import { OF_ROOM } from "../store/schema.ts";
+import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
@@ -51,17 +51,27 @@ const LAST: Place = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
 export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<MessageAnswer> {
   const { room, order, since, verdict, limit, withBlocks } = query;
   const [comparison, end] = order === "asc" ? [">", FIRST] : ["<", LAST];
-  const { items, hasMore } = snapshot.slice<MessageRow>(
-    limit,
-    // A rare verdict must not cost a look at the whole room; left alone, SQLite would take the other index with `since`.
-    `${select(verdict === null ? "" : "INDEXED BY entries_by_room_status")}
-     WHERE ${OF_ROOM} AND (e.anchor_index, ordinal) ${comparison} (?, ?)
-     ${since === null ? "" : "AND e.anchor_index >= ?"} ${verdict === null ? "" : "AND e.status = ?"}
-     ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`,
-    room,
-    ...(query.after ?? end),
-    ...[since, verdict].filter((value) => value !== null),
-  );
+  const values = [room, ...(query.after ?? end), ...(since === null ? [] : [since])];
+  const list = (condition = ""): string => `WHERE ${OF_ROOM} AND (e.anchor_index, ordinal) ${comparison} (?, ?)
+    ${since === null ? "" : "AND e.anchor_index >= ?"} ${condition}
+    ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`;
+  const { items, hasMore, lookedAt } =
+    verdict === null
+      ? snapshot.slice<MessageRow>(limit, `${select()} ${list()}`, ...values)
+      : verdict === "verified"
+        ? snapshot.sliceOfThose<MessageRow>(
+            limit,
+            ({ status }) => status === verdict,
+            `${select()} ${list()}`,
+            ...values,
+          )
+        : snapshot.slice<MessageRow>(
+            limit,
+            // Left alone, SQLite would take the other index with `since`.
+            `${select("INDEXED BY entries_not_verified")} ${list(`AND e.${NOT_VERIFIED} AND e.status = ?`)}`,
+            ...values,
+            verdict,
+          );
   const answers: MessageAnswer[] = [];
   let blockBytes = 0;
   for (const row of items) {
@@ -71,7 +81,7 @@ export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<Me
     blockBytes += answer.block?.length ?? 0;
     answers.push(answer);
   }
-  return { items: answers, hasMore };
+  return { items: answers, hasMore, ...(lookedAt !== undefined && { lookedAt: answerOf(snapshot, lookedAt) }) };
 }
 
 /** Every place where the history has this message, in chain order. */

@@ -4,7 +4,7 @@ import type { Address } from "../../protocol/address.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
-import { OF_ROOM } from "../store/schema.ts";
+import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
 import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
 
 type RoomAnswer = z.infer<typeof roomSchema>;
@@ -19,8 +19,6 @@ interface RoomRow extends CountsAnswer {
 }
 
 const MAX_NAMED = 100;
-/** Rooms that one page looks at when most of them may not fit: a rare one must not cost a look at all. */
-const MAX_LOOKED_AT = 2_000;
 
 export interface RoomsQuery {
   /** Only the rooms of this one. */
@@ -32,34 +30,25 @@ export interface RoomsQuery {
 }
 
 /** Rooms by ascending id, behind `after`. With `since`, a page may be shorter than asked for and have more behind it. */
-export function readRooms(
-  snapshot: Snapshot,
-  { wallet, since, after, limit }: RoomsQuery,
-): Slice<RoomAnswer, [string]> {
+export function readRooms(snapshot: Snapshot, { wallet, since, after, limit }: RoomsQuery): Slice<RoomAnswer> {
   const [from, id, values] =
     wallet === null
       ? ["rooms WHERE true", "id", []]
       : ["room_members JOIN rooms ON rooms.id = room WHERE wallet = ?", "room", [wallet]];
   const list = `FROM ${from} AND ${id} > ? ORDER BY ${id} LIMIT ?`;
-  if (since === null) {
-    const { items, hasMore } = snapshot.slice<RoomRow>(limit, `SELECT rooms.* ${list}`, ...values, after);
-    return { items: answersOf(snapshot, items), hasMore };
-  }
-  const rows = snapshot.all<RoomRow & { is_new: number }>(
-    `SELECT rooms.*, EXISTS (SELECT 1 FROM entries WHERE room_number = number AND anchor_index >= ?) AS is_new ${list}`,
-    since,
-    ...values,
-    after,
-    MAX_LOOKED_AT,
-  );
-  const fitting = rows.filter((row) => row.is_new === 1);
-  const items = fitting.slice(0, limit);
-  const last = fitting.length > limit ? items.at(-1) : rows.at(-1);
-  return {
-    items: answersOf(snapshot, items),
-    hasMore: fitting.length > limit || rows.length === MAX_LOOKED_AT,
-    ...(last !== undefined && { lastPlace: [last.id] }),
-  };
+  const { items, hasMore, lookedAt } =
+    since === null
+      ? snapshot.slice<RoomRow>(limit, `SELECT rooms.* ${list}`, ...values, after)
+      : snapshot.sliceOfThose<RoomRow & { readonly is_new: number }>(
+          limit,
+          ({ is_new }) => is_new === 1,
+          `SELECT rooms.*, EXISTS (SELECT 1 FROM entries WHERE room_number = number AND anchor_index >= ?) AS is_new ${list}`,
+          since,
+          ...values,
+          after,
+        );
+  const [last] = lookedAt === undefined ? [] : answersOf(snapshot, [lookedAt]);
+  return { items: answersOf(snapshot, items), hasMore, ...(last !== undefined && { lookedAt: last }) };
 }
 
 /** What the tip has of a room: nulls when it does not have it. Null for a room that no verified anchor lists. */
@@ -77,7 +66,7 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   const named = (list: readonly { sender: string; seq: number }[]) => list.map(({ sender, seq }) => ({ sender, seq }));
   const messages = snapshot.all<{ cid: string }>(
     `SELECT DISTINCT cid FROM entries JOIN cids ON cids.id = cid_id
-     WHERE ${OF_ROOM} AND status = 'missing' LIMIT ${MAX_NAMED}`,
+     WHERE ${OF_ROOM} AND ${NOT_VERIFIED} AND status = 'missing' LIMIT ${MAX_NAMED}`,
     id,
   );
   const anchors = snapshot.all<{ anchor_index: number }>(

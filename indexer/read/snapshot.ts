@@ -11,11 +11,11 @@ export type CountsAnswer = z.infer<typeof countsSchema>;
 export type HeightAnswer = z.infer<typeof heightSchema>;
 
 /** A part of a list, and whether there is more behind it. */
-export interface Slice<Item, Place = never> {
+export interface Slice<Item> {
   readonly items: Item[];
   readonly hasMore: boolean;
-  /** How far was looked, when that is further than the last item. */
-  readonly lastPlace?: Place;
+  /** The last one that was looked at, when that is none of the items. */
+  readonly lookedAt?: Item;
 }
 
 /** An event of a contract: its index among them, and its block. */
@@ -30,6 +30,9 @@ export interface ProvenanceColumns {
   readonly block_hash: string;
   readonly transaction_hash: string;
 }
+
+/** Rows that one page looks at when most of them may not fit. */
+const MAX_LOOKED_AT = 2_000;
 
 /** Reads rows, and what only the replay knows. Both change in the same step of this one thread, so they always fit. */
 export class Snapshots {
@@ -87,6 +90,24 @@ export class Snapshot {
   slice<Row>(limit: number, sql: string, ...values: unknown[]): Slice<Row> {
     const rows = this.all<Row>(sql, ...values, limit + 1);
     return { items: rows.slice(0, limit), hasMore: rows.length > limit };
+  }
+
+  /**
+   * As {@link slice}, of the rows that fit, where most may not: what is rare must not cost a look at all. It may find fewer than `limit`
+   * and have more behind them.
+   */
+  sliceOfThose<Row>(limit: number, fits: (row: Row) => boolean, sql: string, ...values: unknown[]): Slice<Row> {
+    const items: Row[] = [];
+    let lookedAt: Row | undefined;
+    let count = 0;
+    for (const row of this.statements.prepare<Row>(sql).iterate(...values, MAX_LOOKED_AT)) {
+      count += 1;
+      lookedAt = row;
+      if (!fits(row)) continue;
+      if (items.length === limit) return { items, hasMore: true };
+      items.push(row);
+    }
+    return { items, hasMore: count === MAX_LOOKED_AT, ...(lookedAt !== undefined && { lookedAt }) };
   }
 
   /** Null when the contract has no such event on the chain as it is known. */

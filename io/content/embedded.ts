@@ -20,6 +20,7 @@ import type { ContentSource, LocalStore } from "./store.ts";
 const YIELD_AFTER_MS = 10;
 /** That many take less than that. */
 const LOOKUPS = 256;
+const CACHE_KIB = 8_192;
 const FILE = "blocks.db";
 /** `user_version` of the file. */
 const VERSION = 1;
@@ -227,6 +228,8 @@ export class EmbeddedStore implements LocalStore, ContentSource {
   private open(): OpenStore {
     makeFolder(this.folder);
     const database = openDatabase(join(this.folder, FILE), FILE);
+    // Digests come in the order of no index.
+    database.pragma(`cache_size = -${CACHE_KIB}`);
     prepareTables(database);
     return {
       database,

@@ -1,3 +1,8 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import type { Cid } from "../../protocol/cid.ts";
@@ -173,4 +178,36 @@ describe("the indexer's pages", () => {
       expect(await getAll(url, `/v1/rooms?since=${since}&wallet=${CAROL.address}`, 1)).to.deep.equal(carols);
     }
   });
+
+  it("go on behind what they looked at in vain", async () => {
+    const history = conversation(2);
+    const room = history.room(ALICE, BOB);
+    const folder = mkdtempSync(join(tmpdir(), "dmtp-pages-"));
+    const indexPath = join(folder, "index");
+    const { url } = await start(new ScriptedChain(history), new WithheldStore(history.blocks), { indexPath });
+    await waitForBlock(url, history.events.at(-1)!.blockNumber);
+    const paths = ["/v1/rooms?since=0", ...["asc", "desc"].map((order) => messages(room, "verified", order))];
+    const expected = await Promise.all(paths.map((path) => getAll(url, path)));
+    expect(expected.map(({ length }) => length)).to.deep.equal([1, 2, 2]);
+    // More than a page looks at, on either side of what fits: rooms without messages, and messages that were rejected.
+    const database = new Database(indexPath);
+    const count = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)";
+    database.exec(`${count} INSERT INTO rooms (id) SELECT printf('0x%064x', i) FROM n`);
+    for (const anchor of [0, 1]) {
+      database.exec(`${count} INSERT INTO entries (anchor_index, ordinal, room_number, cid_id, status, code, reason)
+        SELECT ${anchor}, i + 1, room_number, cid_id, 'rejected', 'KEY_UNKNOWN', '' FROM n, entries
+        WHERE anchor_index = 0 AND ordinal = 0`);
+    }
+    database.close();
+    for (const [i, path] of paths.entries()) {
+      for (const limit of [1, 200])
+        expect(await getAll(url, path, limit), `${path} ${limit}`).to.deep.equal(expected[i]);
+    }
+    expect(await getAll(url, messages(room, "rejected", "asc"))).to.have.length(5_002);
+    rmSync(folder, { recursive: true });
+  });
 });
+
+function messages(room: string, verdict: string, order: string): string {
+  return `/v1/rooms/${room}/messages?verdict=${verdict}&order=${order}`;
+}
