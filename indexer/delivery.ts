@@ -20,7 +20,7 @@ export interface DeliveryOptions {
 const PATIENCE = 10;
 const MAX_WAIT_MS = 2_000;
 /** Of what is prepared or held; a quarter of it, once it is ready, is delivered at once. */
-const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 8 * 1024 * 1024;
 
 export class Delivery {
   private readonly options: DeliveryOptions;
