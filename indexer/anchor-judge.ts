@@ -59,10 +59,12 @@ export class AnchorJudge {
 
   /** Takes the next anchor. */
   add(event: AnchorEvent): void {
-    const { rows, changes } = this.options;
+    const { rows, changes, content, missing } = this.options;
     const { index, cid, blockNumber } = event;
-    const isRepeated = cid !== null && rows.isRepeated(cid, index);
-    const finding = verifyAnchor(event, this.earlier, isRepeated, this.get);
+    const isKept = cid !== null && !missing.has(cid) && content.keeps(cid);
+    // An earlier anchor with this CID waits for its manifest, or had it: most need no look at the others.
+    const isRepeated = cid !== null && (isKept || this.byBlock.has(cid)) && rows.isRepeated(cid, index);
+    const finding = verifyAnchor(event, this.earlier, isRepeated, isKept ? this.get : () => undefined);
     rows.add(event, finding);
     changes.record({ kind: "anchor", index }, finding.verdict.status, blockNumber);
     this.take(index, cid, finding);

@@ -36,13 +36,18 @@ describe("The fetcher", () => {
   }
 
   function fetcherOf(random = () => 0.5, isLocal = false): Fetcher {
+    const get = (cid: Cid): Promise<Uint8Array | null> => {
+      asked.push({ cid, atMs: clock.now() });
+      return Promise.resolve().then(() => answer(cid));
+    };
+    const getAll = async (cids: readonly Cid[]): Promise<ReadonlyMap<Cid, Uint8Array>> => {
+      const found = await Promise.all(cids.map(async (cid) => [cid, await get(cid)] as const));
+      return new Map(found.filter((pair): pair is [Cid, Uint8Array] => pair[1] !== null));
+    };
     const content = {
       name: "scripted",
-      isLocal,
-      get: (cid: Cid) => {
-        asked.push({ cid, atMs: clock.now() });
-        return Promise.resolve().then(() => answer(cid));
-      },
+      get,
+      ...(isLocal && { getAll }),
       put: () => Promise.resolve(),
       pin: () => Promise.resolve(),
       missing: () => Promise.resolve([]),

@@ -52,6 +52,23 @@ describe("The embedded content store", () => {
     for (const { cid, bytes } of blocks) expect(await store.get(cid)).to.deep.equal(bytes);
   });
 
+  it("gives many at once, in the order that was asked for, without those that it does not have", async () => {
+    const store = open();
+    const blocks = Array.from({ length: 600 }, (_, i) => block(`block ${i}`));
+    const [first, damaged, ...others] = blocks;
+    const asked = [...others.toReversed(), block("none"), damaged!, first!].map(({ cid }) => cid);
+    expect(await store.getAll(asked, Infinity)).to.deep.equal(new Map());
+    await store.put(blocks);
+    damage(damaged!.cid, new Uint8Array(0));
+    const expected = [...others.toReversed(), first!].map(({ cid, bytes }) => [cid, bytes]);
+    expect([...(await store.getAll(asked, Infinity))]).to.deep.equal(expected);
+    // Until they have so many bytes, or more.
+    const [size] = expected.map(([, bytes]) => bytes!.length);
+    expect([...(await store.getAll(asked, 2 * size!))]).to.deep.equal(expected.slice(0, 2));
+    expect([...(await store.getAll(asked, 2 * size! - 1))]).to.deep.equal(expected.slice(0, 2));
+    expect(await store.getAll(asked, 0)).to.deep.equal(new Map());
+  });
+
   it("holds the largest block and an empty one, and takes a block that comes twice", async () => {
     const store = open();
     const blocks = [new Uint8Array(MAX_BLOCK_BYTES).fill(7), new Uint8Array(0)].map((bytes) => ({
@@ -141,6 +158,7 @@ describe("The embedded content store", () => {
     mkdirSync(root());
     writeFileSync(file(), "no database, but long enough to look like a file that was one, once upon a time".repeat(20));
     expect(await codeOfAsync(() => open().get(one.cid))).to.equal("CONTENT_UNREACHABLE");
+    expect(await codeOfAsync(() => open().getAll([one.cid], 1))).to.equal("CONTENT_UNREACHABLE");
     expect(readFileSync(file(), "utf8")).to.match(/^no database/);
   });
 
@@ -251,6 +269,10 @@ describe("The embedded content store", () => {
     const timer = setInterval(() => (turns += 1), 1);
     const end = performance.now() + 150;
     while (performance.now() < end) for (const { cid } of blocks) await store.get(cid);
+    expect(turns).to.be.greaterThan(3);
+    turns = 0;
+    const cids = Array.from({ length: 200 }, () => blocks.map(({ cid }) => cid)).flat();
+    await store.getAll(cids, Infinity);
     clearInterval(timer);
     expect(turns).to.be.greaterThan(3);
   });
