@@ -127,7 +127,7 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
   const { content, indexPath, pollIntervalMs, log = () => undefined, random = Math.random, clock } = options;
   const timing = { log, random, ...(clock !== undefined && { clock }) };
   const index = openIndex(indexPath, chain.deployment, log);
-  const threads = new SignatureThreads(options.threads);
+  const threads = new SignatureThreads({ log, ...options.threads });
   try {
     const history = translated(() => {
       tieToChain(index.database, chain.identity);

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 
 import { KEY_BYTES } from "../protocol/crypto/lengths.ts";
+import type { Log } from "./log.ts";
 import type { Answers, Batch } from "./signature-thread.ts";
 
 export interface SignatureThreadsOptions {
@@ -10,6 +11,7 @@ export interface SignatureThreadsOptions {
   readonly count?: number;
   /** They are started when so many messages were to be verified: an index that is up to date has no use for them. */
   readonly startAfter?: number;
+  readonly log?: Log;
 }
 
 /** A message whose sender's key is known. */
@@ -31,6 +33,8 @@ interface Thread {
 }
 
 const MAX_THREADS = 4;
+/** One that fails is replaced, until so many have failed. */
+const MAX_FAILURES = 8;
 /** Nothing that it holds outlives a batch. */
 const LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 };
 const START_AFTER = 1_000;
@@ -40,6 +44,8 @@ const BATCH = 64;
 export class SignatureThreads {
   private readonly count: number;
   private readonly startAfter: number;
+  private readonly log: Log;
+  private failures = 0;
   private threads: Thread[] = [];
   private gathered: Asked[] = [];
   private askedCount = 0;
@@ -48,6 +54,7 @@ export class SignatureThreads {
   constructor(options: SignatureThreadsOptions = {}) {
     this.count = options.count ?? Math.min(MAX_THREADS, availableParallelism() - 1);
     this.startAfter = options.startAfter ?? START_AFTER;
+    this.log = options.log ?? (() => undefined);
   }
 
   /** @returns an answer to each question; null when no thread can say. Never rejects. */
@@ -80,16 +87,27 @@ export class SignatureThreads {
 
   private start(): void {
     if (this.isClosed) return;
-    for (let i = 0; i < this.count; i++) {
-      const worker = new Worker(new URL("signature-thread.ts", import.meta.url), { resourceLimits: LIMITS });
-      const thread: Thread = { worker, asked: [] };
-      worker.unref();
-      worker.on("message", (answers: Answers) => {
-        thread.asked.shift()?.forEach(({ answer }, at) => answer(answers[at] === 1));
-      });
-      worker.on("error", () => this.end(thread));
-      this.threads.push(thread);
-    }
+    for (let i = 0; i < this.count; i++) this.startOne();
+  }
+
+  private startOne(): void {
+    const worker = new Worker(new URL("signature-thread.ts", import.meta.url), { resourceLimits: LIMITS });
+    const thread: Thread = { worker, asked: [] };
+    worker.unref();
+    worker.on("message", (answers: Answers) => {
+      thread.asked.shift()?.forEach(({ answer }, at) => answer(answers[at] === 1));
+    });
+    worker.on("error", (error) => {
+      this.end(thread);
+      this.failures += 1;
+      const isReplaced = !this.isClosed && this.failures < MAX_FAILURES;
+      const what = isReplaced ? "another one is started" : "signatures are verified without it";
+      this.log(
+        `a thread that verifies signatures failed: ${error instanceof Error ? error.message : "unknown"}; ${what}`,
+      );
+      if (isReplaced) this.startOne();
+    });
+    this.threads.push(thread);
   }
 
   private send(): void {

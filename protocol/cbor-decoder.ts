@@ -2,6 +2,7 @@
  * The decoder enforces the canonical form while it reads, so that what it accepts re-encodes to the same bytes. It bounds size,
  * depth and the number of parts, and never allocates for a count that the remaining bytes cannot hold.
  */
+import { asciiText, compare, utf8 } from "./bytes.ts";
 import {
   CID_TAG,
   Float,
@@ -13,7 +14,6 @@ import {
   type CborMap,
   type CborValue,
 } from "./cbor.ts";
-import { asciiText, compare, utf8 } from "./bytes.ts";
 import { DmtpError } from "./error.ts";
 
 export interface DecodeLimits {

@@ -65,12 +65,13 @@ export class EntryRows {
       ...verdictColumns(verdict),
       ...messageColumns(message),
     );
-    this.tally.countMessage(room, anchorIndex, verdict.status, 1);
+    this.tally.countMessage(roomNumber, anchorIndex, verdict.status, 1);
     if (message !== null) this.addMembers(room, message);
   }
 
   /** What became of a place that was missing. */
-  decide({ anchorIndex, ordinal, room, status }: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+  decide(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+    const { anchorIndex, ordinal, room } = place;
     this.statements.run(
       `UPDATE entries SET status = ?, code = ?, reason = ?,
          sender = ?, receiver = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?
@@ -80,19 +81,19 @@ export class EntryRows {
       anchorIndex,
       ordinal,
     );
-    this.recount(room, anchorIndex, status, verdict.status);
+    this.recount(place, verdict.status);
     if (message !== null) this.addMembers(room, message);
   }
 
   /** Another verdict on a place that was decided. */
-  revise({ anchorIndex, ordinal, room, status }: PlacedEntry, verdict: Verdict): void {
+  revise(place: PlacedEntry, verdict: Verdict): void {
     this.statements.run(
       "UPDATE entries SET status = ?, code = ?, reason = ? WHERE anchor_index = ? AND ordinal = ?",
       ...verdictColumns(verdict),
-      anchorIndex,
-      ordinal,
+      place.anchorIndex,
+      place.ordinal,
     );
-    this.recount(room, anchorIndex, status, verdict.status);
+    this.recount(place, verdict.status);
   }
 
   /** Every place of this message, in chain order. */
@@ -131,9 +132,9 @@ export class EntryRows {
   truncate(fromAnchor: number): ReadonlySet<RoomId> {
     const touched = new Set<RoomId>();
     const rows = this.statements.prepare<PlacedEntry>(`${PLACED} WHERE anchor_index >= ?`).all(fromAnchor);
-    for (const { room, anchorIndex, status } of rows) {
+    for (const { room, roomNumber, anchorIndex, status } of rows) {
       touched.add(room);
-      this.tally.countMessage(room, anchorIndex, status, -1);
+      this.tally.countMessage(roomNumber, anchorIndex, status, -1);
     }
     this.statements.run("DELETE FROM entries WHERE anchor_index >= ?", fromAnchor);
     for (const room of touched) {
@@ -157,9 +158,9 @@ export class EntryRows {
     this.withMembers.add(room);
   }
 
-  private recount(room: RoomId, anchorIndex: number, from: Status, to: Status): void {
-    this.tally.countMessage(room, anchorIndex, from, -1);
-    this.tally.countMessage(room, anchorIndex, to, 1);
+  private recount({ roomNumber, anchorIndex, status }: PlacedEntry, to: Status): void {
+    this.tally.countMessage(roomNumber, anchorIndex, status, -1);
+    this.tally.countMessage(roomNumber, anchorIndex, to, 1);
   }
 }
 

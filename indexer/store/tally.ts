@@ -1,17 +1,18 @@
 /** How many messages each room and anchor has by verdict, and how many of everything there are: kept as they change. */
 import type Database from "better-sqlite3";
 
-import type { RoomId } from "../../protocol/room.ts";
 import { Statements } from "./statements.ts";
 import type { Status } from "./verdict-columns.ts";
 
 type Change = Record<Status, number>;
+/** By the room's number, or the anchor's index. */
+type Changes = Map<number, Change>;
 
 /** What changed is noted here, and written by {@link flush} once for a transaction: a room's row is not written for each message. */
 export class Tally {
   private readonly statements: Statements;
-  private readonly rooms = new Map<RoomId, Change>();
-  private readonly anchors = new Map<number, Change>();
+  private readonly rooms: Changes = new Map();
+  private readonly anchors: Changes = new Map();
   private readonly totals = new Map<string, number>();
 
   constructor(database: Database.Database) {
@@ -19,8 +20,8 @@ export class Tally {
   }
 
   /** `by` more messages of this status in a room, listed by an anchor. */
-  countMessage(room: RoomId, anchorIndex: number, status: Status, by: 1 | -1): void {
-    changeOf(this.rooms, room)[status] += by;
+  countMessage(roomNumber: number, anchorIndex: number, status: Status, by: 1 | -1): void {
+    changeOf(this.rooms, roomNumber)[status] += by;
     changeOf(this.anchors, anchorIndex)[status] += by;
     this.count("messages", status, by);
   }
@@ -39,14 +40,14 @@ export class Tally {
 
   flush(): void {
     const set = "verified = verified + ?, rejected = rejected + ?, missing = missing + ?";
-    this.write(this.rooms, `UPDATE rooms SET ${set} WHERE id = ?`);
+    this.write(this.rooms, `UPDATE rooms SET ${set} WHERE number = ?`);
     this.write(this.anchors, `UPDATE anchors SET ${set} WHERE anchor_index = ?`);
     const add = this.statements.prepare("UPDATE totals SET n = n + ? WHERE kind || ' ' || status = ?");
     for (const [name, by] of this.totals) if (by !== 0) add.run(by, name);
     this.totals.clear();
   }
 
-  private write(changes: Map<RoomId | number, Change>, sql: string): void {
+  private write(changes: Changes, sql: string): void {
     const update = this.statements.prepare(sql);
     for (const [owner, { verified, rejected, missing }] of changes) {
       if (verified !== 0 || rejected !== 0 || missing !== 0) update.run(verified, rejected, missing, owner);
@@ -60,7 +61,7 @@ export class Tally {
   }
 }
 
-function changeOf<Owner>(changes: Map<Owner, Change>, owner: Owner): Change {
+function changeOf(changes: Changes, owner: number): Change {
   let change = changes.get(owner);
   if (change === undefined) {
     change = { verified: 0, rejected: 0, missing: 0 };

@@ -15,8 +15,8 @@ describe("Threads that verify signatures", function () {
   const expected = questions.map((_, i) => i % 3 !== 0);
   const open: SignatureThreads[] = [];
 
-  function start(count: number, startAfter = 1): SignatureThreads {
-    const threads = new SignatureThreads({ count, startAfter });
+  function start(count: number, startAfter = 1, log: (line: string) => void = () => undefined): SignatureThreads {
+    const threads = new SignatureThreads({ count, startAfter, log });
     open.push(threads);
     return threads;
   }
@@ -57,10 +57,17 @@ describe("Threads that verify signatures", function () {
     expect(await ask(early)).to.deep.equal(nothing);
   });
 
-  it("leave nobody waiting when one fails", async () => {
-    const threads = start(1);
-    const publicKey = alice.identity().signingKey;
-    expect(await threads.verify([{ block: Uint8Array.of(0xff), publicKey }])).to.deep.equal([null]);
+  it("leave nobody waiting when one fails, are replaced, and given up when they keep failing", async () => {
+    const said: string[] = [];
+    const threads = start(1, 1, (line) => said.push(line));
+    const malformed = { block: Uint8Array.of(0xff), publicKey: alice.identity().signingKey };
+    for (let failures = 1; failures <= 8; failures++) {
+      expect(await threads.verify([malformed])).to.deep.equal([null]);
+      if (failures < 8) expect(await ask(threads)).to.deep.equal(expected);
+    }
     expect(await ask(threads)).to.deep.equal(questions.map(() => null));
+    expect(said).to.have.length(8);
+    expect(said[0]).to.match(/^a thread that verifies signatures failed: .*canonical.*; another one is started$/);
+    expect(said[7]).to.match(/; signatures are verified without it$/);
   });
 });
