@@ -51,9 +51,13 @@ export async function rebuild(
       await fetcher.fetch(manifests, "manifest");
     } else {
       // No part of an anchor that can't be decided: it would be let go and fetched again for ever.
-      const messages = [...replay.missingMessages()].filter(fetcher.canFetch);
-      if (messages.length === 0) return replay;
-      await fetcher.fetch(messages, "message");
+      const messages = new Set<Cid>();
+      for (const cid of replay.missingMessages()) {
+        if (messages.size === BATCH_BLOCKS) break;
+        if (fetcher.canFetch(cid)) messages.add(cid);
+      }
+      if (messages.size === 0) return replay;
+      await fetcher.fetch([...messages], "message");
     }
     replay.settle(fetcher.source);
     fetcher.forget(new Set(manifestBlocks(replay, true, fetcher.isAbsent)));

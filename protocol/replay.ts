@@ -110,9 +110,9 @@ export class Replay {
     return wanted;
   }
 
-  /** Of {@link missing}, those that a verified anchor lists as messages: each is decided as soon as it is there, by itself. */
-  missingMessages(): Set<Cid> {
-    return new Set(this.undecidedEntries.map(({ cid }) => cid));
+  /** Of {@link missing}, those that a verified anchor lists as messages, once for each place: each is decided as soon as it is there. */
+  *missingMessages(): Generator<Cid> {
+    for (const { cid } of this.undecidedEntries) yield cid;
   }
 
   get anchors(): readonly Anchor[] {
@@ -191,7 +191,7 @@ export class Replay {
       if (last !== undefined && last.anchorIndex > event.index) entries.sort(compareEntries);
     }
     this.entriesByAnchor.set(event.index, listed);
-    this.undecidedEntries = this.undecidedEntries.concat(listed);
+    for (const entry of listed) this.undecidedEntries.push(entry);
   }
 
   private settleEntries(get: BlockSource): Entry[] {
@@ -200,12 +200,15 @@ export class Replay {
     const claimants: { readonly entry: Entry; readonly message: MessageSummary; readonly claim: number }[] = [];
     const missing: Entry[] = [];
     for (const entry of this.undecidedEntries) {
-      const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), get(entry.cid));
+      const block = get(entry.cid);
+      if (block === undefined) {
+        missing.push(entry);
+        continue;
+      }
+      const finding = examineEntry(this.deployment, this.keys, entry, this.positionOf(entry), block);
       if ("envelope" in finding) {
         const claim = claims.add(entry.cid, finding.publicKey, () => claimOf(finding.envelope, finding.publicKey));
         claimants.push({ entry, message: finding.message, claim });
-      } else if (finding.verdict.status === "missing") {
-        missing.push(entry);
       } else {
         entry.verdict = finding.verdict;
         entry.message = finding.message;
