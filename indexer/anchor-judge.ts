@@ -59,11 +59,11 @@ export class AnchorJudge {
 
   /** Takes the next anchor. */
   add(event: AnchorEvent): void {
-    const { rows, changes, content, missing } = this.options;
+    const { rows, changes, content } = this.options;
     const { index, cid, blockNumber } = event;
-    const isKept = cid !== null && !missing.has(cid) && content.keeps(cid);
-    // An earlier anchor with this CID waits for its manifest, or had it: most need no look at the others.
-    const isRepeated = cid !== null && (isKept || this.byBlock.has(cid)) && rows.isRepeated(cid, index);
+    const isKept = cid !== null && content.keeps(cid);
+    // An earlier anchor with this CID waits for its manifest, or had it.
+    const isRepeated = cid !== null && (this.isAwaited(cid) || (isKept && rows.isRepeated(cid, index)));
     const finding = verifyAnchor(event, this.earlier, isRepeated, isKept ? this.get : () => undefined);
     rows.add(event, finding);
     changes.record({ kind: "anchor", index }, finding.verdict.status, blockNumber);
@@ -158,6 +158,11 @@ export class AnchorJudge {
     this.options.missing.remove(ahead);
     for (const cid of wants) this.byBlock.delete(cid, index);
     if (base !== null) this.byBase.delete(base, index);
+  }
+
+  /** Whether an anchor waits for this manifest as its own. */
+  private isAwaited(cid: Cid): boolean {
+    return this.byBlock.of(cid).some((index) => this.undecided.get(index)?.cid === cid);
   }
 
   private readonly get = (cid: Cid): Uint8Array | undefined => {

@@ -175,7 +175,12 @@ export class Fetcher {
     this.inFlight.add(cid);
     let blocks: ReadonlyMap<Cid, Uint8Array> | null = null;
     try {
-      blocks = await this.fetch(cid);
+      const bytes = verified(cid, await this.options.content.get(cid));
+      if (bytes !== null)
+        blocks =
+          this.local === null
+            ? new Map([[cid, bytes]])
+            : await familyOf(this.local, cid, bytes, (lead) => this.delivery.has(lead));
       if (!this.isReachable) this.retryNow();
       this.isReachable = true;
     } catch (error) {
@@ -197,14 +202,6 @@ export class Fetcher {
     }
     this.pump();
     this.delivery.schedule(this.isIdle);
-  }
-
-  /** The block, with what comes at once with it; null when it is not there. */
-  private async fetch(cid: Cid): Promise<ReadonlyMap<Cid, Uint8Array> | null> {
-    const bytes = verified(cid, await this.options.content.get(cid));
-    if (bytes === null) return null;
-    if (this.local === null) return new Map([[cid, bytes]]);
-    return familyOf(this.local, cid, bytes, (lead) => this.delivery.has(lead));
   }
 
   private get missing(): Missing {

@@ -132,8 +132,9 @@ export class History {
         })
         .immediate();
     } catch (error) {
-      // It may be ahead of the disk.
+      // They may be ahead of the disk.
       this.projection = null;
+      this.changes.discard();
       throw error;
     }
     this.onCommit();

@@ -15,10 +15,6 @@ export class WaitingList<Key> {
     else if (typeof waiting === "object" && waiting.delete(number) && waiting.size === 0) this.byKey.delete(key);
   }
 
-  has(key: Key): boolean {
-    return this.byKey.has(key);
-  }
-
   /** Those that wait for it now. */
   of(key: Key): readonly number[] {
     const waiting = this.byKey.get(key);

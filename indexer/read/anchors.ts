@@ -2,6 +2,7 @@ import type { z } from "zod";
 
 import type { RoomId } from "../../protocol/room.ts";
 import type { anchorDetailSchema, anchorSchema } from "../answer.ts";
+import { lacksOf, type LacksRow } from "../store/anchor-rows.ts";
 import { OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
@@ -9,13 +10,10 @@ import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapsho
 export type AnchorAnswer = z.infer<typeof anchorSchema>;
 type AnchorDetailAnswer = z.infer<typeof anchorDetailSchema>;
 
-interface AnchorRow extends VerdictRow, ProvenanceColumns, CountsAnswer {
+interface AnchorRow extends VerdictRow, ProvenanceColumns, CountsAnswer, LacksRow {
   readonly log_index: number;
   readonly anchor_index: number;
-  readonly cid: string | null;
-  readonly text: string;
-  readonly manifest: string | null;
-  readonly lacks: string;
+  readonly text: string | null;
 }
 
 /**
@@ -57,7 +55,7 @@ export function readAnchorItem(snapshot: Snapshot, index: number): AnchorAnswer 
 export function readAnchor(snapshot: Snapshot, index: number): AnchorDetailAnswer | null {
   const row = snapshot.get<AnchorRow>("SELECT * FROM anchors WHERE anchor_index = ?", index);
   if (row === undefined) return null;
-  return { ...answerOf(snapshot, row), manifest: manifestOf(row), lacks: JSON.parse(row.lacks) as string[] };
+  return { ...answerOf(snapshot, row), manifest: manifestOf(row), lacks: lacksOf(row) };
 }
 
 function readRange(snapshot: Snapshot, { order, after, since, verdict, limit }: AnchorsQuery): Slice<AnchorRow> {
@@ -100,7 +98,7 @@ function answerOf(snapshot: Snapshot, row: AnchorRow): Omit<AnchorAnswer, "manif
   return {
     index: row.anchor_index,
     cid: row.cid,
-    text: row.text,
+    text: row.text ?? row.cid ?? "",
     verdict: verdictOfRow(row),
     counts: { verified, rejected, missing },
     ...snapshot.provenance(row),

@@ -7,6 +7,7 @@ import type { Cid } from "../../protocol/cid.ts";
 import type { AnchorEvent, Position } from "../../protocol/event.ts";
 import type { Manifest } from "../../protocol/manifest.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
+import { HAD_MANIFEST } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
@@ -44,27 +45,27 @@ export class AnchorRows {
   }
 
   add(event: AnchorEvent, finding: Pick<AnchorFinding, "verdict" | "manifest" | "wants">): void {
+    const { index, cid, text, blockNumber, logIndex, blockHash, transactionHash } = event;
+    const { status } = finding.verdict;
     this.statements.run(
-      "INSERT INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)",
-      event.index,
-      event.cid,
-      event.text,
-      ...findingColumns(finding),
-      event.blockNumber,
-      event.logIndex,
-      event.blockHash,
-      event.transactionHash,
+      `INSERT INTO anchors (anchor_index, cid, status, block_number, log_index, block_hash, transaction_hash)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      index,
+      cid,
+      status,
+      blockNumber,
+      logIndex,
+      blockHash,
+      transactionHash,
     );
-    this.tally.countAnchor(finding.verdict.status, 1);
+    if (cid === null) this.statements.run("UPDATE anchors SET text = ? WHERE anchor_index = ?", text, index);
+    if (status !== "missing" || finding.manifest !== null) this.writeFinding(index, finding);
+    this.tally.countAnchor(status, 1);
   }
 
   /** What is known now of an anchor that was undecided. */
   write(index: number, finding: Pick<AnchorFinding, "verdict" | "manifest" | "wants">): void {
-    this.statements.run(
-      `UPDATE anchors SET status = ?, code = ?, reason = ?, manifest = ?, base = ?, lacks = ? WHERE anchor_index = ?`,
-      ...findingColumns(finding),
-      index,
-    );
+    this.writeFinding(index, finding);
     this.tally.countAnchor("missing", -1);
     this.tally.countAnchor(finding.verdict.status, 1);
   }
@@ -74,9 +75,9 @@ export class AnchorRows {
     this.statements.run("UPDATE anchors SET lacks = ? WHERE anchor_index = ?", JSON.stringify([...lacks]), index);
   }
 
-  /** Whether an anchor before this one has the same CID. */
+  /** Whether an anchor before this one, whose manifest was here, has the same CID. */
   isRepeated(cid: Cid, index: number): boolean {
-    const sql = "SELECT 1 FROM anchors WHERE cid = ? AND anchor_index < ? LIMIT 1";
+    const sql = `SELECT 1 FROM anchors INDEXED BY anchors_by_cid WHERE cid = ? AND ${HAD_MANIFEST} AND anchor_index < ? LIMIT 1`;
     return this.statements.prepare(sql).get(cid, index) !== undefined;
   }
 
@@ -100,15 +101,15 @@ export class AnchorRows {
   /** By ascending index. */
   undecided(): UndecidedRow[] {
     return this.statements
-      .prepare<{ index: number; cid: Cid; manifest: string | null; lacks: string }>(
-        `SELECT anchor_index AS "index", cid, manifest, lacks FROM anchors WHERE status = 'missing' ORDER BY anchor_index`,
+      .prepare<LacksRow & { readonly index: number; readonly cid: Cid }>(
+        `SELECT anchor_index AS "index", cid, status, manifest, lacks FROM anchors WHERE status = 'missing' ORDER BY anchor_index`,
       )
       .all()
-      .map(({ index, cid, manifest, lacks }) => ({
-        index,
-        cid,
-        manifest: manifest === null ? null : (JSON.parse(manifest) as ManifestLinks),
-        lacks: JSON.parse(lacks) as Cid[],
+      .map((row) => ({
+        index: row.index,
+        cid: row.cid,
+        manifest: row.manifest === null ? null : (JSON.parse(row.manifest) as ManifestLinks),
+        lacks: lacksOf(row),
       }));
   }
 
@@ -133,15 +134,34 @@ export class AnchorRows {
     for (const { status, n } of counts) this.tally.countAnchor(status, -n);
     this.statements.run("DELETE FROM anchors WHERE anchor_index >= ?", fromIndex);
   }
+
+  private writeFinding(
+    index: number,
+    { verdict, manifest, wants }: Pick<AnchorFinding, "verdict" | "manifest" | "wants">,
+  ): void {
+    this.statements.run(
+      `UPDATE anchors SET status = ?, code = ?, reason = ?, manifest = ?, base = ?, lacks = ? WHERE anchor_index = ?`,
+      ...verdictColumns(verdict),
+      manifest === null ? null : encodeManifestRow(manifest),
+      manifest?.base?.index ?? null,
+      wants.length === 0 ? null : JSON.stringify([...new Set(wants)]),
+      index,
+    );
+  }
 }
 
-function findingColumns({ verdict, manifest, wants }: Pick<AnchorFinding, "verdict" | "manifest" | "wants">) {
-  return [
-    ...verdictColumns(verdict),
-    manifest === null ? null : encodeManifestRow(manifest),
-    manifest?.base?.index ?? null,
-    JSON.stringify([...new Set(wants)]),
-  ] as const;
+/** The columns that say which of its own blocks an anchor lacks. */
+export interface LacksRow {
+  readonly cid: string | null;
+  readonly status: Status;
+  readonly manifest: string | null;
+  readonly lacks: string | null;
+}
+
+/** An anchor's own blocks that are not there. */
+export function lacksOf({ cid, status, manifest, lacks }: LacksRow): Cid[] {
+  if (lacks !== null) return JSON.parse(lacks) as Cid[];
+  return status === "missing" && manifest === null ? [cid as Cid] : [];
 }
 
 function encodeManifestRow({ seq, base, rooms, heads, count, state }: Manifest): string {

@@ -33,7 +33,10 @@ export interface Orphan extends BlockId {
 
 /** The events' rows are the other tables' (schema.ts): here are their indices, and what of them an orphan keeps. */
 const EVENTS = {
-  anchors: { index: "anchor_index", body: "'index', anchor_index, 'text', text, 'transactionHash', transaction_hash" },
+  anchors: {
+    index: "anchor_index",
+    body: "'index', anchor_index, 'text', coalesce(text, cid), 'transactionHash', transaction_hash",
+  },
   keys: {
     index: "key_index",
     body: `'index', key_index, 'kind', kind, 'wallet', wallet, 'version', version, 'encryptionKey', encryption_key,

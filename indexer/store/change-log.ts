@@ -35,6 +35,21 @@ interface Row {
   readonly block_hash: string | null;
 }
 
+/** Subjects one after the other, by index, or of one anchor by ordinal. */
+interface Run {
+  readonly kind: Subject["kind"];
+  readonly index: number;
+  readonly ordinal: number | null;
+  readonly status: string;
+  readonly blockNumber: number;
+  count: number;
+}
+
+/** The rows of a run; NULL stays what it is. */
+const RUN = `INSERT INTO changes
+  WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)
+  SELECT NULL, ?, ? + i * ?, ? + i, ?, ?, NULL FROM n`;
+
 /** Who is further behind than this reads the lists again, which costs less. Reorgs are kept for ever. */
 const KEPT = 100_000;
 
@@ -42,6 +57,8 @@ export class ChangeLog {
   /** Of this log among all that there ever were: a position in another one says nothing here. */
   readonly name: string;
   private readonly statements: Statements;
+  /** Recorded, and not written: most subjects change with those next to them, and a statement for all is a third of the time. */
+  private run: Run | null = null;
 
   constructor(database: Database.Database) {
     this.statements = new Statements(database);
@@ -78,12 +95,41 @@ export class ChangeLog {
 
   /** @param blockNumber of the event that brought the subject */
   record(subject: Subject, status: string, blockNumber: number): void {
+    const { kind, index } = subject;
     const ordinal = subject.kind === "message" ? subject.ordinal : null;
-    this.insert(null, subject.kind, subject.index, ordinal, status, blockNumber, null);
+    const { run } = this;
+    const goesOn =
+      run?.kind === kind &&
+      run.status === status &&
+      run.blockNumber === blockNumber &&
+      (ordinal === null
+        ? index === run.index + run.count
+        : index === run.index && ordinal === (run.ordinal ?? 0) + run.count);
+    if (goesOn) run.count += 1;
+    else {
+      this.write();
+      this.run = { kind, index, ordinal, status, blockNumber, count: 1 };
+    }
+  }
+
+  /** Writes what was recorded. To be called before the transaction ends that brings it. */
+  write(): void {
+    const { run } = this;
+    this.run = null;
+    if (run === null) return;
+    const { kind, index, ordinal, status, blockNumber, count } = run;
+    if (count === 1) this.insert(null, kind, index, ordinal, status, blockNumber, null);
+    else this.statements.run(RUN, count, kind, index, ordinal === null ? 1 : 0, ordinal, status, blockNumber);
+  }
+
+  /** Forgets what was recorded in a transaction that failed. */
+  discard(): void {
+    this.run = null;
   }
 
   /** The chain above `ancestor` (null: all of it) was taken back: so many blocks of it had been read. */
   recordReorg(cause: Cause, ancestor: BlockId | null, depth: number): void {
+    this.write();
     // The newest entries may go; their numbers must not come again, or a client that has seen them would miss this one.
     const id = this.end + 1;
     const number = ancestor?.number ?? -1;
@@ -92,6 +138,7 @@ export class ChangeLog {
   }
 
   prune(): void {
+    this.write();
     this.statements.prepare("DELETE FROM changes WHERE id <= ? AND kind <> 'reorg'").run(this.end - KEPT);
   }
 

@@ -8,6 +8,12 @@ export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
 /** A condition on entries without which SQLite does not see that their index by verdict fits. */
 export const NOT_VERIFIED = "status <> 'verified'";
 
+/**
+ * A condition on anchors: those whose manifest was here. CIDs come in the order of no index: a million anchors of which nothing is
+ * there yet need none.
+ */
+export const HAD_MANIFEST = "(status <> 'missing' OR manifest IS NOT NULL)";
+
 export const SCHEMA = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO meta VALUES ('stateRoot', '0x${"00".repeat(32)}');
@@ -28,14 +34,16 @@ export const SCHEMA = `
   CREATE TABLE content (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 
   -- The events of both contracts, and what the replay makes of them. Each event's row also says what was read of it.
+  -- An anchor has its CID, or the text that is none. It lacks its own block, or what is named: the row of one of which no block
+  -- is there yet says as little as can be, since there may be a million.
   CREATE TABLE anchors (
-    anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT NOT NULL,
-    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, base INTEGER, lacks TEXT NOT NULL,
+    anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT,
+    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, base INTEGER, lacks TEXT,
     verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
     block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
   ) STRICT;
   CREATE INDEX anchors_by_status ON anchors (status);
-  CREATE INDEX anchors_by_cid ON anchors (cid);
+  CREATE INDEX anchors_by_cid ON anchors (cid) WHERE ${HAD_MANIFEST};
   CREATE INDEX anchors_that_lack_messages ON anchors (anchor_index) WHERE missing > 0;
   CREATE TABLE rooms (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, n INTEGER, root TEXT, last_index INTEGER,

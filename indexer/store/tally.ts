@@ -5,6 +5,8 @@ import { Statements } from "./statements.ts";
 import type { Status } from "./verdict-columns.ts";
 
 type Change = Record<Status, number>;
+/** What has no verdict is counted under none. */
+type Total = Record<Status | "", number>;
 /** By the room's number, or the anchor's index. */
 type Changes = Map<number, Change>;
 
@@ -13,7 +15,7 @@ export class Tally {
   private readonly statements: Statements;
   private readonly rooms: Changes = new Map();
   private readonly anchors: Changes = new Map();
-  private readonly totals = new Map<string, number>();
+  private readonly totals = { messages: none(), anchors: none(), rooms: none(), keys: none() };
 
   constructor(database: Database.Database) {
     this.statements = new Statements(database);
@@ -23,28 +25,30 @@ export class Tally {
   countMessage(roomNumber: number, anchorIndex: number, status: Status, by: 1 | -1): void {
     changeOf(this.rooms, roomNumber)[status] += by;
     changeOf(this.anchors, anchorIndex)[status] += by;
-    this.count("messages", status, by);
+    this.totals.messages[status] += by;
   }
 
   countAnchor(status: Status, by: number): void {
-    this.count("anchors", status, by);
+    this.totals.anchors[status] += by;
   }
 
   countRooms(by: number): void {
-    this.count("rooms", "", by);
+    this.totals.rooms[""] += by;
   }
 
   countKeys(by: number): void {
-    this.count("keys", "", by);
+    this.totals.keys[""] += by;
   }
 
   flush(): void {
     const set = "verified = verified + ?, rejected = rejected + ?, missing = missing + ?";
     this.write(this.rooms, `UPDATE rooms SET ${set} WHERE number = ?`);
     this.write(this.anchors, `UPDATE anchors SET ${set} WHERE anchor_index = ?`);
-    const add = this.statements.prepare("UPDATE totals SET n = n + ? WHERE kind || ' ' || status = ?");
-    for (const [name, by] of this.totals) if (by !== 0) add.run(by, name);
-    this.totals.clear();
+    const add = this.statements.prepare("UPDATE totals SET n = n + ? WHERE kind = ? AND status = ?");
+    for (const [kind, total] of Object.entries(this.totals)) {
+      for (const [status, by] of Object.entries(total)) if (by !== 0) add.run(by, kind, status);
+      Object.assign(total, none());
+    }
   }
 
   private write(changes: Changes, sql: string): void {
@@ -54,11 +58,10 @@ export class Tally {
     }
     changes.clear();
   }
+}
 
-  private count(kind: string, status: string, by: number): void {
-    const name = `${kind} ${status}`;
-    this.totals.set(name, (this.totals.get(name) ?? 0) + by);
-  }
+function none(): Total {
+  return { verified: 0, rejected: 0, missing: 0, "": 0 };
 }
 
 function changeOf(changes: Changes, owner: number): Change {

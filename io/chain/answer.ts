@@ -13,7 +13,7 @@ export interface Block {
 /** A log with the members that DMTP reads. */
 export interface Log {
   readonly address: string;
-  readonly topics: readonly string[];
+  readonly topics: readonly Hex[];
   readonly data: Hex;
   readonly blockNumber: number;
   readonly blockHash: Hex;
@@ -36,17 +36,19 @@ export function parseBlock(answer: unknown): Block | null {
 /** @throws CHAIN_DISAGREES */
 export function parseLogs(answer: unknown): Log[] {
   if (!Array.isArray(answer)) throw malformed("a list of logs");
+  const [addressOf, eventOf] = [inARow(parseData), inARow(parseHash)];
+  const [blockOf, transactionOf] = [inARow(parseHash), inARow(parseHash)];
   return answer.map((item) => {
     const log = parseObject(item, "a log");
     if (log.removed === true) throw new DmtpError("CHAIN_DISAGREES", "the RPC answered with a log of a replaced block");
     if (!Array.isArray(log.topics) || log.topics.length > 4) throw malformed("topics");
     return {
-      address: parseData(log.address),
-      topics: log.topics.map(parseHash),
+      address: addressOf(log.address),
+      topics: log.topics.map((topic, i) => (i === 0 ? eventOf(topic) : parseHash(topic))),
       data: parseData(log.data),
       blockNumber: parseQuantity(log.blockNumber),
-      blockHash: parseHash(log.blockHash),
-      transactionHash: parseHash(log.transactionHash),
+      blockHash: blockOf(log.blockHash),
+      transactionHash: transactionOf(log.transactionHash),
       logIndex: parseQuantity(log.logIndex),
     };
   });
@@ -77,11 +79,28 @@ export function parseData(answer: unknown): Hex {
   return answer.toLowerCase() as Hex;
 }
 
+/** A uint256 as 32 bytes, such as a topic, that must be a safe integer. @throws CHAIN_DISAGREES */
+export function parseWord(word: Hex): number {
+  // What is too large is rounded to something that is too large.
+  const count = Number(word);
+  if (!Number.isSafeInteger(count)) throw malformed("a count");
+  return count;
+}
+
 /** A uint256 that must be a safe integer: an index, a count, a version, a block number. @throws CHAIN_DISAGREES */
 export function parseCount(value: unknown): number {
   const count = typeof value === "bigint" ? Number(value) : Number.NaN;
   if (!Number.isSafeInteger(count) || count < 0) throw malformed("a count");
   return count;
+}
+
+/** `parse` for texts of which the same comes several times in a row: it is parsed once, and kept once. */
+function inARow(parse: (answer: unknown) => Hex): (answer: unknown) => Hex {
+  let last: { readonly answer: unknown; readonly parsed: Hex } | null = null;
+  return (answer) => {
+    if (last === null || last.answer !== answer) last = { answer, parsed: parse(answer) };
+    return last.parsed;
+  };
 }
 
 export function malformed(what: string): DmtpError {

@@ -7,7 +7,7 @@ import { cidOfDigest } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { ChainEvent, Position, Provenance } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import { malformed, parseCount, type Log } from "./answer.ts";
+import { malformed, parseCount, parseWord, type Log } from "./answer.ts";
 import { cidStoreInterface, keyRegistryInterface, topicOf } from "./contracts.ts";
 
 export const TOPICS = {
@@ -42,7 +42,7 @@ function decodeAnchored(place: Position & Provenance, { topics, data }: Log): Ch
   if (index === undefined || digest === undefined || topics.length !== 3 || data !== "0x")
     throw malformed("a log of CIDAnchored");
   const cid = cidOfDigest(fromHex(digest, 32));
-  return { kind: "anchor", ...place, index: parseCount(BigInt(index)), cid, text: cid };
+  return { kind: "anchor", ...place, index: parseWord(index), cid, text: cid };
 }
 
 function decodeVerbatim(place: Position & Provenance, log: Log): ChainEvent {

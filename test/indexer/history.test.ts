@@ -6,6 +6,7 @@ import fc from "fast-check";
 
 import { History } from "../../indexer/history.ts";
 import { MessageReader } from "../../indexer/message-reader.ts";
+import { lacksOf, type LacksRow } from "../../indexer/store/anchor-rows.ts";
 import { SignatureThreads } from "../../indexer/signature-threads.ts";
 import { openIndex, type IndexDatabase } from "../../indexer/store/database.ts";
 import { toHex } from "../../protocol/bytes.ts";
@@ -170,11 +171,39 @@ describe("the history in an index", function () {
     await new MessageReader().readAhead(story.blocks.values(), broken);
   });
 
+  it("finds that a CID was anchored before, whatever is there of the first, and only then", () => {
+    const twice = new Story();
+    for (const person of [ALICE, BOB]) twice.register(person);
+    const first = twice.anchor(deltaOf([twice.room(ALICE, BOB), [twice.message(ALICE, BOB)]]));
+    const { rooms, heads } = twice.replay().anchors[0]!.manifest!;
+    // A shard is no manifest, and was not anchored before as one.
+    const shard = twice.anchorText(rooms[0]!);
+    const [second, third] = [twice.anchorText(first.text), twice.anchorText(first.text)];
+    const order = [first.cid!, ...rooms, ...heads, ...twice.blocks.keys()];
+    const said = (have: ReadonlySet<Cid>): unknown =>
+      saidByReplay(twice.replay((cid) => (have.has(cid) ? twice.get(cid) : undefined)));
+    for (let count = 0; count <= order.length; count++) {
+      const name = `index ${files++}`;
+      const have = new Set(order.slice(0, count));
+      const before = openHistory(name);
+      extend(before.history, twice.events.slice(0, -3));
+      for (const cid of have) before.history.receive(new Map([[cid, twice.blocks.get(cid)!]]));
+      before.close();
+      const { history, database } = openHistory(name);
+      extend(history, [shard, second]);
+      extend(history, [third]);
+      expect(saidByRows(database), `${count} blocks`).to.deep.equal(said(have));
+      const codes = database.prepare("SELECT code FROM anchors ORDER BY anchor_index DESC LIMIT 2").pluck().all();
+      expect(codes).to.deep.equal(["ANCHOR_REPEATED", "ANCHOR_REPEATED"]);
+      for (const cid of order) history.receive(new Map([[cid, twice.blocks.get(cid)!]]));
+      expect(saidByRows(database)).to.deep.equal(saidByReplay(twice.replay()));
+    }
+  });
+
   it("says of an anchor what it lacks, block by block", () => {
     const { history, database } = openHistory();
     extend(history, story.events.slice(0, 4));
-    const lacks = (): Cid[] =>
-      JSON.parse(database.prepare("SELECT lacks FROM anchors").pluck().get() as string) as Cid[];
+    const lacks = (): Cid[] => lacksOf(database.prepare<[], LacksRow>("SELECT * FROM anchors").get()!);
     const { manifest, event } = story.replay().anchors[0]!;
     const parts = [...manifest!.rooms, ...manifest!.heads];
     for (const [cid, left] of [
