@@ -65,6 +65,8 @@ export class Follower {
    * reach that far for it to be found and filled.
    */
   private reach = 0;
+  /** False from a stretch below the head on, whose counts a node may not have, until the counts at a head agree. */
+  private isProved = true;
 
   constructor(options: FollowerOptions) {
     this.options = options;
@@ -134,7 +136,8 @@ export class Follower {
         return "behind";
       case "same":
         history.finalize(look.finalized, look.finalizedBlock);
-        return this.becomeCurrent();
+        // A node that lags may have its head where the cursor is on its way to a higher one.
+        return this.isProved ? this.becomeCurrent() : "behind";
       case "contradicts": {
         const ancestor = await commonAncestor(chain, history.log, look);
         if (this.isStopped()) return "behind";
@@ -201,6 +204,7 @@ export class Follower {
         if (next.last.number === head.number) return this.becomeCurrent();
       }
       this.isCurrent = false;
+      this.isProved = false;
       for await (const stretch of chain.stretches(this.place(), head, this.reach)) {
         if (this.isStopped()) return "behind";
         await this.take(stretch, look);
@@ -265,6 +269,7 @@ export class Follower {
   private becomeCurrent(): Turn {
     this.problem = null;
     this.isCurrent = true;
+    this.isProved = true;
     this.reach = 0;
     return "current";
   }
