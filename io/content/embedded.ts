@@ -3,60 +3,23 @@
  * for each block (10,000 blocks: bench/send.ts), 10^6 of them need no folders of their own, and a torn write is SQLite's to mend.
  * Nothing is ever collected, so a pin proves that all is there, and records that it was asked for.
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-
-import type { Database, Statement } from "better-sqlite3";
-
 import { digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
-import { openDatabase } from "../database.ts";
-import { makeFolder } from "../durable-folder.ts";
-import { LINK_HEAD, linkedDigests, linksOf, MAX_LINK_DEPTH } from "./links.ts";
+import { findLinks, hasBlockFile, openBlockFile, plain, readBlock, type BlockFile } from "./block-file.ts";
+import { LINK_HEAD } from "./links.ts";
 import type { ContentSource, LocalStore } from "./store.ts";
 
 /** Reads are synchronous, for that is several times faster; a server must get its turn in between. */
 const YIELD_AFTER_MS = 10;
 /** That many take less than that. */
 const LOOKUPS = 256;
-const CACHE_KIB = 8_192;
-const FILE = "blocks.db";
-/** `user_version` of the file. */
-const VERSION = 1;
-const TABLES = `
-  CREATE TABLE blocks (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL) STRICT;
-  -- Ids of blocks.
-  CREATE TABLE pins (id INTEGER PRIMARY KEY) STRICT;
-`;
-const COPY = `
-  INSERT INTO blocks (digest, bytes) SELECT digest, bytes FROM old_blocks;
-  INSERT INTO pins SELECT id FROM old_pins JOIN blocks USING (digest);
-  DROP TABLE old_blocks;
-  DROP TABLE old_pins;
-`;
-/** A block that is there with other bytes, such as a damaged disk gives, is written again. */
-const PUT = `INSERT INTO blocks (digest, bytes) VALUES (?, ?)
-  ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE bytes IS NOT excluded.bytes`;
-
-interface OpenStore {
-  readonly database: Database;
-  readonly get: Statement<[Uint8Array], Buffer>;
-  /** The block's id, and where its first link is: from 1, 0 without any. Undefined without the block. */
-  readonly find: Statement<
-    [linkHead: Uint8Array, digest: Uint8Array],
-    { readonly id: number; readonly linkAt: number }
-  >;
-  readonly has: Statement<[Uint8Array], number>;
-  readonly put: Statement<[Uint8Array, Uint8Array]>;
-  readonly pin: Statement<[number]>;
-}
 
 export class EmbeddedStore implements LocalStore, ContentSource {
   readonly name: string;
   readonly isLocal = true;
   private readonly folder: string;
-  private store: OpenStore | undefined;
+  private store: BlockFile | undefined;
   private lastYield = performance.now();
 
   /** @param folder made at the first write */
@@ -212,33 +175,17 @@ export class EmbeddedStore implements LocalStore, ContentSource {
   }
 
   /** Without a file there is nothing to read, and none is made. */
-  private reading<T>(work: (store: OpenStore | undefined) => T): T {
+  private reading<T>(work: (store: BlockFile | undefined) => T): T {
     return this.translated("CONTENT_UNREACHABLE", "cannot be read", () => {
-      if (this.store === undefined && existsSync(join(this.folder, FILE))) this.store = this.open();
+      if (this.store === undefined && hasBlockFile(this.folder)) this.store = openBlockFile(this.folder);
       return work(this.store);
     });
   }
 
-  private writing(work: (store: OpenStore) => void): void {
+  private writing(work: (store: BlockFile) => void): void {
     this.translated("CONTENT_WRITE_FAILED", "cannot be written", () => {
-      work((this.store ??= this.open()));
+      work((this.store ??= openBlockFile(this.folder)));
     });
-  }
-
-  private open(): OpenStore {
-    makeFolder(this.folder);
-    const database = openDatabase(join(this.folder, FILE), FILE);
-    // Digests come in the order of no index.
-    database.pragma(`cache_size = -${CACHE_KIB}`);
-    prepareTables(database);
-    return {
-      database,
-      get: database.prepare<[Uint8Array], Buffer>("SELECT bytes FROM blocks WHERE digest = ?").pluck(),
-      find: database.prepare("SELECT id, instr(bytes, ?) AS linkAt FROM blocks WHERE digest = ?"),
-      has: database.prepare<[Uint8Array], number>("SELECT 1 FROM blocks WHERE digest = ?").pluck(),
-      put: database.prepare(PUT),
-      pin: database.prepare("INSERT OR IGNORE INTO pins VALUES (?)"),
-    };
   }
 
   private translated<T>(code: ErrorCode, what: string, work: () => T): T {
@@ -250,56 +197,6 @@ export class EmbeddedStore implements LocalStore, ContentSource {
       throw new DmtpError(code, `${this.name} ${what}: ${reason}`, { cause });
     }
   }
-}
-
-/** Makes the tables, or makes them of those of version 0, which had no ids: a pin by digest cost as much as the block itself. */
-function prepareTables(database: Database): void {
-  if (database.pragma("user_version", { simple: true }) === VERSION) return;
-  database
-    .transaction(() => {
-      if (database.pragma("user_version", { simple: true }) === VERSION) return;
-      const isOld = database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'blocks'").get() !== undefined;
-      if (isOld) database.exec("ALTER TABLE blocks RENAME TO old_blocks; ALTER TABLE pins RENAME TO old_pins");
-      database.exec(TABLES);
-      if (isOld) database.exec(COPY);
-      database.pragma(`user_version = ${VERSION}`);
-    })
-    .immediate();
-}
-
-/** A Buffer from SQLite owns its memory; a plain view of it is what protocol/ takes and gives. */
-function plain({ buffer, byteOffset, byteLength }: Buffer): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
-}
-
-/** Null when it is not there, or has other bytes. */
-function readBlock(store: OpenStore, cid: Cid): Uint8Array | null {
-  const bytes = store.get.get(digestOfCid(cid));
-  if (bytes === undefined) return null;
-  try {
-    return verifyBlock(cid, plain(bytes));
-  } catch {
-    return null;
-  }
-}
-
-function hasAll(store: OpenStore, digests: Iterable<Uint8Array>): boolean {
-  for (const digest of digests) if (store.has.get(digest) === undefined) return false;
-  return true;
-}
-
-/** What the block links to that is still to be looked up; null when the block itself is not there. */
-function findLinks(store: OpenStore, cid: Cid, depth: number): readonly Cid[] | null {
-  const digest = digestOfCid(cid);
-  if (depth === MAX_LINK_DEPTH) return store.has.get(digest) === undefined ? null : [];
-  const found = store.find.get(LINK_HEAD, digest);
-  if (found === undefined) return null;
-  if (found.linkAt === 0) return [];
-  const block = readBlock(store, cid);
-  if (block === null) return null;
-  // A shard has 25,000 links: when all that could be one is there, none needs a text.
-  if (depth === MAX_LINK_DEPTH - 1 && hasAll(store, linkedDigests(block))) return [];
-  return linksOf(block);
 }
 
 /** What a promise gives or refuses, from work that is synchronous. */

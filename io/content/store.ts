@@ -66,8 +66,8 @@ export interface ContentStore {
 /** A store on this machine's disk. */
 export interface LocalStore extends ContentStore {
   /**
-   * Those of these that it has, in this order, until they have so many bytes: as {@link ContentStore.get} gives them, in a third of the
-   * time.
+   * Those of these that it has, in this order, until they have so many bytes: as {@link ContentStore.get} gives them, in fewer
+   * transactions.
    * @throws CONTENT_UNREACHABLE when the store itself fails
    */
   getAll(cids: readonly Cid[], maxBytes: number): Promise<ReadonlyMap<Cid, Uint8Array>>;
