@@ -2,9 +2,10 @@
  * The decoder enforces the canonical form while it reads, so that what it accepts re-encodes to the same bytes. It bounds size,
  * depth and the number of parts, and never allocates for a count that the remaining bytes cannot hold.
  */
-import { asciiText, compare, utf8 } from "./bytes.ts";
+import { asciiText } from "./bytes.ts";
 import {
   CID_TAG,
+  compareKeys,
   Float,
   Link,
   MAX_BLOCK_BYTES,
@@ -13,6 +14,7 @@ import {
   type CborArray,
   type CborMap,
   type CborValue,
+  type Key,
 } from "./cbor.ts";
 import { DmtpError } from "./error.ts";
 
@@ -141,16 +143,15 @@ class Reader {
   private map(length: number | bigint, depth: number): CborMap {
     if (Number(length) * 2 > this.bytes.length - this.offset) throw refuse("more entries than the block has bytes");
     const map = new Map<string, CborValue>();
-    let previous = { key: "", size: -1 };
+    let previous: Key | undefined;
     for (let i = 0; i < Number(length); i++) {
       const initial = this.bytes[this.offset];
       if (initial === undefined || initial >> 5 !== 3) throw refuse("a map key that is not a text");
-      const size = Number(this.argument(initial));
-      const key = this.string(size);
-      if (size < previous.size || (size === previous.size && !isBefore(previous.key, key, size)))
-        throw refuse("map keys out of order or twice");
-      previous = { key, size };
-      map.set(key, this.value(depth - 1));
+      const size = this.argument(initial);
+      const key = { text: this.string(size), sizeBytes: Number(size) };
+      if (previous !== undefined && compareKeys(previous, key) >= 0) throw refuse("map keys out of order or twice");
+      previous = key;
+      map.set(key.text, this.value(depth - 1));
     }
     return map;
   }
@@ -176,12 +177,6 @@ class Reader {
     if (!Number.isFinite(value)) throw refuse("NaN or an infinity");
     return new Float(value);
   }
-}
-
-/** Of two texts of so many bytes in UTF-8, whether the first comes before the second, bytewise. */
-function isBefore(a: string, b: string, sizeBytes: number): boolean {
-  const isAscii = a.length === sizeBytes && b.length === sizeBytes;
-  return isAscii ? a < b : compare(utf8(a), utf8(b)) < 0;
 }
 
 /**

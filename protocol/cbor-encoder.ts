@@ -69,8 +69,11 @@ export class Writer {
   }
 
   private map(map: CborMap): void {
-    const keys = Array.from(map.keys(), (text) => ({ text, bytes: keyBytes(text) }));
-    keys.sort((a, b) => compareKeys(a.bytes, b.bytes));
+    const keys = Array.from(map.keys(), (text) => {
+      const bytes = keyBytes(text);
+      return { text, bytes, sizeBytes: bytes.length };
+    });
+    keys.sort(compareKeys);
     this.head(5, keys.length);
     for (const { text, bytes } of keys) {
       this.sized(3, bytes);

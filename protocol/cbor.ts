@@ -2,7 +2,7 @@
  * DAG-CBOR values (https://ipld.io/specs/codecs/dag-cbor/spec/): one byte string per value, and nothing else accepted.
  * cbor-decoder.ts reads them, cbor-encoder.ts writes them; test/protocol/cbor.test.ts holds both against @ipld/dag-cbor.
  */
-import { compare } from "./bytes.ts";
+import { compare, utf8 } from "./bytes.ts";
 
 /** A link to another block: the binary CID, unchecked (cid.ts parses it). */
 export class Link {
@@ -42,7 +42,16 @@ export function mapOf(fields: Readonly<Record<string, CborValue>>): CborMap {
   return new Map(Object.entries(fields));
 }
 
+/** A map's key, and its bytes in UTF-8. */
+export interface Key {
+  readonly text: string;
+  readonly sizeBytes: number;
+}
+
 /** DAG-CBOR map order: shorter keys first, then bytewise. */
-export function compareKeys(a: Uint8Array, b: Uint8Array): number {
-  return a.length - b.length || compare(a, b);
+export function compareKeys(a: Key, b: Key): number {
+  if (a.sizeBytes !== b.sizeBytes) return a.sizeBytes - b.sizeBytes;
+  const areAscii = a.text.length === a.sizeBytes && b.text.length === b.sizeBytes;
+  if (!areAscii) return compare(utf8(a.text), utf8(b.text));
+  return a.text === b.text ? 0 : a.text < b.text ? -1 : 1;
 }
