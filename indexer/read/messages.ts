@@ -49,39 +49,35 @@ const LAST: Place = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
 
 /** A room's messages, in chain order or backwards. */
 export function readMessages(snapshot: Snapshot, query: MessagesQuery): Slice<MessageAnswer> {
-  const { room, order, since, verdict, limit, withBlocks } = query;
-  const [comparison, end] = order === "asc" ? [">", FIRST] : ["<", LAST];
-  const values = [room, ...(query.after ?? end), ...(since === null ? [] : [since])];
-  const list = (condition = ""): string => `WHERE ${OF_ROOM} AND (e.anchor_index, ordinal) ${comparison} (?, ?)
-    ${since === null ? "" : "AND e.anchor_index >= ?"} ${condition}
-    ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`;
-  const { items, hasMore, lookedAt } =
-    verdict === null
-      ? snapshot.slice<MessageRow>(limit, `${select()} ${list()}`, ...values)
-      : verdict === "verified"
-        ? snapshot.sliceOfThose<MessageRow>(
-            limit,
-            ({ status }) => status === verdict,
-            `${select()} ${list()}`,
-            ...values,
-          )
-        : snapshot.slice<MessageRow>(
-            limit,
-            // Left alone, SQLite would take the other index with `since`.
-            `${select("INDEXED BY entries_not_verified")} ${list(`AND e.${NOT_VERIFIED} AND e.status = ?`)}`,
-            ...values,
-            verdict,
-          );
+  const { items, hasMore, lookedAt } = rowsOf(snapshot, query);
   const answers: MessageAnswer[] = [];
   let blockBytes = 0;
   for (const row of items) {
     if (blockBytes > MAX_BLOCK_BYTES) return { items: answers, hasMore: true };
     const answer = answerOf(snapshot, row);
-    if (withBlocks) answer.block = readBlock(snapshot, row.cid);
+    if (query.withBlocks) answer.block = readBlock(snapshot, row.cid);
     blockBytes += answer.block?.length ?? 0;
     answers.push(answer);
   }
   return { items: answers, hasMore, ...(lookedAt !== undefined && { lookedAt: answerOf(snapshot, lookedAt) }) };
+}
+
+function rowsOf(snapshot: Snapshot, { room, order, after, since, verdict, limit }: MessagesQuery): Slice<MessageRow> {
+  const [comparison, end] = order === "asc" ? [">", FIRST] : ["<", LAST];
+  const values = [room, ...(after ?? end), ...(since === null ? [] : [since])];
+  const sqlOf = (index: string, condition: string): string => `${select(index)}
+    WHERE ${OF_ROOM} AND (e.anchor_index, ordinal) ${comparison} (?, ?)
+    ${since === null ? "" : "AND e.anchor_index >= ?"} ${condition}
+    ORDER BY e.anchor_index ${order}, ordinal ${order} LIMIT ?`;
+  if (verdict === null) return snapshot.slice(limit, sqlOf("", ""), ...values);
+  // The verified are in no index by verdict.
+  if (verdict === "verified") {
+    const isVerified = ({ status }: MessageRow): boolean => status === verdict;
+    return snapshot.sliceOfThose(limit, isVerified, sqlOf("", ""), ...values);
+  }
+  // Left alone, SQLite would take the other index with `since`.
+  const sql = sqlOf("INDEXED BY entries_not_verified", `AND e.${NOT_VERIFIED} AND e.status = ?`);
+  return snapshot.slice(limit, sql, ...values, verdict);
 }
 
 /** Every place where the history has this message, in chain order. */

@@ -14,7 +14,7 @@ export type HeightAnswer = z.infer<typeof heightSchema>;
 export interface Slice<Item> {
   readonly items: Item[];
   readonly hasMore: boolean;
-  /** The last one that was looked at, when that is none of the items. */
+  /** The last one that was looked at, when there is more behind it than behind the last item. */
   readonly lookedAt?: Item;
 }
 
@@ -98,16 +98,15 @@ export class Snapshot {
    */
   sliceOfThose<Row>(limit: number, fits: (row: Row) => boolean, sql: string, ...values: unknown[]): Slice<Row> {
     const items: Row[] = [];
-    let lookedAt: Row | undefined;
     let count = 0;
     for (const row of this.statements.prepare<Row>(sql).iterate(...values, MAX_LOOKED_AT)) {
+      const isFitting = fits(row);
+      if (isFitting && items.length === limit) return { items, hasMore: true };
+      if (isFitting) items.push(row);
       count += 1;
-      lookedAt = row;
-      if (!fits(row)) continue;
-      if (items.length === limit) return { items, hasMore: true };
-      items.push(row);
+      if (count === MAX_LOOKED_AT) return { items, hasMore: true, lookedAt: row };
     }
-    return { items, hasMore: count === MAX_LOOKED_AT, ...(lookedAt !== undefined && { lookedAt }) };
+    return { items, hasMore: false };
   }
 
   /** Null when the contract has no such event on the chain as it is known. */

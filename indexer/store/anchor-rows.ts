@@ -48,17 +48,17 @@ export class AnchorRows {
     const { index, cid, text, blockNumber, logIndex, blockHash, transactionHash } = event;
     const { status } = finding.verdict;
     this.statements.run(
-      `INSERT INTO anchors (anchor_index, cid, status, block_number, log_index, block_hash, transaction_hash)
-       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO anchors (anchor_index, cid, text, status, block_number, log_index, block_hash, transaction_hash)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       index,
       cid,
+      cid === null ? text : null,
       status,
       blockNumber,
       logIndex,
       blockHash,
       transactionHash,
     );
-    if (cid === null) this.statements.run("UPDATE anchors SET text = ? WHERE anchor_index = ?", text, index);
     if (status !== "missing" || finding.manifest !== null) this.writeFinding(index, finding);
     this.tally.countAnchor(status, 1);
   }

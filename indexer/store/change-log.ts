@@ -57,7 +57,7 @@ export class ChangeLog {
   /** Of this log among all that there ever were: a position in another one says nothing here. */
   readonly name: string;
   private readonly statements: Statements;
-  /** Recorded, and not written: most subjects change with those next to them, and a statement for all is a third of the time. */
+  /** Recorded, and not written: most subjects change with those next to them, and one statement does for all. */
   private run: Run | null = null;
 
   constructor(database: Database.Database) {
@@ -112,16 +112,6 @@ export class ChangeLog {
     }
   }
 
-  /** Writes what was recorded. To be called before the transaction ends that brings it. */
-  write(): void {
-    const { run } = this;
-    this.run = null;
-    if (run === null) return;
-    const { kind, index, ordinal, status, blockNumber, count } = run;
-    if (count === 1) this.insert(null, kind, index, ordinal, status, blockNumber, null);
-    else this.statements.run(RUN, count, kind, index, ordinal === null ? 1 : 0, ordinal, status, blockNumber);
-  }
-
   /** Forgets what was recorded in a transaction that failed. */
   discard(): void {
     this.run = null;
@@ -137,9 +127,19 @@ export class ChangeLog {
     this.insert(id, "reorg", depth, null, cause, number, ancestor?.hash ?? null);
   }
 
+  /** Writes what was recorded, and drops what is too old: the last that a transaction does. */
   prune(): void {
     this.write();
     this.statements.prepare("DELETE FROM changes WHERE id <= ? AND kind <> 'reorg'").run(this.end - KEPT);
+  }
+
+  private write(): void {
+    const { run } = this;
+    this.run = null;
+    if (run === null) return;
+    const { kind, index, ordinal, status, blockNumber, count } = run;
+    if (count === 1) this.insert(null, kind, index, ordinal, status, blockNumber, null);
+    else this.statements.run(RUN, count, kind, index, ordinal === null ? 1 : 0, ordinal, status, blockNumber);
   }
 
   private insert(...row: [id: number | null, ...(string | number | null)[]]): void {

@@ -3,7 +3,7 @@ import type { Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { ChainEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import { parseBlock, parseCount, parseData, parseLogs, type Block, type Log } from "./answer.ts";
+import { parseBlock, parseData, parseLogs, parseWord, type Block, type Log } from "./answer.ts";
 import { logsCall, quantityOf, type LogFilter } from "./call.ts";
 import { cidStoreInterface, keyRegistryInterface } from "./contracts.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -45,7 +45,7 @@ function parseUint(answer: unknown): number {
   // No code yet: the two contracts are deployed in two blocks, and a node that grants few at a time has one end between them.
   if (data === "0x") return 0;
   if (data.length !== 66) throw new DmtpError("CHAIN_DISAGREES", "the answer of count does not decode");
-  return parseCount(BigInt(data));
+  return parseWord(data);
 }
 
 /** The calls that {@link stretchOf} takes the answers of: logs first, so that the header after them was there to the end. */
