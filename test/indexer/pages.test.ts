@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import type { Cid } from "../../protocol/cid.ts";
+import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, deltaOf, History, Person } from "../fixtures/history.ts";
 import { get, getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
@@ -13,6 +12,7 @@ import { conversation, forkOf, useIndexers } from "../fixtures/served-history.ts
 
 describe("the indexer's pages", () => {
   const start = useIndexers();
+  const folder = useFolder();
 
   /** Every list, with a page size that leaves more behind it. */
   function lists(history: History): string[] {
@@ -182,8 +182,7 @@ describe("the indexer's pages", () => {
   it("go on behind what they looked at in vain", async () => {
     const history = conversation(2);
     const room = history.room(ALICE, BOB);
-    const folder = mkdtempSync(join(tmpdir(), "dmtp-pages-"));
-    const indexPath = join(folder, "index");
+    const indexPath = join(folder(), "index");
     const { url } = await start(new ScriptedChain(history), new WithheldStore(history.blocks), { indexPath });
     await waitForBlock(url, history.events.at(-1)!.blockNumber);
     const paths = ["/v1/rooms?since=0", ...["asc", "desc"].map((order) => messages(room, "verified", order))];
@@ -204,7 +203,6 @@ describe("the indexer's pages", () => {
         expect(await getAll(url, path, limit), `${path} ${limit}`).to.deep.equal(expected[i]);
     }
     expect(await getAll(url, messages(room, "rejected", "asc"))).to.have.length(5_002);
-    rmSync(folder, { recursive: true });
   });
 });
 
