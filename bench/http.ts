@@ -71,7 +71,7 @@ function writeIndex(path: string, conversation: Conversation): void {
   const index = openIndex(path, DEPLOYMENT, () => undefined);
   const history = new History(index.database, DEPLOYMENT);
   const events = [conversation.sender.event, conversation.receiver.event];
-  history.extend({ events, cursor: { number: 1, hash: HASH, timestamp: 0 }, finalized: 1 });
+  history.extend({ events, cursor: { number: 1, hash: HASH, timestamp: 0, isProved: true }, finalized: 1 });
   for (let anchor = 0; anchor < MESSAGES / 100; anchor++) {
     const sealed = Array.from({ length: 100 }, (_, i) => sealBlock(conversation, 100 * anchor + i + 1));
     const draft = draftManifest(history.tip, new Map([[conversation.room, sealed.map(({ cid }) => cid)]]));
@@ -79,7 +79,11 @@ function writeIndex(path: string, conversation: Conversation): void {
     for (const { cid, bytes } of draft.blocks) blocks.set(cid, bytes);
     const position = { blockNumber: 2 + anchor, logIndex: 0, blockHash: HASH, transactionHash: HASH };
     const event: AnchorEvent = { kind: "anchor", index: anchor, cid: draft.cid, text: draft.cid, ...position };
-    history.extend({ events: [event], cursor: { number: 2 + anchor, hash: HASH, timestamp: 0 }, finalized: 1 });
+    history.extend({
+      events: [event],
+      cursor: { number: 2 + anchor, hash: HASH, timestamp: 0, isProved: true },
+      finalized: 1,
+    });
     history.receive(blocks);
   }
   index.close();
@@ -94,6 +98,7 @@ function serve(path: string): Promise<Indexer> {
     identity: { deployment: DEPLOYMENT, startBlock: 1, genesis: HASH, codes: ["0x", "0x"] },
     look: () => Promise.resolve({ block, finalized: 1, finalizedBlock: null, standing: block, next: null }),
     block: () => Promise.resolve(block),
+    prove: () => Promise.resolve(),
     async *stretches() {
       // Nothing comes.
     },

@@ -13,10 +13,13 @@ import { DmtpError } from "../protocol/error.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log.ts";
-import { commonAncestor, relationTo } from "./relation.ts";
+import { commonAncestor, relationTo, type Relation } from "./relation.ts";
 
 /** What of the chain feed is used. */
-export type Chain = Pick<ChainFeed, "identity" | "deployment" | "startBlock" | "look" | "block" | "stretches"> &
+export type Chain = Pick<
+  ChainFeed,
+  "identity" | "deployment" | "startBlock" | "look" | "block" | "prove" | "stretches"
+> &
   Partial<Pick<ChainFeed, "subscribe" | "endpoints">>;
 
 /** What a look at the chain led to: `again` when there is more to do right now. */
@@ -65,8 +68,6 @@ export class Follower {
    * reach that far for it to be found and filled.
    */
   private reach = 0;
-  /** False from a stretch below the head on, whose counts a node may not have, until the counts at a head agree. */
-  private isProved = true;
 
   constructor(options: FollowerOptions) {
     this.options = options;
@@ -122,7 +123,7 @@ export class Follower {
 
   /** One look at the chain, and what it leads to. */
   async turn(): Promise<Turn> {
-    const { chain, history, log } = this.options;
+    const { chain, history } = this.options;
     const place = this.place();
     this.isTold = false;
     const look = await chain.look(place);
@@ -130,14 +131,30 @@ export class Follower {
     this.see(look);
     const relation = await relationTo(chain, history.log, look);
     if (this.isStopped()) return "behind";
+    try {
+      return await this.follow(look, relation, place);
+    } catch (error) {
+      const gap = gapOf(error);
+      if (gap !== null && !this.isStopped()) this.rewind(gap);
+      throw error;
+    }
+  }
+
+  private async follow(look: Look, relation: Relation, place: Place | null): Promise<Turn> {
+    const { chain, history, log } = this.options;
     switch (relation) {
       case "behind":
         this.problem = null;
         return "behind";
       case "same":
         history.finalize(look.finalized, look.finalizedBlock);
-        // A node that lags may have its head where the cursor is on its way to a higher one.
-        return this.isProved ? this.becomeCurrent() : "behind";
+        // The node had no state as old as this when it was read, on the way to a higher head: now it is one.
+        if (place !== null && history.log.cursor?.isProved === false) {
+          await chain.prove(place);
+          if (this.isStopped()) return "behind";
+          history.prove();
+        }
+        return this.becomeCurrent();
       case "contradicts": {
         const ancestor = await commonAncestor(chain, history.log, look);
         if (this.isStopped()) return "behind";
@@ -196,24 +213,17 @@ export class Follower {
   private async advance(look: Look, place: Place | null): Promise<Turn> {
     const { chain, history } = this.options;
     const { next, block: head } = look;
-    try {
-      const isNext = next !== null && (place === null || next.first.parentHash === place.hash);
-      if (isNext && gapIn(next, place?.counts ?? { anchors: 0, keys: 0 }) === null) {
-        await this.take(next, look);
-        if (this.isStopped()) return "behind";
-        if (next.last.number === head.number) return this.becomeCurrent();
-      }
-      this.isCurrent = false;
-      this.isProved = false;
-      for await (const stretch of chain.stretches(this.place(), head, this.reach)) {
-        if (this.isStopped()) return "behind";
-        await this.take(stretch, look);
-        if (this.isStopped()) return "behind";
-      }
-    } catch (error) {
-      const gap = gapOf(error);
-      if (gap !== null && !this.isStopped()) this.rewind(gap);
-      throw error;
+    const isNext = next !== null && (place === null || next.first.parentHash === place.hash);
+    if (isNext && gapIn(next, place?.counts ?? { anchors: 0, keys: 0 }) === null) {
+      await this.take(next, look);
+      if (this.isStopped()) return "behind";
+      if (next.last.number === head.number) return this.becomeCurrent();
+    }
+    this.isCurrent = false;
+    for await (const stretch of chain.stretches(this.place(), head, this.reach)) {
+      if (this.isStopped()) return "behind";
+      await this.take(stretch, look);
+      if (this.isStopped()) return "behind";
     }
     return history.log.cursor?.hash === head.hash ? this.becomeCurrent() : "again";
   }
@@ -222,8 +232,10 @@ export class Follower {
     const { history, onChange } = this.options;
     await this.refuseLoss(stretch);
     if (this.isStopped()) return;
-    const { number, hash, timestamp } = stretch.last;
-    history.extend({ events: stretch.events, cursor: { number, hash, timestamp }, finalized, finalizedBlock });
+    const { events, last, counts } = stretch;
+    const { number, hash, timestamp } = last;
+    const cursor = { number, hash, timestamp, isProved: counts !== null };
+    history.extend({ events, cursor, finalized, finalizedBlock });
     // A gap is only known to be closed at the head, where the contracts count.
     if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
     this.turnedAtMs = this.clock.now();
@@ -269,7 +281,6 @@ export class Follower {
   private becomeCurrent(): Turn {
     this.problem = null;
     this.isCurrent = true;
-    this.isProved = true;
     this.reach = 0;
     return "current";
   }

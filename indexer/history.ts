@@ -86,6 +86,13 @@ export class History {
     });
   }
 
+  /** The contracts were found to count at the cursor what was read. */
+  prove(): void {
+    const { cursor } = this.log;
+    if (cursor === null || cursor.isProved) return;
+    this.change(() => (this.log.cursor = { ...cursor, isProved: true }));
+  }
+
   /** Lets other threads verify messages that {@link receive} will be given soon. Never rejects. */
   readAhead(blocks: Iterable<Uint8Array>): Promise<void> {
     return this.reader.readAhead(blocks, (wallet) => this.current.keys.history(wallet));
@@ -148,7 +155,7 @@ export class History {
     this.changes.recordReorg(cause, ancestor, (this.log.cursor?.number ?? 0) - (ancestor?.number ?? 0));
     const before = this.counts;
     const left = this.log.truncate(ancestor);
-    this.log.cursor = ancestor === null ? null : { ...ancestor, timestamp: null };
+    this.log.cursor = ancestor === null ? null : { ...ancestor, timestamp: null, isProved: false };
     // Blocks without events leave no trace in the projection.
     if (left.anchors === before.anchors && left.keys === before.keys) return;
     projection.truncate(left);

@@ -7,12 +7,10 @@ import type { BlockId, BlockLog } from "./store/block-log.ts";
 /** What of the chain feed is used. */
 export type SeenChain = Pick<ChainFeed, "startBlock" | "block">;
 
+export type Relation = "ahead" | "same" | "behind" | "contradicts";
+
 /** Only a hash that contradicts one that was seen is a reorg; a lower head alone is a node that lags. */
-export async function relationTo(
-  chain: SeenChain,
-  log: BlockLog,
-  look: Look,
-): Promise<"ahead" | "same" | "behind" | "contradicts"> {
+export async function relationTo(chain: SeenChain, log: BlockLog, look: Look): Promise<Relation> {
   const { cursor } = log;
   const { block: head, standing } = look;
   if (cursor === null) return head.number < chain.startBlock ? "behind" : "ahead";

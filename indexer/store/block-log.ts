@@ -12,9 +12,12 @@ export interface BlockId {
   readonly hash: Hex;
 }
 
-/** How far the chain has been read. The block's time is in Unix seconds, and null after a step back. */
+/** How far the chain has been read. */
 export interface Cursor extends BlockId {
+  /** In Unix seconds; null after a step back. */
   readonly timestamp: number | null;
+  /** Whether the contracts count as many events there as were read; false after a step back. */
+  readonly isProved: boolean;
 }
 
 /** How many events of each contract there are; also the index that its next one has. */

@@ -7,8 +7,9 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { ChainEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { isPassing, type Endpoint } from "./endpoint.ts";
-import { gapIn, gapOf, isOfReplaced, mend } from "./gap.ts";
+import { gapIn, gapOf, isOfReplaced, mend, type Gap } from "./gap.ts";
 import { countsAfter, sortEvents, type EventCounts } from "./sequence.ts";
+import type { Place } from "./sight.ts";
 import { join, readStretch, type Stretch } from "./stretch.ts";
 
 /** Blocks, both included, and whose events of them. */
@@ -41,6 +42,26 @@ export async function readAgreed(
   const [first, ...others] = given;
   if (first === undefined) throw reason;
   return others.reduce(unite, first);
+}
+
+/**
+ * Holds so many events up to a block against what the contracts count there.
+ * @throws CHAIN_INCOMPLETE with a Gap as its cause, CHAIN_UNREACHABLE, CHAIN_DISAGREES
+ */
+export async function proveCounts(
+  endpoints: readonly Endpoint[],
+  quorum: number,
+  deployment: Deployment,
+  { number, hash, counts }: Place,
+): Promise<void> {
+  const block = await readAgreed(endpoints, quorum, { deployment, from: number, to: number }, true);
+  if (block.last.hash !== hash)
+    throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
+  const contract = gapIn({ events: [], counts: block.counts }, counts);
+  if (contract === null) return;
+  throw new DmtpError("CHAIN_INCOMPLETE", `the node left out events of ${contract} up to block ${number}`, {
+    cause: { contract, isBefore: true, upTo: number } satisfies Gap,
+  });
 }
 
 /** A stretch that has a gap, read on where an answer may have been cut off, then from other nodes, then from receipts. */

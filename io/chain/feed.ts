@@ -4,7 +4,7 @@
  */
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import { readAgreed, readWhole } from "./agreed-stretch.ts";
+import { proveCounts, readAgreed, readWhole } from "./agreed-stretch.ts";
 import { parseBlock, type Block } from "./answer.ts";
 import { readIdentity, isSameChain, type ChainIdentity } from "./chain-identity.ts";
 import type { Contracts } from "./contract-check.ts";
@@ -164,8 +164,7 @@ export class ChainFeed {
       const limit = this.isMeasured ? this.concurrency : 1;
       while (start <= head.number && underWay.length < limit) {
         const to = Math.min(head.number, Math.max(reach, start + this.rangeBlocks() - 1));
-        const quorum = quorumOf(this.endpoints.length, this.trusted.length);
-        const stretch = readAgreed(this.trusted, quorum, { deployment, from: start, to }, to === head.number);
+        const stretch = readAgreed(this.trusted, this.quorum, { deployment, from: start, to }, to === head.number);
         // It is looked at when its turn comes; until then a failure is not unhandled.
         stretch.catch(() => undefined);
         underWay.push({ from: start, to, stretch });
@@ -187,6 +186,14 @@ export class ChainFeed {
     }
   }
 
+  /**
+   * Holds the events up to the head that the last look found against what the contracts count there.
+   * @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES; CHAIN_INCOMPLETE with a Gap as its cause
+   */
+  prove(head: Place): Promise<void> {
+    return proveCounts(this.trusted, this.quorum, this.deployment, head);
+  }
+
   /** Calls `onHead` when a node says that it has a new block; null when no node does that. */
   subscribe(onHead: () => void): (() => void) | null {
     const ends = this.endpoints.flatMap(({ rpc }) => rpc.subscribe?.(onHead) ?? []);
@@ -194,6 +201,10 @@ export class ChainFeed {
     return () => {
       for (const end of ends) end();
     };
+  }
+
+  private get quorum(): number {
+    return quorumOf(this.endpoints.length, this.trusted.length);
   }
 
   /** Nodes that don't rest, checked; a wrong one is never used. When all rest, they are asked all the same. */

@@ -272,7 +272,7 @@ describe("the indexer's live updates", () => {
     const index = openIndex(join(folder(), "index"), made.deployment, () => undefined);
     const history = new History(index.database, made.deployment);
     const { blockNumber, blockHash } = made.events.at(-1)!;
-    const cursor = { number: blockNumber, hash: blockHash, timestamp: 0 };
+    const cursor = { number: blockNumber, hash: blockHash, timestamp: 0, isProved: true };
     history.extend({ events: made.events, cursor, finalized: 0 });
     history.receive(made.blocks);
     const snapshots = new Snapshots(index.database, history);

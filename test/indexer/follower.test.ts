@@ -235,6 +235,60 @@ describe("the indexer on a chain that misbehaves", () => {
     });
   }
 
+  for (const isWhole of [true, false]) {
+    it(`starts again where nothing was counted, and is current only as far as the contracts count: ${isWhole ? "as much" : "more"}`, async () => {
+      const ledger = new Ledger();
+      const anchor = (): void => {
+        const index = ledger.head.counts.anchors;
+        ledger.mine([{ kind: "anchor", index, cid: null, text: `anchor ${index}` }]);
+      };
+      for (let block = 1; block <= 30; block++) anchor();
+      const node = new LedgerNode(ledger);
+      // What it leaves out at the end of a stretch would only show in a state that it does not have any more.
+      node.maxRange = 10;
+      node.stateDepth = 0;
+      if (!isWhole) node.omits = ({ blockNumber }) => Number(blockNumber) === 10;
+      const open = async (): Promise<Engine> => {
+        const rpc = httpRpc("http://node", { fetch: node.fetch, pause: () => Promise.resolve() });
+        const chain = await ChainFeed.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { maxRangeBlocks: 10 });
+        const content = new WithheldStore(new Map());
+        return openEngine(chain, { content, indexPath: join(folder, "index"), pollIntervalMs: 5 });
+      };
+      const killed = await open();
+      // It ends behind the first stretch, without another word.
+      killed.history.onCommit = () => killed.stop();
+      await killed.follower.turn();
+      expect(killed.history.log.cursor).to.include({ number: 10, isProved: false });
+      killed.index.close();
+
+      // Its head lags to just there.
+      node.lag = 20;
+      const { index, history, follower, stop } = await open();
+      try {
+        const first = await follower.turn().catch((error: unknown) => error);
+        if (isWhole) {
+          expect(first).to.equal("current");
+          expect(history.log.cursor).to.include({ number: 10, isProved: true });
+        } else {
+          expect(follower.isCurrent).to.equal(false);
+          expect(history.log.cursor!.number).to.be.lessThan(10);
+        }
+        const requests = node.requests.length;
+        for (let turn = 0; turn < 5 && !follower.isCurrent; turn++) await follower.turn();
+        expect(history.counts).to.deep.equal(ledger.at(10)!.counts);
+        expect(follower.isCurrent).to.equal(true);
+        // What is proved once is not asked for again.
+        if (isWhole) {
+          await follower.turn();
+          expect(node.requests.length).to.equal(requests + 1);
+        }
+      } finally {
+        stop();
+        index.close();
+      }
+    });
+  }
+
   it("serves on while the node is down, tells no client where it is, and resumes", async () => {
     const history = conversation();
     const chain = new ScriptedChain(history);

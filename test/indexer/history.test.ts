@@ -48,7 +48,8 @@ describe("the history in an index", function () {
 
   function extend(history: History, events = story.events): void {
     const { blockNumber, blockHash } = events.at(-1)!;
-    history.extend({ events, cursor: { number: blockNumber, hash: blockHash, timestamp: 1 }, finalized: -1 });
+    const cursor = { number: blockNumber, hash: blockHash, timestamp: 1, isProved: true };
+    history.extend({ events, cursor, finalized: -1 });
   }
 
   function dump(database: Database.Database): unknown {
