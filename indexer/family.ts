@@ -3,9 +3,10 @@
  * so that an anchor is decided, with all that it lists, in one transaction. What a block leads to is told by its form alone.
  */
 import { linkedDigests, MAX_LINK_DEPTH } from "../io/content/links.ts";
-import type { LocalStore } from "../io/content/store.ts";
+import type { ContentStore, LocalStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
+import type { ChainEvent } from "../protocol/event.ts";
 import { manifestIn } from "../protocol/manifest.ts";
 
 /** Of an anchor that is larger, or of one that lists what is nowhere, the rest is fetched when it is known to be missing. */
@@ -13,40 +14,59 @@ const MAX_BYTES = 2 * 1024 * 1024;
 const MAX_BLOCKS = 4_096;
 /** A shard that is larger leads to more than that. */
 const MAX_LEADING_BYTES = 262_144;
+/** Those of a block on top of the one that was read before are few, except in a backlog. */
+const MAX_EVENTS = 16;
 /** 512 links, and little else. */
 const MAX_MANIFEST_BYTES = 32_768;
 
 /**
- * @param isUnderWay what is not to be fetched again
- * @returns the block and what it leads to, as far as the store has it
+ * @param isUnderWay of what these lead to, what is not to be fetched again
+ * @returns these blocks and what they lead to, as far as the store has them
  * @throws what the store throws
  */
 export async function familyOf(
   content: Pick<LocalStore, "getAll">,
-  cid: Cid,
-  block: Uint8Array,
-  isUnderWay: (cid: Cid) => boolean,
+  cids: readonly Cid[],
+  isUnderWay: (cid: Cid) => boolean = () => false,
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
-  const family = new Map([[cid, block]]);
-  let sizeBytes = block.length;
+  const family = new Map<Cid, Uint8Array>();
+  let sizeBytes = 0;
   let left = MAX_BLOCKS;
-  let generation = [block];
+  let wanted = cids;
   // Whatever else a block looks like, no more is followed.
-  for (let depth = 0; depth < MAX_LINK_DEPTH && left > 0 && sizeBytes < MAX_BYTES; depth++) {
-    const leads = new Set(generation.flatMap(leadsOf));
-    const asked = Array.from(leads)
-      .filter((lead) => !family.has(lead) && !isUnderWay(lead))
-      .slice(0, left);
+  for (let depth = 0; depth <= MAX_LINK_DEPTH && wanted.length > 0 && left > 0 && sizeBytes < MAX_BYTES; depth++) {
+    const asked = wanted.slice(0, left);
     left -= asked.length;
-    generation = [];
-    for (const [lead, bytes] of await content.getAll(asked, MAX_BYTES - sizeBytes)) {
-      if (verified(lead, bytes) === null) continue;
-      family.set(lead, bytes);
+    const leads = new Set<Cid>();
+    for (const [cid, bytes] of await content.getAll(asked, MAX_BYTES - sizeBytes)) {
+      if (verified(cid, bytes) === null) continue;
+      family.set(cid, bytes);
       sizeBytes += bytes.length;
-      generation.push(bytes);
+      for (const lead of leadsOf(bytes)) leads.add(lead);
     }
+    wanted = Array.from(leads).filter((lead) => !family.has(lead) && !isUnderWay(lead));
   }
   return family;
+}
+
+/**
+ * Of what these events name, what a local store has: none of another store, and none of many events. Never rejects, since what is
+ * not given here is fetched.
+ */
+export async function blocksAtHand(
+  content: ContentStore | LocalStore,
+  events: readonly ChainEvent[],
+): Promise<ReadonlyMap<Cid, Uint8Array>> {
+  if (!("getAll" in content) || events.length > MAX_EVENTS) return new Map();
+  const cids = events.flatMap((event) => {
+    if (event.kind === "anchor") return event.cid ?? [];
+    return event.kind === "key" ? cidOfDigest(event.document) : [];
+  });
+  try {
+    return await familyOf(content, cids);
+  } catch {
+    return new Map();
+  }
 }
 
 /** The shards and heads of a manifest; of any other block, all that looks like a link. */

@@ -175,12 +175,7 @@ export class Fetcher {
     this.inFlight.add(cid);
     let blocks: ReadonlyMap<Cid, Uint8Array> | null = null;
     try {
-      const bytes = verified(cid, await this.options.content.get(cid));
-      if (bytes !== null)
-        blocks =
-          this.local === null
-            ? new Map([[cid, bytes]])
-            : await familyOf(this.local, cid, bytes, (lead) => this.delivery.has(lead));
+      blocks = await this.fetch(cid);
       if (!this.isReachable) this.retryNow();
       this.isReachable = true;
     } catch (error) {
@@ -202,6 +197,17 @@ export class Fetcher {
     }
     this.pump();
     this.delivery.schedule(this.isIdle);
+  }
+
+  /** Null for one that the store does not have. */
+  private async fetch(cid: Cid): Promise<ReadonlyMap<Cid, Uint8Array> | null> {
+    const { local } = this;
+    if (local === null) {
+      const bytes = verified(cid, await this.options.content.get(cid));
+      return bytes === null ? null : new Map([[cid, bytes]]);
+    }
+    const family = await familyOf(local, [cid], (lead) => this.delivery.has(lead));
+    return family.has(cid) ? family : null;
   }
 
   private get missing(): Missing {

@@ -9,7 +9,9 @@ import { gapIn, gapOf, type Gap } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
 import type { Place } from "../io/chain/sight.ts";
 import type { Stretch } from "../io/chain/stretch.ts";
+import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
+import type { ChainEvent } from "../protocol/event.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log.ts";
@@ -37,6 +39,8 @@ export interface FollowerOptions {
   readonly history: History;
   readonly pollIntervalMs: number;
   readonly log: Log;
+  /** Of what these events name, the blocks that are at hand. Never rejects, and is not waited for long. */
+  readonly atHand?: (events: readonly ChainEvent[]) => Promise<ReadonlyMap<Cid, Uint8Array>>;
   /** Called after every change. @param isAtHead whether it was what the chain had added since it was last read to its head */
   readonly onChange: (isAtHead: boolean) => void;
   readonly random?: () => number;
@@ -215,7 +219,7 @@ export class Follower {
     const { next, block: head } = look;
     const isNext = next !== null && (place === null || next.first.parentHash === place.hash);
     if (isNext && gapIn(next, place?.counts ?? { anchors: 0, keys: 0 }) === null) {
-      await this.take(next, look);
+      await this.take(next, look, await this.options.atHand?.(next.events));
       if (this.isStopped()) return "behind";
       if (next.last.number === head.number) return this.becomeCurrent();
     }
@@ -228,14 +232,18 @@ export class Follower {
     return history.log.cursor?.hash === head.hash ? this.becomeCurrent() : "again";
   }
 
-  private async take(stretch: Stretch, { finalized, finalizedBlock }: Look): Promise<void> {
+  private async take(
+    stretch: Stretch,
+    { finalized, finalizedBlock }: Look,
+    blocks?: ReadonlyMap<Cid, Uint8Array>,
+  ): Promise<void> {
     const { history, onChange } = this.options;
     await this.refuseLoss(stretch);
     if (this.isStopped()) return;
     const { events, last, counts } = stretch;
     const { number, hash, timestamp } = last;
     const cursor = { number, hash, timestamp, isProved: counts !== null };
-    history.extend({ events, cursor, finalized, finalizedBlock });
+    history.extend({ events, cursor, finalized, finalizedBlock, ...(blocks !== undefined && { blocks }) });
     // A gap is only known to be closed at the head, where the contracts count.
     if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
     this.turnedAtMs = this.clock.now();

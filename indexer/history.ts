@@ -25,7 +25,11 @@ export interface Extension {
   /** The highest final block, and itself where the chain named it. */
   readonly finalized: number;
   readonly finalizedBlock?: BlockId | null;
+  /** Of what the events name, the blocks that are at hand. */
+  readonly blocks?: ReadonlyMap<Cid, Uint8Array>;
 }
+
+const NOTHING: ReadonlyMap<Cid, Uint8Array> = new Map();
 
 export class History {
   readonly deployment: Deployment;
@@ -76,13 +80,13 @@ export class History {
     return this.content.get(cid);
   }
 
-  extend({ events, cursor, finalized, finalizedBlock = null }: Extension): void {
+  extend({ events, cursor, finalized, finalizedBlock = null, blocks = NOTHING }: Extension): void {
     this.change((projection) => {
       this.log.append(events);
       this.log.cursor = cursor;
       this.raiseFinalized(finalized, finalizedBlock);
       this.log.prune();
-      if (events.length > 0) projection.apply(events);
+      if (events.length > 0) this.content.offering(blocks, () => projection.apply(events));
     });
   }
 

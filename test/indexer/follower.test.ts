@@ -6,6 +6,7 @@ import { expect } from "chai";
 
 import { ChainFeed } from "../../io/chain/feed.ts";
 import { httpRpc } from "../../io/chain/http-rpc.ts";
+import type { LocalStore } from "../../io/content/store.ts";
 import { openEngine, startIndexerOn, type Engine, type Indexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
@@ -337,6 +338,47 @@ describe("the indexer on a chain that misbehaves", () => {
       expect(after.counts).to.deep.equal({ verified: 2, rejected: 0, missing: 0 });
       expect(after.n).to.equal(2);
       expect((await fetch(`${url}/v1/blocks/${cid}`)).status).to.equal(200);
+    }
+  });
+
+  it("takes an anchor with all that it lists in one change, where the content is on this machine", async () => {
+    const history = conversation();
+    const [last] = history.events.splice(-1);
+    const chain = new ScriptedChain(history);
+    // What comes next comes with the look that finds it.
+    const look = chain.look.bind(chain);
+    chain.look = async (place) => {
+      const seen = await look(place);
+      if (place?.number !== seen.block.number - 1) return seen;
+      for await (const next of chain.stretches(place, seen.block)) return { ...seen, next };
+      return seen;
+    };
+    class Folder extends WithheldStore implements LocalStore {
+      async getAll(cids: readonly Cid[]): Promise<ReadonlyMap<Cid, Uint8Array>> {
+        const found = await Promise.all(cids.map(async (cid) => [cid, await this.get(cid)] as const));
+        return new Map(found.filter((pair): pair is [Cid, Uint8Array] => pair[1] !== null));
+      }
+    }
+    const options = { content: new Folder(history.blocks), indexPath: join(folder, "index"), pollIntervalMs: 5 };
+    const { index, history: indexed, follower, fetcher, stop } = openEngine(chain, options);
+    try {
+      while ((await follower.turn()) === "again");
+      await waitFor("the first messages", () => Promise.resolve(fetcher.isSettled && indexed.missing.size === 0));
+      history.events.push(last!);
+      chain.grow();
+      const states: unknown[] = [];
+      const select = index.database.prepare("SELECT anchor_index, status FROM entries ORDER BY anchor_index").raw();
+      indexed.onCommit = () => states.push(select.all());
+      expect(await follower.turn()).to.equal("current");
+      expect(states).to.deep.equal([
+        [
+          [0, "verified"],
+          [1, "verified"],
+        ],
+      ]);
+    } finally {
+      stop();
+      index.close();
     }
   });
 
