@@ -21,15 +21,17 @@ import { median, type Duration } from "./measure.ts";
 
 const POLL_MS = 500;
 const ANCHORS = 60;
+/** The wait is anything up to the interval: of fewer, the median alone is some milliseconds off. */
+const POLLED_ANCHORS = 240;
 
 export async function benchVisible(): Promise<Duration[]> {
   return [
-    { name: "mined until visible over HTTP, by websocket", ms: await measure("ws", 2_000), goalMs: 10 },
-    { name: `the same, polling every ${POLL_MS} ms`, ms: await measure("http", POLL_MS), goalMs: 260 },
+    { name: "mined until visible over HTTP, by websocket", ms: await measure("ws", 2_000, ANCHORS), goalMs: 10 },
+    { name: `the same, polling every ${POLL_MS} ms`, ms: await measure("http", POLL_MS, POLLED_ANCHORS), goalMs: 260 },
   ];
 }
 
-async function measure(protocol: "ws" | "http", pollIntervalMs: number): Promise<number> {
+async function measure(protocol: "ws" | "http", pollIntervalMs: number, anchors: number): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "dmtp-bench-"));
   const chain = await startLocalChain(findTool("hardhat"));
   try {
@@ -40,7 +42,7 @@ async function measure(protocol: "ws" | "http", pollIntervalMs: number): Promise
     if (operator === undefined || alice === undefined || bob === undefined) throw new Error("too few accounts");
     await register(session, alice);
     await register(session, bob);
-    const letters = Array.from({ length: ANCHORS }, (_, i) => ({ to: bob, content: contentOfText(`message ${i}`) }));
+    const letters = Array.from({ length: anchors }, (_, i) => ({ to: bob, content: contentOfText(`message ${i}`) }));
     await send(session, alice, letters);
     const room = roomIdOf(session.deployment, alice, bob);
     const cids = session.mailbox.messages(room).map(({ cid }) => cid);
@@ -55,7 +57,7 @@ async function measure(protocol: "ws" | "http", pollIntervalMs: number): Promise
         const draft = draftManifest(tip, delta);
         await session.content.put(draft.blocks);
         // Evenly between two looks at the chain: the one that showed the message before is just over.
-        await sleep(((index + 0.5) / ANCHORS) * pollIntervalMs);
+        await sleep(((index + 0.5) / anchors) * pollIntervalMs);
         times.push(await untilVisible(session, operator, draft.cid, `${url}/v1/messages/${cid}`, changes));
         const state: State = (tip?.state ?? State.EMPTY).after(delta, index);
         tip = { index, cid: draft.cid, seq: index, state };
