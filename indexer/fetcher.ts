@@ -12,6 +12,7 @@ import { Delivery, type DeliveryOptions } from "./delivery.ts";
 import { familyOf } from "./family.ts";
 import type { Log } from "./log.ts";
 import type { Missing } from "./missing-content.ts";
+import { Retries } from "./retries.ts";
 
 export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
   /** From a local one, what a block leads to is fetched with it. */
@@ -26,19 +27,6 @@ export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepa
   readonly clock?: Clock;
 }
 
-/** A block that was asked for in vain. */
-interface Absent {
-  attempts: number;
-  /** In which slot it waits for its next attempt; null while it is due. */
-  slot: number | null;
-}
-
-/** Attempts that are made together, so that a million of them need no timer each. */
-interface Slot {
-  readonly cids: Cid[];
-  readonly cancel: () => void;
-}
-
 type Settings = Required<Omit<FetcherOptions, "deliver" | "prepare">>;
 
 /** Of what is asked for, one in so many is something that was asked for in vain before: a thousand absent blocks delay no new one. */
@@ -46,9 +34,6 @@ const RETRY_SHARE = 4;
 
 /** With fewer blocks than this left to ask for, more of a history is begun. */
 const LITTLE = 32;
-
-/** The times of attempts are rounded up to this. */
-const SLOT_MS = 10;
 
 const NOTHING: Missing = { has: () => false, takeNew: () => [] };
 
@@ -69,10 +54,7 @@ export class Fetcher {
    * what is missing at any time is a part of the history, not all of it.
    */
   private readonly history = new Set<Cid>();
-  private readonly absent = new Map<Cid, Absent>();
-  private readonly slots = new Map<number, Slot>();
-  /** Absent ones whose next attempt is due, in order. A set, since shifting a long array copies it. */
-  private readonly due = new Set<Cid>();
+  private readonly retries: Retries;
   private readonly inFlight = new Set<Cid>();
   private turn = 0;
   private isStopped = false;
@@ -87,6 +69,7 @@ export class Fetcher {
       ...options,
     };
     const { log, clock, content, concurrency } = this.options;
+    this.retries = new Retries({ ...this.options, onDue: () => this.pump() });
     this.local = "getAll" in content ? content : null;
     // A local store answers at once: one after the other they are delivered in the order in which they are wanted.
     this.limit = this.local === null ? concurrency : 1;
@@ -96,7 +79,7 @@ export class Fetcher {
       log,
       clock,
       onFailure: (cids) => {
-        for (const cid of cids) this.retryLater(cid);
+        for (const cid of cids) this.retries.add(cid);
       },
       onRoom: () => this.pump(),
     });
@@ -115,7 +98,7 @@ export class Fetcher {
     }
     this.known = missing;
     const added = missing.takeNew();
-    const isNew = (cid: Cid): boolean => !this.absent.has(cid) && !this.inFlight.has(cid) && !this.delivery.has(cid);
+    const isNew = (cid: Cid): boolean => !this.retries.has(cid) && !this.inFlight.has(cid) && !this.delivery.has(cid);
     for (const cid of (of === "history" ? added : added.toReversed()).filter(isNew)) {
       if (of === "history") this.history.add(cid);
       else this.fresh.push(cid);
@@ -126,7 +109,7 @@ export class Fetcher {
   /** Whether everything missing has been asked for at least once, and what came has been delivered. */
   get isSettled(): boolean {
     if (this.hasFresh || !this.delivery.isEmpty) return false;
-    for (const cid of this.inFlight) if (!this.absent.has(cid)) return false;
+    for (const cid of this.inFlight) if (!this.retries.has(cid)) return false;
     return true;
   }
 
@@ -134,7 +117,7 @@ export class Fetcher {
   get retryCount(): number {
     const { missing } = this;
     let count = 0;
-    for (const cid of this.absent.keys()) if (missing.has(cid)) count += 1;
+    for (const cid of this.retries.cids()) if (missing.has(cid)) count += 1;
     return count;
   }
 
@@ -146,22 +129,21 @@ export class Fetcher {
   stop(): void {
     this.isStopped = true;
     this.delivery.stop();
-    this.clearSlots();
-    this.absent.clear();
+    this.retries.clear();
   }
 
   private pump(): void {
     while (!this.isStopped && this.inFlight.size < this.limit && !this.delivery.isFull) {
       const cid = this.next();
       if (cid === undefined) return;
-      if (!this.missing.has(cid)) this.absent.delete(cid);
+      if (!this.missing.has(cid)) this.retries.delete(cid);
       else if (!this.inFlight.has(cid) && !this.delivery.has(cid)) void this.attempt(cid);
     }
   }
 
   private next(): Cid | undefined {
     this.turn += 1;
-    if (this.due.size > 0 && (!this.hasFresh || this.turn % RETRY_SHARE === 0)) return takeFirst(this.due);
+    if (this.retries.hasDue && (!this.hasFresh || this.turn % RETRY_SHARE === 0)) return this.retries.takeDue();
     if (this.history.size > 0 && this.fresh.length < LITTLE) return takeFirst(this.history);
     return this.fresh.pop();
   }
@@ -176,7 +158,7 @@ export class Fetcher {
     let blocks: ReadonlyMap<Cid, Uint8Array> | null = null;
     try {
       blocks = await this.fetch(cid);
-      if (!this.isReachable) this.retryNow();
+      if (!this.isReachable) this.retries.hasten();
       this.isReachable = true;
     } catch (error) {
       if (this.isReachable && !this.isStopped) {
@@ -188,11 +170,11 @@ export class Fetcher {
     this.inFlight.delete(cid);
     if (this.isStopped) return;
     if (!this.missing.has(cid)) {
-      this.absent.delete(cid);
+      this.retries.delete(cid);
     } else if (blocks === null) {
-      this.retryLater(cid);
+      this.retries.add(cid);
     } else {
-      this.absent.delete(cid);
+      this.retries.delete(cid);
       this.delivery.take(blocks, () => this.isIdle);
     }
     this.pump();
@@ -221,53 +203,7 @@ export class Fetcher {
 
   /** Whether nothing is on its way. */
   private get isIdle(): boolean {
-    return this.inFlight.size === 0 && !this.hasFresh && this.due.size === 0;
-  }
-
-  private retryLater(cid: Cid): void {
-    const { firstRetryMs, maxRetryMs, random, clock } = this.options;
-    const absent = this.absent.get(cid) ?? { attempts: 0, slot: null };
-    this.absent.set(cid, absent);
-    const delayMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(absent.attempts, 30));
-    absent.attempts += 1;
-    // Spread by a quarter either way, so that what went missing together is not asked for together.
-    const nowMs = clock.now();
-    const number = Math.ceil((nowMs + delayMs * (0.75 + random() / 2)) / SLOT_MS);
-    absent.slot = number;
-    const slot = this.slots.get(number);
-    if (slot !== undefined) slot.cids.push(cid);
-    else {
-      const cancel = clock.after(number * SLOT_MS - nowMs, () => this.retry(number));
-      this.slots.set(number, { cids: [cid], cancel });
-    }
-  }
-
-  private retry(number: number): void {
-    const { cids = [] } = this.slots.get(number) ?? {};
-    this.slots.delete(number);
-    for (const cid of cids) {
-      const absent = this.absent.get(cid);
-      // It came, or has another turn by now.
-      if (absent?.slot !== number) continue;
-      absent.slot = null;
-      this.due.add(cid);
-    }
-    this.pump();
-  }
-
-  /** The store is back after a failure: whoever waits is due. */
-  private retryNow(): void {
-    for (const [cid, absent] of this.absent) {
-      if (absent.slot === null) continue;
-      absent.slot = null;
-      this.due.add(cid);
-    }
-    this.clearSlots();
-  }
-
-  private clearSlots(): void {
-    for (const { cancel } of this.slots.values()) cancel();
-    this.slots.clear();
+    return this.inFlight.size === 0 && !this.hasFresh && !this.retries.hasDue;
   }
 }
 
