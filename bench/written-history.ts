@@ -6,7 +6,7 @@ import { finished } from "node:stream/promises";
 
 import type { Chain } from "../indexer/follower.ts";
 import type { Block as ChainBlock } from "../io/chain/answer.ts";
-import type { Look } from "../io/chain/feed.ts";
+import type { Look } from "../io/chain/agreed-look.ts";
 import type { Place } from "../io/chain/sight.ts";
 import type { Stretch } from "../io/chain/stretch.ts";
 import { EmbeddedStore } from "../io/content/embedded.ts";

@@ -4,7 +4,8 @@
  * What the chain feed gives is whole and of one chain; here it is held against what the index has.
  */
 import type { Block } from "../io/chain/answer.ts";
-import type { ChainFeed, Look } from "../io/chain/feed.ts";
+import type { Look } from "../io/chain/agreed-look.ts";
+import type { ChainFeed } from "../io/chain/feed.ts";
 import { gapIn, gapOf, type Gap } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
 import type { Place } from "../io/chain/sight.ts";
@@ -13,8 +14,10 @@ import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
+import { FinalityWatch } from "./finality-watch.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log.ts";
+import { Pace, type Outcome } from "./pace.ts";
 import { commonAncestor, relationTo, type Relation } from "./relation.ts";
 
 /** What of the chain feed is used. */
@@ -26,13 +29,6 @@ export type Chain = Pick<
 
 /** What a look at the chain led to: `again` when there is more to do right now. */
 type Turn = "again" | "current" | "behind";
-
-/** With the spread, a node that is back is noticed within five seconds. */
-const MAX_BACKOFF_MS = 4_000;
-/** A node that said nothing of new blocks for as long is polled. */
-const SILENCE_MS = 10_000;
-/** Finality that stands still for as long, while the chain goes on, is worth a word. */
-const STALL_MS = 60_000;
 
 export interface FollowerOptions {
   readonly chain: Chain;
@@ -60,13 +56,8 @@ export class Follower {
   private readonly options: FollowerOptions;
   private readonly clock: Clock;
   private readonly stopped = new AbortController();
-  private wake: (() => void) | null = null;
-  /** When a node last said that it has a new block. */
-  private toldAtMs: number | null = null;
-  /** Whether one did since the last look began. */
-  private isTold = false;
-  /** The head when finality last rose, and when that was. */
-  private lastFinal: { readonly headNumber: number; readonly finalized: number; readonly atMs: number } | null = null;
+  private readonly pace: Pace;
+  private readonly finality: FinalityWatch;
   /**
    * Where the last gap showed that the cursor was set back for since the index was last current: what is read in one go has to
    * reach that far for it to be found and filled.
@@ -77,44 +68,23 @@ export class Follower {
     this.options = options;
     this.clock = options.clock ?? SYSTEM_CLOCK;
     this.turnedAtMs = this.clock.now();
+    const { pollIntervalMs, random = Math.random } = options;
+    this.pace = new Pace({ intervalMs: pollIntervalMs, random, clock: this.clock });
+    this.finality = new FinalityWatch(this.clock);
   }
 
   /** How long finality has stood still while the chain went on; null while it does not. */
   get finalityStalledMs(): number | null {
-    if (this.lastFinal === null || this.head === null) return null;
-    const standsMs = this.clock.now() - this.lastFinal.atMs;
-    return this.head.block.number > this.lastFinal.headNumber && standsMs > STALL_MS ? standsMs : null;
+    return this.finality.stalledMs;
   }
 
   /** Runs until stopped; never rejects. */
   async run(): Promise<void> {
-    const { chain, pollIntervalMs, log, random = Math.random } = this.options;
-    const unsubscribe = chain.subscribe?.(() => this.tell()) ?? null;
-    let failures = 0;
+    const unsubscribe = this.options.chain.subscribe?.(() => this.pace.tell()) ?? null;
     while (!this.isStopped()) {
-      let waitMs = pollIntervalMs;
-      const startedAtMs = this.clock.now();
-      try {
-        const before = this.options.history.log.cursor;
-        const turn = await this.turn();
-        if (failures > 0 && turn !== "again") log("the chain is followed again");
-        if (turn !== "again") failures = 0;
-        // Only progress is followed at once: a node that contradicts itself is not asked in a loop without rest.
-        if (turn === "again" && this.options.history.log.cursor?.hash !== before?.hash) waitMs = 0;
-        // An interval is from look to look; a node that takes long to answer gets some rest all the same.
-        else if (turn === "current")
-          waitMs = Math.max(pollIntervalMs / 2, this.untilSilence(pollIntervalMs) - (this.clock.now() - startedAtMs));
-        this.succeededAtMs = this.clock.now();
-      } catch (error) {
-        if (this.isStopped()) break;
-        const problem = this.problemOf(error);
-        if (problem.message !== this.problem?.message) log(`error[${problem.code}]: ${problem.message}`);
-        this.problem = problem;
-        failures += 1;
-        waitMs = Math.min(MAX_BACKOFF_MS, pollIntervalMs * 2 ** Math.min(failures, 10)) * (0.75 + random() / 2);
-      }
+      const outcome = await this.attempt();
       this.turnedAtMs = this.clock.now();
-      await this.rest(waitMs);
+      await this.pace.rest(outcome);
     }
     unsubscribe?.();
   }
@@ -122,17 +92,18 @@ export class Follower {
   /** What is still under way ends without touching the history. */
   stop(): void {
     this.stopped.abort();
-    this.wake?.();
+    this.pace.stop();
   }
 
   /** One look at the chain, and what it leads to. */
   async turn(): Promise<Turn> {
     const { chain, history } = this.options;
     const place = this.place();
-    this.isTold = false;
+    this.pace.begin();
     const look = await chain.look(place);
     if (this.isStopped()) return "behind";
-    this.see(look);
+    this.head = look;
+    this.finality.see(look);
     const relation = await relationTo(chain, history.log, look);
     if (this.isStopped()) return "behind";
     try {
@@ -176,41 +147,30 @@ export class Follower {
     }
   }
 
-  private tell(): void {
-    this.toldAtMs = this.clock.now();
-    this.isTold = true;
-    this.wake?.();
-  }
-
-  /** While nodes tell of new blocks, there is nothing to poll for. */
-  private untilSilence(pollIntervalMs: number): number {
-    const leftMs = this.toldAtMs === null ? 0 : this.toldAtMs + SILENCE_MS - this.clock.now();
-    return Math.max(pollIntervalMs, leftMs);
-  }
-
-  /** Until the time is over, or a node tells of a block. At once is not at all: between two looks, HTTP gets its turn. */
-  private async rest(waitMs: number): Promise<void> {
-    if (this.isStopped()) return;
-    await new Promise<void>((resolve) => {
-      const cancel = this.clock.after(this.isTold ? 0 : waitMs, resolve);
-      this.wake = () => {
-        cancel();
-        resolve();
-      };
-    });
-    this.wake = null;
+  /** One look, and what the next has to wait for. Never rejects. */
+  private async attempt(): Promise<Outcome> {
+    const { history, log } = this.options;
+    try {
+      const before = history.log.cursor;
+      const turn = await this.turn();
+      this.succeededAtMs = this.clock.now();
+      if (turn !== "again" && this.pace.isFailing) log("the chain is followed again");
+      if (turn !== "again") return turn;
+      // Only progress is followed at once: a node that contradicts itself is not asked in a loop without rest.
+      return history.log.cursor?.hash === before?.hash ? "unchanged" : "progress";
+    } catch (error) {
+      if (this.isStopped()) return "failure";
+      const problem = this.problemOf(error);
+      if (problem.message !== this.problem?.message) log(`error[${problem.code}]: ${problem.message}`);
+      this.problem = problem;
+      return "failure";
+    }
   }
 
   private place(): Place | null {
     const { log, counts } = this.options.history;
     const { cursor } = log;
     return cursor === null ? null : { number: cursor.number, hash: cursor.hash, counts };
-  }
-
-  private see(look: Look): void {
-    this.head = look;
-    if (this.lastFinal === null || look.finalized > this.lastFinal.finalized)
-      this.lastFinal = { headNumber: look.block.number, finalized: look.finalized, atMs: this.clock.now() };
   }
 
   /** Takes what lies between the cursor and the head, stretch by stretch. */

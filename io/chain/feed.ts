@@ -4,28 +4,20 @@
  */
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
+import { agreeOnLook, type Look } from "./agreed-look.ts";
 import { proveCounts, readAgreed, readWhole } from "./agreed-stretch.ts";
 import { parseBlock, type Block } from "./answer.ts";
 import { readIdentity, isSameChain, type ChainIdentity } from "./chain-identity.ts";
 import type { Contracts } from "./contract-check.ts";
 import { Endpoint, isPassing } from "./endpoint.ts";
 import { gapIn } from "./gap.ts";
-import { DEFAULT_DEPTH, type ChainHead } from "./head.ts";
-import { majority, quorumOf, reachedBy } from "./quorum.ts";
+import { DEFAULT_DEPTH } from "./head.ts";
+import { quorumOf } from "./quorum.ts";
 import { faultOf } from "./rpc-fault.ts";
 import type { Rpc } from "./rpc.ts";
 import { countsAfter, type EventCounts } from "./sequence.ts";
 import { see, type Place, type Sight } from "./sight.ts";
 import { headerCall, type Stretch } from "./stretch.ts";
-
-export interface Look extends ChainHead {
-  /** The final block that `finalized` is the number of; null where only a depth says so. */
-  readonly finalizedBlock: Block | null;
-  /** What the chain has at the index's place; null when it does not reach it. */
-  readonly standing: Block | null;
-  /** The block after the index's place, when it came with the same request. */
-  readonly next: Stretch | null;
-}
 
 export interface FeedOptions {
   readonly finalityDepth?: number;
@@ -135,7 +127,14 @@ export class ChainFeed {
     );
     if (sights.length === 0) throw reasons[0] ?? new DmtpError("CHAIN_UNREACHABLE", "no node can be used now");
     sights.sort((a, b) => asked.indexOf(a.endpoint) - asked.indexOf(b.endpoint));
-    return this.agree(sights, place);
+    const { look, endpoints } = await agreeOnLook(
+      sights,
+      quorumOf(this.endpoints.length, sights.length),
+      this.depth,
+      place,
+    );
+    this.trusted = endpoints;
+    return look;
   }
 
   /** Null when the chain is not that long. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
@@ -230,52 +229,6 @@ export class ChainFeed {
       }),
     );
     return asked.filter((_, i) => right[i]);
-  }
-
-  /** What a quorum of the nodes says. */
-  private async agree(sights: readonly Sight[], place: Place | null): Promise<Look> {
-    const quorum = quorumOf(this.endpoints.length, sights.length);
-    const number = reachedBy(
-      sights.map(({ latest }) => latest.number),
-      quorum,
-    );
-    const reaching = sights.filter(({ latest }) => latest.number >= number);
-    const votes = await Promise.all(
-      reaching.map(async (sight) => {
-        if (sight.latest.number === number) return { sight, block: sight.latest };
-        const block = parseBlock((await sight.endpoint.batch([headerCall(number)]))[0] ?? null);
-        return { sight, block };
-      }),
-    );
-    const has = votes.filter((vote): vote is { sight: Sight; block: Block } => vote.block?.number === number);
-    const agreeing = majority(has, quorum, ({ block }) => block.hash, `block ${number}`);
-    const [best] = agreeing;
-    if (best === undefined) throw new DmtpError("INTERNAL", "a quorum of none");
-    this.trusted = agreeing.map(({ sight }) => sight.endpoint);
-    const finals = agreeing.map(({ sight }) => this.finalOf(sight));
-    const finalized = Math.min(number, reachedBy(finals, quorum));
-    const finalizedBlock = agreeing.find(({ sight }) => sight.finalizedBlock?.number === finalized)?.sight
-      .finalizedBlock;
-    const { standing, next } = best.sight;
-    return {
-      block: best.block,
-      finalized,
-      finalizedBlock: finalizedBlock ?? null,
-      standing: standing === null || standing.number === place?.number ? standing : null,
-      // Only what the quorum has too: a block that one node is ahead by can wait.
-      next: next !== null && next.last.number <= number && this.isProved(next, best.block, quorum) ? next : null,
-    };
-  }
-
-  /** The block itself is proved by the quorum's hash; of one below it, only one node has spoken. */
-  private isProved(next: Stretch, head: Block, quorum: number): boolean {
-    if (next.last.number === head.number) return next.last.hash === head.hash && quorum === 1;
-    return quorum === 1;
-  }
-
-  private finalOf({ latest, finalizedBlock }: Sight): number {
-    // Null: the tag is not known, or known and nothing is final yet.
-    return finalizedBlock === null ? Math.max(0, latest.number - this.depth) : finalizedBlock.number;
   }
 
   private rangeBlocks(): number {
