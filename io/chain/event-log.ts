@@ -45,11 +45,13 @@ function decodeAnchored(place: Position & Provenance, { topics, data }: Log): Ch
   return { kind: "anchor", ...place, index: parseWord(index), cid, text: cid };
 }
 
-function decodeVerbatim(place: Position & Provenance, log: Log): ChainEvent {
+function decodeVerbatim(place: Position & Provenance, { topics, data }: Log): ChainEvent {
+  const [, index] = topics;
+  if (index === undefined || topics.length !== 2) throw malformed("a log of CIDStoredVerbatim");
   // Decoded as bytes, which a string is in the ABI: ethers refuses a string that is not UTF-8, and this one must not stop a replay.
-  const [bytes] = AbiCoder.defaultAbiCoder().decode(["bytes"], log.data) as unknown[];
+  const [bytes] = AbiCoder.defaultAbiCoder().decode(["bytes"], data) as unknown[];
   const text = utf8.decode(fromHex(String(bytes)));
-  return { kind: "anchor", ...place, index: parseCount(BigInt(log.topics[1] ?? "")), cid: null, text };
+  return { kind: "anchor", ...place, index: parseWord(index), cid: null, text };
 }
 
 function decodeRegistered(place: Position & Provenance, log: Log): ChainEvent {
@@ -80,6 +82,10 @@ function decodeRevoked(place: Position & Provenance, log: Log): ChainEvent {
   };
 }
 
-function decode(contract: Interface, event: string, log: Log): Record<string, unknown> {
-  return contract.decodeEventLog(event, log.data, log.topics).toObject() as Record<string, unknown>;
+function decode(contract: Interface, event: string, { topics, data }: Log): Record<string, unknown> {
+  const inputs = contract.getEvent(event)?.inputs ?? [];
+  // Of topics that are too many, ethers takes the first.
+  if (topics.length !== 1 + inputs.filter(({ indexed }) => indexed === true).length)
+    throw malformed(`a log of ${event}`);
+  return contract.decodeEventLog(event, data, topics).toObject() as Record<string, unknown>;
 }
