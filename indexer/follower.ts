@@ -58,10 +58,9 @@ export class Follower {
   private readonly stopped = new AbortController();
   private readonly pace: Pace;
   private readonly finality: FinalityWatch;
-  /**
-   * Where the last gap showed that the cursor was set back for since the index was last current: what is read in one go has to
-   * reach that far for it to be found and filled.
-   */
+  /** Where the last gap showed that the cursor was set back for since the index was last current. */
+  private gapAt = 0;
+  /** What is read in one go has to reach that far for a gap in it to show and be filled. */
   private reach = 0;
 
   constructor(options: FollowerOptions) {
@@ -138,6 +137,7 @@ export class Follower {
         log(`reorg: back from block ${history.log.cursor?.number ?? "none"} to ${ancestor?.number ?? "the start"}`);
         history.reorganize(ancestor);
         this.isCurrent = false;
+        this.gapAt = 0;
         this.reach = 0;
         this.options.onChange(this.isCurrent);
         return "again";
@@ -223,6 +223,8 @@ export class Follower {
       const isKnown = number === first.number ? first : number === last.number ? last : null;
       const block: Block | null = isKnown ?? (await chain.block(number));
       if (block?.hash !== hash) continue;
+      // Who reads further finds the events behind it, or at the head what the contracts count, and then asks for this one alone.
+      this.reach = Math.max(this.reach, last.number + (last.number - first.number + 1));
       throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${number - 1}`, {
         cause: { contract, isBefore: false, upTo: last.number },
       });
@@ -235,8 +237,9 @@ export class Follower {
     this.isCurrent = false;
     const { cursor } = history.log;
     const lastBlock = history.log.lastBlockOf(contract) ?? chain.startBlock;
-    if (!isBefore || upTo <= this.reach || cursor === null || lastBlock > cursor.number) return;
-    this.reach = upTo;
+    if (!isBefore || upTo <= this.gapAt || cursor === null || lastBlock > cursor.number) return;
+    this.gapAt = upTo;
+    this.reach = Math.max(this.reach, upTo);
     history.rewind(lastBlock);
     onChange(this.isCurrent);
   }
@@ -249,6 +252,7 @@ export class Follower {
   private becomeCurrent(): Turn {
     this.problem = null;
     this.isCurrent = true;
+    this.gapAt = 0;
     this.reach = 0;
     return "current";
   }

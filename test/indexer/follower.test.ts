@@ -290,6 +290,42 @@ describe("the indexer on a chain that misbehaves", () => {
     });
   }
 
+  it("reads on until it shows what a node cuts off that was read before, also when it was ended in between", async () => {
+    const ledger = new Ledger();
+    for (let block = 1; block <= 40; block++) {
+      const { anchors } = ledger.head.counts;
+      const texts = block === 10 ? ["a", "b", "c", "d"] : block === 35 ? ["e"] : [];
+      ledger.mine(texts.map((text, i) => ({ kind: "anchor", index: anchors + i, cid: null, text })));
+    }
+    const node = new LedgerNode(ledger);
+    node.stateDepth = 0;
+    const open = async (): Promise<Engine> => {
+      const rpc = httpRpc("http://node", { fetch: node.fetch, pause: () => Promise.resolve() });
+      const chain = await ChainFeed.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { maxRangeBlocks: 10 });
+      const content = new WithheldStore(new Map());
+      return openEngine(chain, { content, indexPath: join(folder, "index"), pollIntervalMs: 5 });
+    };
+    const ended = await open();
+    ended.history.onCommit = () => ended.stop();
+    await ended.follower.turn();
+    expect(ended.history.counts.anchors).to.equal(4);
+    ended.history.onCommit = () => undefined;
+    ended.history.rewind(10);
+    ended.index.close();
+
+    // Of a block with four events it gives three, and has no state that would show it.
+    node.maxLogs = 3;
+    const { index, history, follower, stop } = await open();
+    try {
+      for (let turn = 0; turn < 10 && !follower.isCurrent; turn++) await follower.turn().catch(() => undefined);
+      expect(history.counts).to.deep.equal(ledger.head.counts);
+      expect(follower.isCurrent).to.equal(true);
+    } finally {
+      stop();
+      index.close();
+    }
+  });
+
   it("serves on while the node is down, tells no client where it is, and resumes", async () => {
     const history = conversation();
     const chain = new ScriptedChain(history);
