@@ -90,6 +90,7 @@ export class EntryJudge {
           else this.alone.delete(cid);
           this.write(entry, true, MISSING, null);
         } else {
+          if (!isNew) this.alone.delete(cid);
           this.examine(entry, true, isNew, block);
         }
       }

@@ -14,8 +14,9 @@ const MAX_BYTES = 2 * 1024 * 1024;
 const MAX_BLOCKS = 4_096;
 /** A shard that is larger leads to more than that. */
 const MAX_LEADING_BYTES = 262_144;
-/** Those of a block on top of the one that was read before are few, except in a backlog. */
-const MAX_EVENTS = 16;
+/** What is taken at once is little: the follower waits for it, and no other thread verifies it. */
+const MAX_EVENTS_AT_ONCE = 16;
+const MAX_BLOCKS_AT_ONCE = 256;
 /** 512 links, and little else. */
 const MAX_MANIFEST_BYTES = 32_768;
 
@@ -28,10 +29,11 @@ export async function familyOf(
   content: Pick<LocalStore, "getAll">,
   cids: readonly Cid[],
   isUnderWay: (cid: Cid) => boolean = () => false,
+  maxBlocks = MAX_BLOCKS,
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
   const family = new Map<Cid, Uint8Array>();
   let sizeBytes = 0;
-  let left = MAX_BLOCKS;
+  let left = maxBlocks;
   let wanted = cids;
   // Whatever else a block looks like, no more is followed.
   for (let depth = 0; depth <= MAX_LINK_DEPTH && wanted.length > 0 && left > 0 && sizeBytes < MAX_BYTES; depth++) {
@@ -50,20 +52,20 @@ export async function familyOf(
 }
 
 /**
- * Of what these events name, what a local store has: none of another store, and none of many events. Never rejects, since what is
- * not given here is fetched.
+ * Of what these events name, what a local store has: none of another store, none of many events, and not all of much. Never rejects,
+ * since what is not given here is fetched.
  */
 export async function blocksAtHand(
   content: ContentStore | LocalStore,
   events: readonly ChainEvent[],
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
-  if (!("getAll" in content) || events.length > MAX_EVENTS) return new Map();
+  if (!("getAll" in content) || events.length > MAX_EVENTS_AT_ONCE) return new Map();
   const cids = events.flatMap((event) => {
     if (event.kind === "anchor") return event.cid ?? [];
     return event.kind === "key" ? cidOfDigest(event.document) : [];
   });
   try {
-    return await familyOf(content, cids);
+    return await familyOf(content, cids, undefined, MAX_BLOCKS_AT_ONCE);
   } catch {
     return new Map();
   }

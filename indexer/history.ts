@@ -86,7 +86,12 @@ export class History {
       this.log.cursor = cursor;
       this.raiseFinalized(finalized, finalizedBlock);
       this.log.prune();
-      if (events.length > 0) this.content.offering(blocks, () => projection.apply(events));
+      if (events.length === 0) return;
+      this.content.offering(blocks, () => {
+        // What waited for one of these first: what comes now finds them on disk, and nothing that waits for them.
+        projection.receive(blocks);
+        projection.apply(events);
+      });
     });
   }
 

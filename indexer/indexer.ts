@@ -4,7 +4,6 @@ import type { Rpc } from "../io/chain/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { translated } from "../io/database.ts";
 import type { Address } from "../protocol/address.ts";
-import type { Cid } from "../protocol/cid.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Clock } from "./clock.ts";
 import { blocksAtHand } from "./family.ts";
@@ -144,11 +143,7 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
     const prepare = (blocks: Iterable<Uint8Array>): Promise<void> => history.readAhead(blocks);
     const missing = () => history.missing;
     const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare });
-    const atHand = async (events: readonly ChainEvent[]): Promise<ReadonlyMap<Cid, Uint8Array>> => {
-      const blocks = await blocksAtHand(content, events);
-      await prepare(blocks.values());
-      return blocks;
-    };
+    const atHand = (events: readonly ChainEvent[]) => blocksAtHand(content, events);
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, atHand, onChange });
     const stop = (): void => {
       follower.stop();
