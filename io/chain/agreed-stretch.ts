@@ -59,6 +59,11 @@ export async function proveCounts(
     throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
   const contract = gapIn({ events: [], counts: block.counts }, counts);
   if (contract === null) return;
+  if ((block.counts?.[contract] ?? 0) < counts[contract])
+    throw new DmtpError(
+      "CHAIN_DISAGREES",
+      `the node counts fewer events of ${contract} up to block ${number} than it gave`,
+    );
   throw new DmtpError("CHAIN_INCOMPLETE", `the node left out events of ${contract} up to block ${number}`, {
     cause: { contract, isBefore: true, upTo: number } satisfies Gap,
   });

@@ -98,6 +98,28 @@ describe("The chain feed", function () {
     }
   });
 
+  it("proves that as many events were read up to a head as the contracts count there, and says of which there are more", async () => {
+    const node = new LedgerNode(ledgerOf(40));
+    const feed = await open([node]);
+    const { block } = await feed.look(null);
+    const place = { number: block.number, hash: block.hash, counts: node.ledger.head.counts };
+    await feed.prove(place);
+    for (const contract of ["anchors", "keys"] as const) {
+      const of = (more: number): Promise<unknown> =>
+        failureOf(() =>
+          feed.prove({ ...place, counts: { ...place.counts, [contract]: place.counts[contract] + more } }),
+        );
+      expect(gapOf(await of(-1))).to.deep.equal({ contract, isBefore: true, upTo: block.number });
+      // Nothing was left out where less is counted than was read.
+      const disagreement = await of(1);
+      expect(disagreement).to.include({ code: "CHAIN_DISAGREES" });
+      expect(gapOf(disagreement)).to.equal(null);
+    }
+    node.ledger.drop(3);
+    while (node.ledger.head.number < block.number) node.ledger.mine([]);
+    expect(await codeOfAsync(() => feed.prove(place))).to.equal("CHAIN_DISAGREES");
+  });
+
   it("comes with the counts that the contracts have at its last block", async () => {
     const stretches = await readAll(await open([node], { maxRangeBlocks: 90 }));
     expect(stretches.map(({ counts }) => counts)).to.deep.equal(
