@@ -97,17 +97,20 @@ export class SignatureThreads {
     worker.on("message", (answers: Answers) => {
       thread.asked.shift()?.forEach(({ answer }, at) => answer(answers[at] === 1));
     });
-    worker.on("error", (error) => {
-      this.end(thread);
-      this.failures += 1;
-      const isReplaced = !this.isClosed && this.failures < MAX_FAILURES;
-      const what = isReplaced ? "another one is started" : "signatures are verified without it";
-      this.log(
-        `a thread that verifies signatures failed: ${error instanceof Error ? error.message : "unknown"}; ${what}`,
-      );
-      if (isReplaced) this.startOne();
+    worker.on("exit", () => {
+      if (this.threads.includes(thread)) this.replace(thread, "it ended");
     });
+    worker.on("error", (error) => this.replace(thread, error instanceof Error ? error.message : "unknown"));
     this.threads.push(thread);
+  }
+
+  private replace(thread: Thread, reason: string): void {
+    this.end(thread);
+    this.failures += 1;
+    const isReplaced = !this.isClosed && this.failures < MAX_FAILURES;
+    const what = isReplaced ? "another one is started" : "signatures are verified without it";
+    this.log(`a thread that verifies signatures failed: ${reason}; ${what}`);
+    if (isReplaced) this.startOne();
   }
 
   private send(): void {

@@ -1,3 +1,5 @@
+import type { Worker } from "node:worker_threads";
+
 import { expect } from "chai";
 
 import { SignatureThreads } from "../../indexer/signature-threads.ts";
@@ -69,5 +71,17 @@ describe("Threads that verify signatures", function () {
     expect(said).to.have.length(8);
     expect(said[0]).to.match(/^a thread that verifies signatures failed: .*canonical.*; another one is started$/);
     expect(said[7]).to.match(/; signatures are verified without it$/);
+  });
+
+  it("leave nobody waiting when one ends without a word", async () => {
+    const said: string[] = [];
+    const threads = start(1, 1, (line) => said.push(line));
+    expect(await ask(threads)).to.deep.equal(expected);
+    const underWay = ask(threads);
+    const [thread] = Reflect.get(threads, "threads") as { readonly worker: Worker }[];
+    void thread!.worker.terminate();
+    expect(await underWay).to.deep.equal(questions.map(() => null));
+    expect(said).to.deep.equal(["a thread that verifies signatures failed: it ended; another one is started"]);
+    expect(await ask(threads)).to.deep.equal(expected);
   });
 });
