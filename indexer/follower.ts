@@ -6,7 +6,7 @@
 import type { Block } from "../io/chain/answer.ts";
 import type { Look } from "../io/chain/agreed-look.ts";
 import type { ChainFeed } from "../io/chain/feed.ts";
-import { gapIn, gapOf, type Gap } from "../io/chain/gap.ts";
+import { gapIn, gapOf, type Contract, type Gap } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
 import type { Place } from "../io/chain/sight.ts";
 import type { Stretch } from "../io/chain/stretch.ts";
@@ -58,8 +58,8 @@ export class Follower {
   private readonly stopped = new AbortController();
   private readonly pace: Pace;
   private readonly finality: FinalityWatch;
-  /** Where the last gap showed that the cursor was set back for since the index was last current. */
-  private gapAt = 0;
+  /** Where each contract's last gap showed that the cursor was set back for since the index was last current. */
+  private readonly gaps = new Map<Contract, number>();
   /** What is read in one go has to reach that far for a gap in it to show and be filled. */
   private reach = 0;
 
@@ -122,8 +122,8 @@ export class Follower {
         return "behind";
       case "same":
         history.finalize(look.finalized, look.finalizedBlock);
-        // The node had no state as old as this when it was read, on the way to a higher head: now it is one.
-        if (place !== null && history.log.cursor?.isProved === false) {
+        // A stretch ended there whose counts no node had, or a step back did: at a head they are there.
+        if (place !== null && history.log.cursor?.isProved !== true) {
           await chain.prove(place);
           if (this.isStopped()) return "behind";
           history.prove();
@@ -137,7 +137,7 @@ export class Follower {
         log(`reorg: back from block ${history.log.cursor?.number ?? "none"} to ${ancestor?.number ?? "the start"}`);
         history.reorganize(ancestor);
         this.isCurrent = false;
-        this.gapAt = 0;
+        this.gaps.clear();
         this.reach = 0;
         this.options.onChange(this.isCurrent);
         return "again";
@@ -237,10 +237,10 @@ export class Follower {
     this.isCurrent = false;
     const { cursor } = history.log;
     const lastBlock = history.log.lastBlockOf(contract) ?? chain.startBlock;
-    if (!isBefore || upTo <= this.gapAt || cursor === null || lastBlock > cursor.number) return;
-    this.gapAt = upTo;
-    this.reach = Math.max(this.reach, upTo);
+    if (!isBefore || upTo <= (this.gaps.get(contract) ?? 0) || cursor === null || lastBlock > cursor.number) return;
     history.rewind(lastBlock);
+    this.gaps.set(contract, upTo);
+    this.reach = Math.max(this.reach, upTo);
     onChange(this.isCurrent);
   }
 
@@ -252,7 +252,7 @@ export class Follower {
   private becomeCurrent(): Turn {
     this.problem = null;
     this.isCurrent = true;
-    this.gapAt = 0;
+    this.gaps.clear();
     this.reach = 0;
     return "current";
   }
