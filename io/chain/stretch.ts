@@ -48,16 +48,23 @@ function parseUint(answer: unknown): number {
   return parseWord(data);
 }
 
-/** The calls that {@link stretchOf} takes the answers of: logs first, so that the header after them was there to the end. */
+/**
+ * The calls that {@link stretchOf} takes the answers of. A node answers one after the other, and its chain may change in between: the
+ * last block's header comes after the logs, so that it was there when they were all told, and once more after all that has to
+ * belong to it.
+ */
 export function stretchCalls(deployment: Deployment, from: number, to: number): RpcCall[] {
   const filter: LogFilter = {
     address: [deployment.cidStore, deployment.keyRegistry],
     topics: [Object.values(TOPICS)],
   };
-  const calls = [logsCall(filter, from, to), headerCall(from)];
-  if (to > from) calls.push(headerCall(to));
-  calls.push(...countCalls(deployment, to));
-  return calls;
+  return [
+    logsCall(filter, from, to),
+    headerCall(to),
+    ...countCalls(deployment, to),
+    ...(to > from ? [headerCall(from)] : []),
+    headerCall(to),
+  ];
 }
 
 /**
@@ -72,12 +79,13 @@ export function stretchOf(
   isCounted: boolean,
   answers: readonly RpcAnswer[],
 ): Stretch {
-  const [logsAnswer, ...others] = answers;
-  const counted = others.splice(-2);
-  const [firstAnswer, lastAnswer = firstAnswer] = others;
-  const first = parseBlock(resultOf(firstAnswer) ?? null);
-  const last = to === from ? first : parseBlock(resultOf(lastAnswer) ?? null);
+  const [logsAnswer, lastAnswer, ...others] = answers;
+  const counted = others.splice(0, 2);
+  const last = parseBlock(resultOf(lastAnswer) ?? null);
+  const first = to === from ? last : parseBlock(resultOf(others[0]) ?? null);
+  const lastThen = parseBlock(resultOf(others.at(-1)) ?? null);
   if (first === null || last === null) throw disagrees(`the node gave logs up to block ${to}, which it does not have`);
+  if (lastThen?.hash !== last.hash) throw disagrees(`block ${to} was replaced while it was read`);
   if (first.number !== from || last.number !== to) throw disagrees("the node gave another block than asked for");
   if (to === from + 1 && last.parentHash !== first.hash) throw disagrees(`block ${to} is not on top of block ${from}`);
   const logs = parseLogs(resultOf(logsAnswer));

@@ -115,9 +115,27 @@ describe("The chain feed", function () {
       expect(disagreement).to.include({ code: "CHAIN_DISAGREES" });
       expect(gapOf(disagreement)).to.equal(null);
     }
-    node.ledger.drop(3);
-    while (node.ledger.head.number < block.number) node.ledger.mine([]);
-    expect(await codeOfAsync(() => feed.prove(place))).to.equal("CHAIN_DISAGREES");
+    // Nor when the head is replaced before any one call of it.
+    for (let moment = 1; moment <= 5; moment++) {
+      const changing = new LedgerNode(ledgerOf(40));
+      changing.maxBatch = 1;
+      const changingFeed = await open([changing]);
+      await changingFeed.look(null);
+      let calls = 0;
+      changing.before = () => {
+        calls += 1;
+        if (calls !== moment) return;
+        changing.ledger.drop(1);
+        changing.ledger.mine([]);
+      };
+      const { hash } = changing.ledger.head;
+      // One was left out; of the block that takes the place of its own, none is.
+      const { counts: read } = changing.ledger.at(39)!;
+      expect(await codeOfAsync(() => changingFeed.prove({ number: 40, hash, counts: read })), `${moment}`).to.equal(
+        "CHAIN_DISAGREES",
+      );
+      expect(calls).to.be.at.least(moment);
+    }
   });
 
   it("comes with the counts that the contracts have at its last block", async () => {
