@@ -7,7 +7,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { ChainEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { isPassing, type Endpoint } from "./endpoint.ts";
-import { gapIn, gapOf, isOfReplaced, mend, type Gap } from "./gap.ts";
+import { gapIn, gapOf, incomplete, isFirstMissing, isOfReplaced, mend, type Gap } from "./gap.ts";
 import { countsAfter, sortEvents, type EventCounts } from "./sequence.ts";
 import type { Place } from "./sight.ts";
 import { join, readStretch, type Stretch } from "./stretch.ts";
@@ -96,9 +96,7 @@ export async function readWhole(
   }
   if (gapOf(reason) !== null) throw reason;
   const contract = gapIn(stretch, before) ?? "anchors";
-  throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${bounds.from - 1}`, {
-    cause: { contract, isBefore: true, upTo: bounds.to },
-  });
+  throw incomplete(contract, isFirstMissing(stretch, before, contract), bounds.from, bounds.to);
 }
 
 /** Range by range, each read on where its answer may have been cut off: some nodes do that and say nothing. */

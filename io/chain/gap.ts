@@ -4,7 +4,7 @@ import type { ChainEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { parseBlock, parseLogs } from "./answer.ts";
 import { logsCall, quantityOf, topicOfArgument } from "./call.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { isPassing, type Endpoint } from "./endpoint.ts";
 import { decodeLog, TOPICS } from "./event-log.ts";
 import { sortEvents, type EventCounts } from "./sequence.ts";
 import { countCalls, headerCall, parseCounts, verifyBlocks, type Stretch } from "./stretch.ts";
@@ -78,14 +78,18 @@ export async function mend(
       await requireStanding(endpoint, mended);
       return mended;
     }
-    const block = await findBlock(endpoint, deployment, mended, before, contract);
-    const found = await readReceipts(endpoint, deployment, block);
+    const { block, found } = await findEvents(endpoint, deployment, mended, before, contract);
     const others = mended.events.filter(({ blockNumber }) => blockNumber !== block);
     if (others.length + found.length <= mended.events.length)
       throw incomplete(contract, false, block, mended.last.number);
     mended = { ...mended, events: sortEvents([...others, ...found]) };
   }
   throw incomplete(gapIn(mended, before) ?? "anchors", false, stretch.first.number, stretch.last.number);
+}
+
+/** Whether what a contract's events lack comes before all that are there. */
+export function isFirstMissing({ events }: Pick<Stretch, "events">, before: EventCounts, contract: Contract): boolean {
+  return events.find((event) => contractOf(event) === contract)?.index !== before[contract];
 }
 
 /** What fills a gap is read later than the rest: a reorg in between would make one stretch of two chains. */
@@ -153,6 +157,24 @@ function firstMissing(
   return { missing: counts === null ? [] : run(counts[contract]), lower, upper: last.number };
 }
 
+/** The first block with a missing event, and all events of it. A node that can't tell leaves out what is missing now. */
+async function findEvents(
+  endpoint: Endpoint,
+  deployment: Deployment,
+  stretch: Stretch,
+  before: EventCounts,
+  contract: Contract,
+): Promise<{ readonly block: number; readonly found: ChainEvent[] }> {
+  try {
+    const block = await findBlock(endpoint, deployment, stretch, before, contract);
+    return { block, found: await readReceipts(endpoint, deployment, block) };
+  } catch (error) {
+    if (gapOf(error) !== null || !isPassing(error)) throw error;
+    const { first, last } = stretch;
+    throw incomplete(contract, isFirstMissing(stretch, before, contract), first.number, last.number);
+  }
+}
+
 /** The block whose event is missing first: where the contract's own count passes the number of events that are there. */
 async function findBlock(
   endpoint: Endpoint,
@@ -215,7 +237,8 @@ async function readReceipts(endpoint: Endpoint, deployment: Deployment, block: n
   return own.map((log) => decodeLog(deployment, log));
 }
 
-function incomplete(contract: Contract, isBefore: boolean, from: number, upTo: number): DmtpError {
+/** A CHAIN_INCOMPLETE of blocks that were read, with a Gap as its cause. */
+export function incomplete(contract: Contract, isBefore: boolean, from: number, upTo: number): DmtpError {
   const cause: Gap = { contract, isBefore, upTo };
   return new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${from - 1}`, {
     cause,

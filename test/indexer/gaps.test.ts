@@ -151,6 +151,44 @@ describe("An index whose nodes leave events out", () => {
     expectWhole(engine, ledger);
   });
 
+  it("steps back for the contract whose event is missing, though the other's was too until it was filled in", async () => {
+    const ledger = new Ledger();
+    const anchor = (index: number) => ({ kind: "anchor", index, cid: null, text: `anchor ${index}` }) as const;
+    ledger.mine([anchor(0), anchor(1), anchor(2), new History().register(ALICE)]);
+    ledger.mine([anchor(3), anchor(4), anchor(5), anchor(6)]);
+    for (let block = 3; block <= 7; block++) ledger.mine([]);
+    // Nothing is wrong with it but what it can't do.
+    const node = new LedgerNode(ledger);
+    node.maxLogs = 3;
+    node.stateDepth = 4;
+    node.hasReceipts = false;
+    const engine = await begin(node, 1);
+    await follow(engine, 20);
+    expectWhole(engine, ledger);
+  });
+
+  it("steps back no further for each new block that shows the same", async () => {
+    const ledger = ledgerOf(200, (block) => block % 2);
+    const node = new LedgerNode(ledger);
+    node.hasReceipts = false;
+    node.stateDepth = 4;
+    const engine = await begin(node, 1_000);
+    await follow(engine, 20);
+    expectWhole(engine, ledger);
+    node.omits = ({ blockNumber }) => Number(blockNumber) === 201;
+    const { anchors } = ledger.head.counts;
+    ledger.mine([{ kind: "anchor", index: anchors, cid: null, text: `anchor ${anchors}` }]);
+    for (let block = 0; block < 40; block++) {
+      await engine.follower.turn().catch(() => undefined);
+      ledger.mine([]);
+    }
+    expect(engine.follower.isCurrent).to.equal(false);
+    expect(engine.history.log.cursor!.number).to.be.greaterThan(190);
+    node.omits = () => false;
+    await follow(engine, 20);
+    expectWhole(engine, ledger);
+  });
+
   it("steps back as soon as the disk takes it", async () => {
     const ledger = ledgerOf(60, (block) => (block === 5 || block === 40 ? 1 : 0));
     const node = new LedgerNode(ledger);
