@@ -83,14 +83,13 @@ export class EntryJudge {
         const { id: cidId, isNew } = cidRows.add(cid);
         const place = { anchorIndex, ordinal: ordinal++, room, cid };
         const entry: PlacedEntry = { ...place, roomNumber, cidId, status: "missing" };
+        if (!isNew) this.alone.delete(cid);
         const block = content.take(cid, cidId) ?? (isNew || missing.has(cid) ? undefined : content.get(cid));
         if (block === undefined) {
           missing.add([cid]);
           if (isNew) this.keepAlone(entry);
-          else this.alone.delete(cid);
           this.write(entry, true, MISSING, null);
         } else {
-          if (!isNew) this.alone.delete(cid);
           this.examine(entry, true, isNew, block);
         }
       }

@@ -6,7 +6,7 @@
 import type { Block } from "../io/chain/answer.ts";
 import type { Look } from "../io/chain/agreed-look.ts";
 import type { ChainFeed } from "../io/chain/feed.ts";
-import { gapIn, gapOf, type Contract, type Gap } from "../io/chain/gap.ts";
+import { gapIn, gapOf, incomplete, type Contract, type Gap } from "../io/chain/gap.ts";
 import type { ChainHead } from "../io/chain/head.ts";
 import type { Place } from "../io/chain/sight.ts";
 import type { Stretch } from "../io/chain/stretch.ts";
@@ -203,7 +203,7 @@ export class Follower {
     const { events, last, counts } = stretch;
     const { number, hash, timestamp } = last;
     const cursor = { number, hash, timestamp, isProved: counts !== null };
-    history.extend({ events, cursor, finalized, finalizedBlock, ...(blocks !== undefined && { blocks }) });
+    history.extend({ events, cursor, finalized, finalizedBlock, blocks });
     // A gap is only known to be closed at the head, where the contracts count.
     if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
     this.turnedAtMs = this.clock.now();
@@ -225,9 +225,7 @@ export class Follower {
       if (block?.hash !== hash) continue;
       // Who reads further finds the events behind it, or at the head what the contracts count, and then asks for this one alone.
       this.reach = Math.max(this.reach, last.number + (last.number - first.number + 1));
-      throw new DmtpError("CHAIN_INCOMPLETE", `the node leaves out events of ${contract} after block ${number - 1}`, {
-        cause: { contract, isBefore: false, upTo: last.number },
-      });
+      throw incomplete(contract, false, number, last.number);
     }
   }
 

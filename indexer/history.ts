@@ -26,10 +26,8 @@ export interface Extension {
   readonly finalized: number;
   readonly finalizedBlock?: BlockId | null;
   /** Of what the events name, the blocks that are at hand. */
-  readonly blocks?: ReadonlyMap<Cid, Uint8Array>;
+  readonly blocks?: ReadonlyMap<Cid, Uint8Array> | undefined;
 }
-
-const NOTHING: ReadonlyMap<Cid, Uint8Array> = new Map();
 
 export class History {
   readonly deployment: Deployment;
@@ -80,7 +78,7 @@ export class History {
     return this.content.get(cid);
   }
 
-  extend({ events, cursor, finalized, finalizedBlock = null, blocks = NOTHING }: Extension): void {
+  extend({ events, cursor, finalized, finalizedBlock = null, blocks = new Map() }: Extension): void {
     this.change((projection) => {
       this.log.append(events);
       this.log.cursor = cursor;
@@ -98,8 +96,7 @@ export class History {
   /** The contracts were found to count at the cursor what was read. */
   prove(): void {
     const { cursor } = this.log;
-    if (cursor === null || cursor.isProved) return;
-    this.change(() => (this.log.cursor = { ...cursor, isProved: true }));
+    if (cursor !== null) this.change(() => (this.log.cursor = { ...cursor, isProved: true }));
   }
 
   /** Lets other threads verify messages that {@link receive} will be given soon. Never rejects. */

@@ -3,12 +3,9 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { openEngine, type Engine } from "../../indexer/indexer.ts";
-import { ChainFeed } from "../../io/chain/feed.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { DEPLOYMENT } from "../fixtures/history.ts";
 import { Ledger } from "../fixtures/ledger.ts";
-import { LedgerNode } from "../fixtures/ledger-node.ts";
+import { LedgerNode, openFeed } from "../fixtures/ledger-node.ts";
 import { WithheldStore } from "../fixtures/scripted-chain.ts";
 
 /** Of the chain that goes and of the one that takes its place, the blocks with an anchor; from the first one on they differ. */
@@ -31,17 +28,11 @@ describe("A reorg before any one call of what an index asks", function () {
   let indices = 0;
 
   function mine(ledger: Ledger, to: number, anchorIn: readonly number[]): void {
-    while (ledger.head.number < to) {
-      const { number, counts } = ledger.head;
-      const index = counts.anchors;
-      const isAnchor = anchorIn.includes(number + 1);
-      ledger.mine(isAnchor ? [{ kind: "anchor", index, cid: null, text: `anchor ${index}` }] : []);
-    }
+    while (ledger.head.number < to) ledger.mineAnchors(anchorIn.includes(ledger.head.number + 1) ? 1 : 0);
   }
 
   async function begin(node: LedgerNode): Promise<Engine> {
-    const rpc = httpRpc("http://node", { fetch: node.fetch, pause: () => Promise.resolve() });
-    const chain = await ChainFeed.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { maxRangeBlocks: 4 });
+    const chain = await openFeed([node], { maxRangeBlocks: 4 });
     const indexPath = join(folder(), `index ${indices++}`);
     return openEngine(chain, { content: new WithheldStore(new Map()), indexPath, pollIntervalMs: 5 });
   }

@@ -3,12 +3,10 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { openEngine, type Engine } from "../../indexer/indexer.ts";
-import { ChainFeed } from "../../io/chain/feed.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { ALICE, DEPLOYMENT, History } from "../fixtures/history.ts";
+import { ALICE, History } from "../fixtures/history.ts";
 import { Ledger } from "../fixtures/ledger.ts";
-import { LedgerNode } from "../fixtures/ledger-node.ts";
+import { LedgerNode, openFeed } from "../fixtures/ledger-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { WithheldStore } from "../fixtures/scripted-chain.ts";
 
@@ -22,8 +20,7 @@ describe("An index whose nodes leave events out", () => {
 
   /** The one index of a test, as a process opens it that begins. */
   async function begin(node: LedgerNode, maxRangeBlocks = 10): Promise<Engine> {
-    const rpc = httpRpc("http://node", { fetch: node.fetch, pause: () => Promise.resolve() });
-    const chain = await ChainFeed.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { maxRangeBlocks });
+    const chain = await openFeed([node], { maxRangeBlocks });
     const content = new WithheldStore(new Map());
     const engine = openEngine(chain, { content, indexPath: join(folder(), "index"), pollIntervalMs: 5 });
     open.add(engine);
@@ -55,11 +52,7 @@ describe("An index whose nodes leave events out", () => {
   /** A chain with so many anchors in each of its blocks. */
   function ledgerOf(blocks: number, anchorsIn: (block: number) => number): Ledger {
     const ledger = new Ledger();
-    for (let block = 1; block <= blocks; block++) {
-      const { anchors } = ledger.head.counts;
-      const indices = Array.from({ length: anchorsIn(block) }, (_, i) => anchors + i);
-      ledger.mine(indices.map((index) => ({ kind: "anchor", index, cid: null, text: `anchor ${index}` })));
-    }
+    for (let block = 1; block <= blocks; block++) ledger.mineAnchors(anchorsIn(block));
     return ledger;
   }
 
@@ -135,10 +128,7 @@ describe("An index whose nodes leave events out", () => {
   it("finds what was left out of both contracts, one after the other", async () => {
     const ledger = ledgerOf(4, () => 1);
     ledger.mine([new History().register(ALICE)]);
-    for (let block = 6; block <= 60; block++) {
-      const index = ledger.head.counts.anchors;
-      ledger.mine(block <= 20 || block === 40 ? [{ kind: "anchor", index, cid: null, text: `anchor ${index}` }] : []);
-    }
+    for (let block = 6; block <= 60; block++) ledger.mineAnchors(block <= 20 || block === 40 ? 1 : 0);
     const node = new LedgerNode(ledger);
     node.stateDepth = 0;
     node.omits = ({ blockNumber }) => [5, 40].includes(Number(blockNumber));
@@ -155,7 +145,7 @@ describe("An index whose nodes leave events out", () => {
     const ledger = new Ledger();
     const anchor = (index: number) => ({ kind: "anchor", index, cid: null, text: `anchor ${index}` }) as const;
     ledger.mine([anchor(0), anchor(1), anchor(2), new History().register(ALICE)]);
-    ledger.mine([anchor(3), anchor(4), anchor(5), anchor(6)]);
+    ledger.mineAnchors(4);
     for (let block = 3; block <= 7; block++) ledger.mine([]);
     // Nothing is wrong with it but what it can't do.
     const node = new LedgerNode(ledger);
@@ -176,8 +166,7 @@ describe("An index whose nodes leave events out", () => {
     await follow(engine, 20);
     expectWhole(engine, ledger);
     node.omits = ({ blockNumber }) => Number(blockNumber) === 201;
-    const { anchors } = ledger.head.counts;
-    ledger.mine([{ kind: "anchor", index: anchors, cid: null, text: `anchor ${anchors}` }]);
+    ledger.mineAnchors(1);
     for (let block = 0; block < 40; block++) {
       await engine.follower.turn().catch(() => undefined);
       ledger.mine([]);

@@ -1,22 +1,20 @@
 import { expect } from "chai";
 
-import { ChainFeed, type FeedOptions } from "../../io/chain/feed.ts";
+import type { ChainFeed } from "../../io/chain/feed.ts";
 import { countsAfter } from "../../io/chain/sequence.ts";
 import type { Place } from "../../io/chain/sight.ts";
 import { gapOf } from "../../io/chain/gap.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
 import type { Stretch } from "../../io/chain/stretch.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { ChainEvent } from "../../protocol/event.ts";
 import type { FakeLog } from "../fixtures/fake-node.ts";
-import { ALICE, DEPLOYMENT } from "../fixtures/history.ts";
+import { ALICE } from "../fixtures/history.ts";
 import { Ledger, type Draft } from "../fixtures/ledger.ts";
-import { LedgerNode, type Fault } from "../fixtures/ledger-node.ts";
+import { LedgerNode, openFeed, type Fault } from "../fixtures/ledger-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
-const pause = () => Promise.resolve();
 const FAULTS: readonly Fault[] = [
   "refused",
   "timeout",
@@ -43,11 +41,6 @@ function ledgerOf(blocks: number): Ledger {
     ledger.mine(drafts);
   }
   return ledger;
-}
-
-function open(nodes: readonly LedgerNode[], options: FeedOptions = {}): Promise<ChainFeed> {
-  const rpcs = nodes.map(({ name, fetch }) => httpRpc(`http://${name}`, { fetch: fetch, pause }));
-  return ChainFeed.open(rpcs, DEPLOYMENT, DEPLOYMENT.chainId, options);
 }
 
 async function drain(feed: ChainFeed, head: Stretch["last"]): Promise<void> {
@@ -93,14 +86,14 @@ describe("The chain feed", function () {
         node.delay = async () => {
           for (let i = 20 - (turn++ % 20); i > 0; i--) await new Promise(setImmediate);
         };
-        expect(await eventsOf(await open([node], { maxRangeBlocks, concurrency }))).to.deep.equal(all);
+        expect(await eventsOf(await openFeed([node], { maxRangeBlocks, concurrency }))).to.deep.equal(all);
       }
     }
   });
 
   it("proves that as many events were read up to a head as the contracts count there, and says of which there are more", async () => {
     const node = new LedgerNode(ledgerOf(40));
-    const feed = await open([node]);
+    const feed = await openFeed([node]);
     const { block } = await feed.look(null);
     const place = { number: block.number, hash: block.hash, counts: node.ledger.head.counts };
     await feed.prove(place);
@@ -119,7 +112,7 @@ describe("The chain feed", function () {
     for (let moment = 1; moment <= 5; moment++) {
       const changing = new LedgerNode(ledgerOf(40));
       changing.maxBatch = 1;
-      const changingFeed = await open([changing]);
+      const changingFeed = await openFeed([changing]);
       await changingFeed.look(null);
       let calls = 0;
       changing.before = () => {
@@ -139,7 +132,7 @@ describe("The chain feed", function () {
   });
 
   it("comes with the counts that the contracts have at its last block", async () => {
-    const stretches = await readAll(await open([node], { maxRangeBlocks: 90 }));
+    const stretches = await readAll(await openFeed([node], { maxRangeBlocks: 90 }));
     expect(stretches.map(({ counts }) => counts)).to.deep.equal(
       [90, 180, 270, 360, 400].map((number) => ledger.at(number)!.counts),
     );
@@ -159,23 +152,23 @@ describe("The chain feed", function () {
       it(`finds ${title} in the receipts of its block`, async () => {
         node.omits = isVictim;
         for (const maxRangeBlocks of [1, 7, 2_000])
-          expect(await eventsOf(await open([node], { maxRangeBlocks }))).to.deep.equal(all);
+          expect(await eventsOf(await openFeed([node], { maxRangeBlocks }))).to.deep.equal(all);
       });
 
       it(`finds ${title} with another node`, async () => {
         node.omits = isVictim;
         node.hasReceipts = false;
         const other = new LedgerNode(ledger, "other");
-        expect(await eventsOf(await open([node, other]))).to.deep.equal(all);
+        expect(await eventsOf(await openFeed([node, other]))).to.deep.equal(all);
         other.omits = (log) => log.blockHash === all[50]!.blockHash;
-        expect(await eventsOf(await open([node, other]))).to.deep.equal(all);
+        expect(await eventsOf(await openFeed([node, other]))).to.deep.equal(all);
       });
 
       it(`stops before ${title} when nobody has it, and says whose event is missing`, async () => {
         node.omits = isVictim;
         node.hasReceipts = false;
         const seen: ChainEvent[] = [];
-        const feed = await open([node], { maxRangeBlocks: 10 });
+        const feed = await openFeed([node], { maxRangeBlocks: 10 });
         const { block } = await feed.look(null);
         const error = await failureOf(async () => {
           for await (const { events } of feed.stretches(null, block)) seen.push(...events);
@@ -191,7 +184,7 @@ describe("The chain feed", function () {
       const victim = all[100]!;
       node.omits = (log) => log.blockHash === victim.blockHash;
       node.stateDepth = 0;
-      expect(await eventsOf(await open([node]))).to.deep.equal(all);
+      expect(await eventsOf(await openFeed([node]))).to.deep.equal(all);
     });
 
     it("says that it lies in blocks that were read before", async () => {
@@ -201,7 +194,7 @@ describe("The chain feed", function () {
         hash: victim.blockHash,
         counts: { anchors: 50, keys: ledger.at(victim.blockNumber)!.counts.keys },
       };
-      const error = await failureOf(async () => readAll(await open([node]), place));
+      const error = await failureOf(async () => readAll(await openFeed([node]), place));
       expect(gapOf(error)).to.deep.equal({ contract: "anchors", isBefore: true, upTo: 400 });
     });
 
@@ -209,19 +202,19 @@ describe("The chain feed", function () {
       node.maxLogs = 1;
       node.hasReceipts = false;
       expect(all.filter(({ blockNumber }) => blockNumber === 1)).to.have.length(2);
-      expect(await eventsOf(await open([node]))).to.deep.equal(all);
+      expect(await eventsOf(await openFeed([node]))).to.deep.equal(all);
     });
 
     it("is found where a node cuts long answers off, without asking for every block's receipts", async () => {
       node.maxLogs = 20;
-      expect(await eventsOf(await open([node]))).to.deep.equal(all);
+      expect(await eventsOf(await openFeed([node]))).to.deep.equal(all);
       expect(node.requests.flat()).not.to.include("eth_getBlockReceipts");
     });
   });
 
   describe("and a node that does not have what it gives", () => {
     it("refuses logs of a range whose last block it lacks", async () => {
-      const feed = await open([node]);
+      const feed = await openFeed([node]);
       const { block } = await feed.look(null);
       node.lag = 1;
       expect(await codeOfAsync(async () => drain(feed, block))).to.equal("CHAIN_DISAGREES");
@@ -246,7 +239,7 @@ describe("The chain feed", function () {
     for (const [title, tamper] of Object.entries(falsehoods)) {
       it(`refuses ${title}`, async () => {
         node.tamper = (logs) => (logs.length === 0 ? logs : tamper(logs));
-        const feed = await open([node]);
+        const feed = await openFeed([node]);
         expect(await codeOfAsync(() => readAll(feed))).to.equal("CHAIN_DISAGREES");
         node.tamper = (logs) => logs;
         expect(await eventsOf(feed)).to.deep.equal(all);
@@ -256,7 +249,7 @@ describe("The chain feed", function () {
     it("refuses a chain that changes while it is read", async () => {
       const changing = ledgerOf(100);
       const other = new LedgerNode(changing);
-      const feed = await open([other], { maxRangeBlocks: 20, concurrency: 1 });
+      const feed = await openFeed([other], { maxRangeBlocks: 20, concurrency: 1 });
       const { block } = await feed.look(null);
       let isDropped = false;
       other.tamper = (logs, { from }) => {
@@ -300,7 +293,7 @@ describe("The chain feed", function () {
             { kind: "revocation", index: counts.keys, wallet: ALICE.address, version: counts.keys + 1 },
           ]);
         };
-        const feed = await open([first]);
+        const feed = await openFeed([first]);
         const { block } = await feed.look(null);
         expect(await codeOfAsync(() => drain(feed, block))).to.equal("CHAIN_DISAGREES");
         expect(isForked).to.equal(true);
@@ -312,7 +305,7 @@ describe("The chain feed", function () {
   describe("and providers", () => {
     for (const fault of FAULTS) {
       it(`gets over an answer that is ${fault}`, async () => {
-        const feed = await open([node], { now: () => Infinity });
+        const feed = await openFeed([node], { now: () => Infinity });
         let times = 0;
         node.fault = () => (times++ % 7 === 5 ? fault : null);
         const events: ChainEvent[] = [];
@@ -336,13 +329,13 @@ describe("The chain feed", function () {
     it("works where 5 blocks a call are granted, and in batches of 3", async () => {
       node.maxRange = 5;
       node.maxBatch = 3;
-      expect(await eventsOf(await open([node]))).to.deep.equal(all);
+      expect(await eventsOf(await openFeed([node]))).to.deep.equal(all);
     });
 
     it("fails over to another node, and back", async () => {
       let nowMs = 0;
       const other = new LedgerNode(ledger, "other");
-      const feed = await open([node, other], { now: () => nowMs });
+      const feed = await openFeed([node, other], { now: () => nowMs });
       node.fault = () => "refused";
       expect(await eventsOf(feed)).to.deep.equal(all);
       node.requests.length = 0;
@@ -362,13 +355,13 @@ describe("The chain feed", function () {
       const other = new LedgerNode(ledgerOf(500), "other");
       other.chainId = 1;
       other.fault = () => "refused";
-      const feed = await open([node, other], { now: () => nowMs, log: (line) => lines.push(line) });
+      const feed = await openFeed([node, other], { now: () => nowMs, log: (line) => lines.push(line) });
       other.fault = () => null;
       nowMs += 5_000;
       expect((await feed.look(null)).block.number).to.equal(400);
       expect(await eventsOf(feed)).to.deep.equal(all);
       expect(lines.join()).to.match(/other is not used: .*serves chain 1/);
-      expect(await codeOfAsync(() => open([node, other]))).to.equal("CHAIN_ID_WRONG");
+      expect(await codeOfAsync(() => openFeed([node, other]))).to.equal("CHAIN_ID_WRONG");
     });
 
     it("believes two of three on a hash, and neither of two", async () => {
@@ -377,22 +370,24 @@ describe("The chain feed", function () {
       while (forked.head.number < 400) forked.mine([]);
       const liar = new LedgerNode(forked, "liar");
       const honest = new LedgerNode(ledger, "honest");
-      expect((await (await open([liar, node, honest])).look(null)).block.hash).to.equal(ledger.head.hash);
-      expect(await eventsOf(await open([liar, node, honest]))).to.deep.equal(all);
-      const two = await open([liar, node]);
+      expect((await (await openFeed([liar, node, honest])).look(null)).block.hash).to.equal(ledger.head.hash);
+      expect(await eventsOf(await openFeed([liar, node, honest]))).to.deep.equal(all);
+      const two = await openFeed([liar, node]);
       expect(await codeOfAsync(() => two.look(null))).to.equal("CHAIN_DISAGREES");
       honest.lag = 7;
-      expect((await (await open([node, honest])).look(null)).block.number).to.equal(393);
-      expect((await (await open([node, honest, new LedgerNode(ledger, "third")])).look(null)).block.number).to.equal(
-        400,
-      );
+      expect((await (await openFeed([node, honest])).look(null)).block.number).to.equal(393);
+      expect(
+        (await (await openFeed([node, honest, new LedgerNode(ledger, "third")])).look(null)).block.number,
+      ).to.equal(400);
     });
 
     it("refuses nodes that serve another contract, or another chain with the same id", async () => {
       const other = new LedgerNode(ledger, "other");
       other.code = "0x6003";
-      expect(await codeOfAsync(() => open([node, other]))).to.equal("CHAIN_DISAGREES");
-      expect(await codeOfAsync(() => open([new LedgerNode(new Ledger(), "empty"), other]))).to.equal("CHAIN_DISAGREES");
+      expect(await codeOfAsync(() => openFeed([node, other]))).to.equal("CHAIN_DISAGREES");
+      expect(await codeOfAsync(() => openFeed([new LedgerNode(new Ledger(), "empty"), other]))).to.equal(
+        "CHAIN_DISAGREES",
+      );
     });
   });
 
@@ -403,7 +398,7 @@ describe("The chain feed", function () {
         const other = new LedgerNode(long);
         other.maxRange = maxRange;
         other.rangeMessage = "eth_getLogs is limited to a N range";
-        const feed = await open([other]);
+        const feed = await openFeed([other]);
         expect((await eventsOf(feed)).length).to.equal(long.head.counts.anchors + long.head.counts.keys);
         const eventBlocks = new Set(long.eventsUpTo(long.head.hash).map(({ blockNumber }) => blockNumber)).size;
         expect(other.requests.length).to.be.at.most(20_000 / maxRange + eventBlocks / 100 + 10);
@@ -413,7 +408,7 @@ describe("The chain feed", function () {
     it("are one request for each new block at the head", async () => {
       const growing = ledgerOf(50);
       const other = new LedgerNode(growing);
-      const feed = await open([other]);
+      const feed = await openFeed([other]);
       other.requests.length = 0;
       for (let i = 0; i < 20; i++) {
         const place = growing.head;
