@@ -28,7 +28,9 @@ async function serve(): Promise<void> {
   const rpcs = rpcUrls.map((url, place) => rpcMeter.meter(openRpc(url), place));
   const chain = await ChainFeed.open(rpcs, { cidStore, keyRegistry }, chainId, { finalityDepth, log });
   const folder = dataFolder(chain.deployment, environment);
-  const content = openContent(environment, folder);
+  const content = openContent(environment, folder, {
+    onFault: ({ code, message }) => log(`warning[${code}]: ${message}; what only this source has shows as missing`),
+  });
   closers.push(() => content.close());
   const indexPath = join(folder, "index.sqlite");
   const indexer = await startIndexerOn(chain, {

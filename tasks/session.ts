@@ -96,6 +96,9 @@ export class Session {
         warn: ({ code, message }) => {
           this.terminal.note(`warning[${code}]: ${message}; the other stores have it, later: npx hardhat pin --repair`);
         },
+        onFault: ({ code, message }) => {
+          this.terminal.note(`warning[${code}]: ${message}; what only this source has shows as missing`);
+        },
       }))
     );
   }

@@ -29,12 +29,15 @@ const PRIVATE = blockList([
   ["192.0.0.0", 24, "ipv4"],
   ["192.168.0.0", 16, "ipv4"],
   ["198.18.0.0", 15, "ipv4"],
-  ["fc00::", 7, "ipv6"],
-  ["fec0::", 10, "ipv6"],
-  // Each of these has an IPv4 address inside, of whatever reach.
-  ["64:ff9b::", 96, "ipv6"],
+  // IETF protocol assignments, Teredo among them, and 6to4: an address of these can hold an IPv4 address of any reach.
+  ["2001::", 23, "ipv6"],
   ["2002::", 16, "ipv6"],
 ]);
+/** Global unicast (RFC 4291, 2.4). What lies outside is no address of the internet: NAT64 and IPv4 in an IPv6 address, say. */
+const GLOBAL = blockList([["2000::", 3, "ipv6"]]);
+const MAPPED = blockList([["::ffff:0:0", 96, "ipv6"]]);
+/** Where a gateway on this machine sends a browser on to: each root has a name of its own there. */
+const GATEWAY_NAME = /^[a-z0-9]+\.ipfs\.localhost$/;
 
 export class AddressGuard {
   private readonly configured: URL;
@@ -53,6 +56,8 @@ export class AddressGuard {
    */
   async addressesOf(url: URL): Promise<readonly string[]> {
     const host = hostOf(url);
+    // Such a name is this machine by RFC 6761, whether or not the resolver knows it.
+    if (GATEWAY_NAME.test(host) && this.isOwnGateway(url)) return this.addressesOf(this.configured);
     const isConfigured = url.host === this.configured.host && url.protocol === this.configured.protocol;
     if (isIP(host) !== 0) {
       if (!isConfigured && reachOf(host) !== "public") throw this.refuse(host);
@@ -73,6 +78,14 @@ export class AddressGuard {
     return addresses;
   }
 
+  /** Whether the configured source is on this machine, and the URL leads to the same port of it. */
+  private isOwnGateway({ protocol, port }: URL): boolean {
+    const { configured } = this;
+    const host = hostOf(configured);
+    const isHere = isLocalhost(host) || (isIP(host) !== 0 && reachOf(host) === "local");
+    return isHere && protocol === configured.protocol && port === configured.port;
+  }
+
   private refuse(host: string): Error {
     return sourceFault(this.configured.host, "redirected", `it leads to ${host}, an address that is not public`);
   }
@@ -83,7 +96,8 @@ export function reachOf(address: string): Reach {
   if (mapped !== undefined) return reachOf(mapped);
   const family = isIP(address) === 6 ? "ipv6" : "ipv4";
   if (LOCAL.check(address, family)) return "local";
-  return PRIVATE.check(address, family) ? "private" : "public";
+  if (PRIVATE.check(address, family)) return "private";
+  return family === "ipv4" || GLOBAL.check(address, family) || MAPPED.check(address, family) ? "public" : "private";
 }
 
 /** Without the brackets of an IPv6 address, and without the dot that ends a full name. */

@@ -47,18 +47,18 @@ export class GatewaySource implements ContentSource {
       // The connection is used again when the rest is not long; what it says is of no use.
       await readAll(answer).catch(() => undefined);
       if (ABSENT.has(status)) return null;
-      const fault = BUSY.has(status) ? "busy" : "unreachable";
+      const fault = BUSY.has(status) ? "busy" : "refused";
       throw sourceFault(this.name, fault, `HTTP status ${status}`, undefined, retryAfterMs);
     }
-    if (contentType !== RAW) {
-      answer.cancel();
-      throw sourceFault(
-        this.name,
-        "wrong",
-        `it answers with ${contentType.slice(0, 40) || "no type"}, not with ${RAW}`,
-      );
+    const bytes = await readAll(answer);
+    try {
+      return verifyBlock(cid, bytes);
+    } catch (error) {
+      // Its type says nothing of the bytes, and something of why they are wrong: a web page, say.
+      if (contentType === RAW) throw error;
+      const type = contentType.slice(0, 40) || "no type";
+      throw sourceFault(this.name, "wrong", `it answers with ${type}, not with ${RAW}`, error);
     }
-    return verifyBlock(cid, await readAll(answer));
   }
 
   close(): Promise<void> {

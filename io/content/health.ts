@@ -32,13 +32,15 @@ export class Health {
   private readonly name: string;
   private readonly now: () => number;
   private readonly faults = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
-  private lastFault: SourceHealth["lastFault"] = null;
+  /** What it failed with the last time. */
+  lastError: DmtpError | null = null;
   private foundCount = 0;
   private absentCount = 0;
   private latencyMs: number | null = null;
   /** Since the last good answer. */
   private suspensions = 0;
-  private silences = 0;
+  /** Answers in a row that were silence or an error status: neither can be told from a block that nobody has. */
+  private failures = 0;
   private breaks = 0;
   private suspendedUntilMs = 0;
 
@@ -52,7 +54,7 @@ export class Health {
     this.foundCount += 1;
     this.latencyMs = this.latencyMs === null ? tookMs : this.latencyMs * (1 - LATENCY_WEIGHT) + tookMs * LATENCY_WEIGHT;
     this.suspensions = 0;
-    this.silences = 0;
+    this.failures = 0;
     this.breaks = 0;
     this.suspendedUntilMs = 0;
   }
@@ -65,15 +67,15 @@ export class Health {
   absent(): void {
     this.absentCount += 1;
     // It answers; whether what it answers is any good, only a block shows.
-    this.silences = 0;
+    this.failures = 0;
     this.breaks = 0;
   }
 
   failed(error: DmtpError): void {
     const { fault, retryAfterMs = 0 } = faultOf(error);
     this.faults[fault] += 1;
-    this.lastFault = { fault, message: error.message };
-    if (fault === "silent") this.silences += 1;
+    this.lastError = error;
+    if (fault === "silent" || fault === "refused") this.failures += 1;
     if (fault === "unreachable") this.breaks += 1;
     if (!SUSPENDING.has(fault) || (fault === "unreachable" && this.breaks < MAX_BREAKS)) return;
     const backOffMs = FIRST_SUSPENSION_MS * 2 ** Math.min(this.suspensions, 20);
@@ -87,9 +89,9 @@ export class Health {
     return this.now() < this.suspendedUntilMs;
   }
 
-  /** Lower is asked sooner. Silence costs a source its place, for it cannot be told from a block that nobody has. */
+  /** Lower is asked sooner. What may be the block's fault costs a source its place only. */
   get rank(): number {
-    return (this.latencyMs ?? UNKNOWN_LATENCY_MS) * 2 ** Math.min(this.silences, 20);
+    return (this.latencyMs ?? UNKNOWN_LATENCY_MS) * 2 ** Math.min(this.failures, 20);
   }
 
   /** How long its answer is waited for before the next source is asked as well. */
@@ -104,7 +106,8 @@ export class Health {
       found: this.foundCount,
       absent: this.absentCount,
       faults: { ...this.faults },
-      lastFault: this.lastFault,
+      lastFault:
+        this.lastError === null ? null : { fault: faultOf(this.lastError).fault, message: this.lastError.message },
       latencyMs: this.latencyMs === null ? null : Math.round(this.latencyMs * 10) / 10,
     };
   }

@@ -144,7 +144,7 @@ export class KuboRpc {
     if (answer.status === 200) return bytes;
     const said = messageOf(new TextDecoder().decode(bytes.subarray(0, MAX_MESSAGE_BYTES)));
     if (answer.status === 500 && ABSENT.test(said)) return null;
-    throw this.statusFault(answer, said);
+    throw this.statusFault(answer, said, "refused");
   }
 
   private post(
@@ -163,9 +163,15 @@ export class KuboRpc {
     });
   }
 
-  private statusFault({ status, retryAfterMs }: HttpAnswer, said: string): DmtpError {
+  /** @param failed what Kubo's own error, a 500, is a fault of */
+  private statusFault(
+    { status, retryAfterMs }: HttpAnswer,
+    said: string,
+    failed: "refused" | "unreachable" = "unreachable",
+  ): DmtpError {
     const what = `HTTP status ${status}${said === "" ? "" : `: ${said}`}`;
-    return sourceFault(this.name, status === 429 ? "busy" : "unreachable", what, undefined, retryAfterMs);
+    const fault = status === 429 || status === 503 ? "busy" : status === 500 ? failed : "unreachable";
+    return sourceFault(this.name, fault, what, undefined, retryAfterMs);
   }
 
   private open(): Promise<KuboRPCClient & { readonly CID: Kubo["CID"] }> {

@@ -3,10 +3,12 @@ import { DmtpError } from "../../protocol/error.ts";
 
 /**
  * `wrong`: other bytes, a web page, a compressed body. `large`: more than a block can have. `slow`: an answer that began and did
- * not end in time. `silent`: no answer in time, which is also what a search for a block that nobody has looks like. `redirected`:
- * it leads where it must not. `busy`: it asked to be left alone for a while. `unreachable`: no connection, or it is broken.
+ * not end in time. `silent`: no answer in time, which is also what a search for a block that nobody has looks like. `refused`: an
+ * error status for this block, which some give for a block that they do not have and some when they themselves are broken.
+ * `redirected`: it leads where it must not. `busy`: it asked to be left alone for a while. `unreachable`: no connection, or it is
+ * broken.
  */
-export const FAULTS = ["wrong", "large", "slow", "silent", "redirected", "busy", "unreachable"] as const;
+export const FAULTS = ["wrong", "large", "slow", "silent", "refused", "redirected", "busy", "unreachable"] as const;
 export type Fault = (typeof FAULTS)[number];
 
 interface FaultCause {

@@ -14,10 +14,18 @@ export interface SourcesOptions {
   /** Milliseconds, of a clock that only goes on. */
   readonly now?: () => number;
   readonly pause?: (ms: number) => Promise<void>;
+  /** Told of a source that failed where no other had the block, so that it is given up as missing; once for each source. */
+  readonly onFault?: (error: DmtpError) => void;
 }
 
-/** What one source said: bytes, that it has none, or an error, of which its health knows. */
-type Said = Uint8Array | null | DmtpError;
+/** What a source said: bytes, that it has none, or an error, of which its health knows. */
+type Answer = Uint8Array | null | DmtpError;
+
+/** An answer that is no block, and whose it is. */
+interface Said {
+  readonly source: ContentSource;
+  readonly answer: null | DmtpError;
+}
 
 /** The next source is asked too when the answer takes this many times as long as usual, within these bounds. */
 const HEDGE_FACTOR = 3;
@@ -33,14 +41,17 @@ export class Sources {
   private readonly members: readonly Member[];
   private readonly now: () => number;
   private readonly pause: (ms: number) => Promise<void>;
+  private readonly onFault: (error: DmtpError) => void;
+  private readonly told = new Set<string>();
 
   /** @param sources of those that are equally quick, the ones named first are asked first */
   constructor(
     sources: readonly ContentSource[],
-    { now = () => performance.now(), pause = sleep }: SourcesOptions = {},
+    { now = () => performance.now(), pause = sleep, onFault = () => undefined }: SourcesOptions = {},
   ) {
     this.now = now;
     this.pause = pause;
+    this.onFault = onFault;
     this.members = sources.map((source) => ({ source, health: new Health(source.name, now) }));
     this.local = this.members.filter(({ source }) => source.isLocal);
     this.remote = this.members.filter(({ source }) => !source.isLocal);
@@ -55,17 +66,20 @@ export class Sources {
     for (const member of this.local) {
       const answer = await this.ask(member, cid);
       if (answer instanceof Uint8Array) return answer;
-      said.push(answer);
+      said.push({ source: member.source, answer });
     }
     for (let attempt = 1; this.remote.length > 0; attempt++) {
       said.length = 0;
       const bytes = await this.race(cid, said);
       if (bytes !== null) return bytes;
-      if (attempt === ATTEMPTS || said.length === 0 || said.some((answer) => !isBroken(answer))) break;
+      if (attempt === ATTEMPTS || said.length === 0 || said.some(({ answer }) => !isBroken(answer))) break;
       await this.pause(PAUSE_MS);
     }
-    if (said.some((answer) => !isAway(answer))) return null;
-    throw said.find((answer) => answer instanceof DmtpError) ?? this.nobody();
+    if (said.some(({ answer }) => !isAway(answer))) {
+      this.tellFaults(said);
+      return null;
+    }
+    throw said.find(({ answer }) => answer !== null)?.answer ?? this.nobody();
   }
 
   health(): SourceHealth[] {
@@ -76,7 +90,7 @@ export class Sources {
     for (const { source } of this.members) await source.close();
   }
 
-  /** Asks the best source, and one more each time that an answer is bad or late. What was said in vain goes into `said`. */
+  /** Asks the best source, and one more each time that an answer is bad or late. What is no block goes into `said`. */
   private race(cid: Cid, said: Said[]): Promise<Uint8Array | null> {
     const members = this.remote
       .filter(({ health }) => !health.isSuspended)
@@ -107,7 +121,7 @@ export class Sources {
             end(answer);
             return;
           }
-          said.push(answer);
+          said.push({ source: member.source, answer });
           if (next < members.length) start();
           else if (running === 0) end(null);
         });
@@ -117,7 +131,7 @@ export class Sources {
   }
 
   /** Never rejects. */
-  private async ask({ source, health }: Member, cid: Cid, signal?: AbortSignal): Promise<Said> {
+  private async ask({ source, health }: Member, cid: Cid, signal?: AbortSignal): Promise<Answer> {
     const startedAtMs = this.now();
     try {
       const bytes = await source.fetch(cid, signal);
@@ -139,19 +153,30 @@ export class Sources {
     }
   }
 
+  /** Whether those that failed, and those that are not asked now, have the block is unknown. */
+  private tellFaults(said: readonly Said[]): void {
+    const suspended = this.remote.filter(({ health }) => health.isSuspended);
+    const failed = [...said, ...suspended.map(({ source, health }) => ({ source, answer: health.lastError }))];
+    for (const { source, answer } of failed) {
+      if (answer === null || this.told.has(source.name)) continue;
+      this.told.add(source.name);
+      this.onFault(answer);
+    }
+  }
+
   private nobody(): DmtpError {
     const last = this.health().find(({ lastFault }) => lastFault !== null)?.lastFault?.message ?? "none is configured";
     return new DmtpError("CONTENT_UNREACHABLE", `no content source can be asked now; ${last}`);
   }
 }
 
-function isBroken(said: Said): boolean {
-  return said instanceof DmtpError && faultOf(said).fault === "unreachable";
+function isBroken(answer: Said["answer"]): boolean {
+  return answer !== null && faultOf(answer).fault === "unreachable";
 }
 
 /** Whether the source could not be asked, which leaves it open whether it has the block. */
-function isAway(said: Said): boolean {
-  return said instanceof DmtpError && ["unreachable", "busy", "redirected"].includes(faultOf(said).fault);
+function isAway(answer: Said["answer"]): boolean {
+  return answer !== null && ["unreachable", "busy", "redirected"].includes(faultOf(answer).fault);
 }
 
 function sleep(ms: number): Promise<void> {

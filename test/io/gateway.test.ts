@@ -74,7 +74,6 @@ describe("A gateway as a source", () => {
     ["other bytes", giving(fixedBytes("another block")), "wrong"],
     ["no bytes", giving(new Uint8Array(0)), "wrong"],
     ["a web page with status 200", giving(html, { "content-type": "text/html; charset=utf-8" }), "wrong"],
-    ["the right bytes as something else", giving(bytes, { "content-type": "application/octet-stream" }), "wrong"],
     [
       "a gzip bomb",
       giving(gzipSync(new Uint8Array(64 * 1024 * 1024)), { ...RAW, "content-encoding": "gzip" }),
@@ -95,7 +94,10 @@ describe("A gateway as a source", () => {
       "unreachable",
     ],
     ["a closed connection", (response) => response.destroy(), "unreachable"],
-    ["an error of its own", giving(bytes, RAW, 500), "unreachable"],
+    ["an error of its own", giving(bytes, RAW, 500), "refused"],
+    ["no access", giving(bytes, RAW, 401), "refused"],
+    ["no access to this block", giving(bytes, RAW, 403), "refused"],
+    ["an error of what stands behind it", giving(bytes, RAW, 502), "refused"],
     ["too many requests", giving(bytes, { ...RAW, "retry-after": "7" }, 429), "busy"],
     ["a redirect to nowhere", (response) => response.writeHead(302, { location: "http://" }).end(), "redirected"],
     [
@@ -116,6 +118,42 @@ describe("A gateway as a source", () => {
       expect(gateway.sentBytes).to.be.lessThan(64 * 1024 * 1024);
     });
   }
+
+  for (const type of ["application/octet-stream", "text/html", ""]) {
+    it(`is believed when the bytes hash, though it calls them ${type || "nothing"}`, async () => {
+      gateway.answer = giving(bytes, type === "" ? {} : { "content-type": type });
+      expect(await source.fetch(cid)).to.deep.equal(bytes);
+    });
+  }
+
+  it("on this machine is followed to the name that it gives the root there, which no resolver knows", async () => {
+    gateway.answer = (response, request) => {
+      if (request.headers.host === `${cid}.ipfs.localhost:${url.port}`) giving(bytes)(response, request);
+      else response.writeHead(301, { location: `http://${cid}.ipfs.localhost:${url.port}/?format=raw` }).end();
+    };
+    const named = new URL(url);
+    named.hostname = "localhost";
+    for (const configured of [url, named]) {
+      const resolve = (host: string): Promise<readonly string[]> =>
+        host === "localhost" ? Promise.resolve(["127.0.0.1"]) : Promise.reject(new Error("ENOTFOUND"));
+      const here = new GatewaySource(configured, { limits: LIMITS, resolve });
+      expect(await here.fetch(cid)).to.deep.equal(bytes);
+      await here.close();
+    }
+  });
+
+  it("on this machine is not followed by such a name to another port", async () => {
+    const inside = new HostileGateway();
+    const target = await inside.start();
+    gateway.answer = (response) =>
+      response.writeHead(307, { location: `http://${cid}.ipfs.localhost:${target.port}/api/v0/repo/gc` }).end();
+    const resolve = (): Promise<readonly string[]> => Promise.resolve(["127.0.0.1"]);
+    const here = new GatewaySource(url, { limits: LIMITS, resolve });
+    expect(await faultFrom(() => here.fetch(cid))).to.equal("redirected");
+    expect(inside.requests).to.deep.equal([]);
+    await here.close();
+    await inside.stop();
+  });
 
   it("is not followed to another port of this machine, where nobody is asked", async () => {
     const inside = new HostileGateway();

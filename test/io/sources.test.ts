@@ -93,7 +93,7 @@ describe("Several content sources", () => {
     });
   }
 
-  for (const fault of ["large", "silent"] as const) {
+  for (const fault of ["large", "silent", "refused"] as const) {
     it(`keep asking one whose answer is ${fault}: that is the block's author's doing`, async () => {
       const a = new ScriptedSource("a", fault);
       const sources = new Sources([a], options);
@@ -164,6 +164,23 @@ describe("Several content sources", () => {
     nowMs += 60_000;
     expect(await sources.get(cid)).to.equal(null);
     expect(await new Sources([near], options).get(cid)).to.equal(null);
+  });
+
+  it("tell of one that failed where no other had the block, once, and of one that is not asked now", async () => {
+    const told: string[] = [];
+    const near = new ScriptedSource("near", null, true);
+    const [a, b] = [new ScriptedSource("a", "refused"), new ScriptedSource("b", "wrong")];
+    const onFault = ({ message }: Error): void => void told.push(message);
+    const first = new Sources([near, a], { ...options, onFault });
+    for (let i = 0; i < 3; i++) expect(await first.get(cid)).to.equal(null);
+    expect(told.splice(0)).to.deep.equal(["a: as told"]);
+    a.answer = bytes;
+    const second = new Sources([b, a], { ...options, onFault });
+    expect(await second.get(cid)).to.deep.equal(bytes);
+    expect(told).to.deep.equal([]);
+    a.answer = null;
+    expect(await second.get(cid)).to.equal(null);
+    expect([b.asked, told]).to.deep.equal([1, ["b: as told"]]);
   });
 
   it("take wrong bytes for none", async () => {
