@@ -34,6 +34,9 @@ export interface MessageAnswer extends Place {
   readonly room: RoomId;
   readonly sender: Address | null;
   readonly receiver: Address | null;
+  readonly senderKeyVersion: number | null;
+  readonly receiverKeyVersion: number | null;
+  /** The sender's own count in the room under that key version. */
   readonly seq: number | null;
   /** Milliseconds since 1970, by the sender's clock. */
   readonly timestamp: number | null;
@@ -132,6 +135,8 @@ export function parseMessage(value: unknown): MessageAnswer {
     room: message.room("room"),
     sender: message.nullable("sender", (name) => message.address(name)),
     receiver: message.nullable("receiver", (name) => message.address(name)),
+    senderKeyVersion: message.nullable("senderKeyVersion", (name) => message.count(name)),
+    receiverKeyVersion: message.nullable("receiverKeyVersion", (name) => message.count(name)),
     seq: message.nullable("seq", (name) => message.count(name)),
     timestamp: message.nullable("timestamp", (name) => message.count(name)),
     verdict: parseVerdict(message, "verdict"),

@@ -24,8 +24,8 @@ import {
   untrue,
   type Blocks,
   type RoomClaims,
+  type RoomFinding,
   type VerifiedMessage,
-  type VerifiedRoom,
 } from "./room-report.ts";
 
 interface Listed {
@@ -40,7 +40,7 @@ export async function followHeads(
   room: RoomId,
   { anchors, state }: RoomClaims,
   blocks: Blocks,
-): Promise<VerifiedRoom> {
+): Promise<RoomFinding> {
   const ranges = new Map<number, CompactRange>();
   const listed: (Listed & { readonly anchor: AnchorAnswer })[] = [];
   for (const anchor of anchors) {

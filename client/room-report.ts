@@ -3,6 +3,7 @@ import type { Hex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
+import type { Omissions } from "../protocol/omissions.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import type { AnchorAnswer, MessageAnswer, RoomState } from "./answer.ts";
 
@@ -29,9 +30,14 @@ export interface VerifiedRoom {
   readonly messages: readonly VerifiedMessage[];
   /** Messages and root of the room at the tip; null when the tip does not have it. */
   readonly state: { readonly n: number; readonly root: Hex } | null;
+  /** What the messages themselves say is missing or forked. */
+  readonly omissions: Omissions;
   /** Empty when the caller gave the chain's events. */
   readonly believed: readonly Belief[];
 }
+
+/** What a way to verify a room finds out; what is missing or forked follows from it. */
+export type RoomFinding = Omit<VerifiedRoom, "omissions">;
 
 /** What the indexer says of a room, all of one moment. */
 export interface RoomClaims {

@@ -8,13 +8,21 @@ import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { rootOf } from "../protocol/merkle.ts";
+import { findOmissions } from "../protocol/omissions.ts";
 import { Replay } from "../protocol/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import type { AnchorAnswer, ClaimedVerdict, MessageAnswer, RoomState } from "./answer.ts";
 import type { IndexerClient } from "./indexer.ts";
 import { followHeads } from "./room-line.ts";
-import { envelopeOf, untrue, type Blocks, type RoomClaims, type VerifiedRoom } from "./room-report.ts";
+import {
+  envelopeOf,
+  untrue,
+  type Blocks,
+  type RoomClaims,
+  type RoomFinding,
+  type VerifiedRoom,
+} from "./room-report.ts";
 
 /** New data may come in between two answers, or a reorg; three times in a row they do not. */
 const ATTEMPTS = 3;
@@ -40,7 +48,8 @@ export async function verifyRoom(
           ? await followHeads(indexer, deployment, room, claims, blocks)
           : await replayAll(deployment, room, events, blocks);
       compare(claims, found, events !== null);
-      return found;
+      const entries = found.messages.map(({ envelope, ...entry }) => ({ ...entry, message: envelope }));
+      return { ...found, omissions: findOmissions(entries) };
     } catch (error) {
       const mayPass = error instanceof DmtpError && ["ANSWER_UNTRUE", "CURSOR_ORPHANED"].includes(error.code);
       if (!mayPass || attempt === ATTEMPTS) throw error;
@@ -72,7 +81,7 @@ async function replayAll(
   room: RoomId,
   events: readonly ChainEvent[],
   blocks: Blocks,
-): Promise<VerifiedRoom> {
+): Promise<RoomFinding> {
   const replay = new Replay(deployment);
   for (const event of events) replay.add(event);
   const held = new Map<Cid, Uint8Array>();
@@ -102,7 +111,7 @@ async function replayAll(
 }
 
 /** @throws ANSWER_UNTRUE */
-function compare({ anchors, messages, state }: RoomClaims, found: VerifiedRoom, isWhole: boolean): void {
+function compare({ anchors, messages, state }: RoomClaims, found: RoomFinding, isWhole: boolean): void {
   const last = anchors.at(-1)?.index ?? -1;
   const places = isWhole ? found.messages : found.messages.filter(({ anchorIndex }) => anchorIndex <= last);
   if (messages.length !== places.length) throw untrue(`${messages.length} messages, and there are ${places.length}`);

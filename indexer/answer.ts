@@ -54,7 +54,9 @@ export const messageSchema = z
     room: roomIdSchema,
     sender: addressSchema.nullable(),
     receiver: addressSchema.nullable(),
-    seq: count.nullable().describe("The sender's own count in the room"),
+    senderKeyVersion: count.nullable().describe("Of the key that it is signed with"),
+    receiverKeyVersion: count.nullable().describe("Of the key that it is sealed for"),
+    seq: count.nullable().describe("The sender's own count in the room under that key version"),
     timestamp: count.nullable().describe("Milliseconds since 1970, by the sender's clock: a claim"),
     sizeBytes: count.nullable(),
     verdict: verdictSchema,
@@ -88,13 +90,15 @@ export const roomSchema = z
   })
   .meta({ id: "Room" });
 
-const named = z.strictObject({ sender: addressSchema, seq: count });
+const named = z
+  .strictObject({ sender: addressSchema, senderKeyVersion: count, seq: count })
+  .meta({ id: "SequenceNumber", description: "Each key version of a sender counts its messages in the room from 1" });
 export const roomDetailSchema = z
   .strictObject({
     ...roomSchema.shape,
     omissions: z.strictObject({
-      gaps: z.array(named).describe("Sequence numbers that a sender left out; at most 100"),
-      forks: z.array(named).describe("Sequence numbers that a sender used more than once; at most 100"),
+      gaps: z.array(named).describe("Numbers that no message has, below the highest of that key version; at most 100"),
+      forks: z.array(named).describe("Numbers that more than one message has; at most 100"),
       unseen: z.array(cidSchema).describe("Messages that a sender had seen and the room does not hold; at most 100"),
     }),
     lacks: z.strictObject({

@@ -5,7 +5,7 @@
 import type Database from "better-sqlite3";
 
 import type { Cid } from "../protocol/cid.ts";
-import type { Omissions } from "../protocol/entry.ts";
+import type { Omissions } from "../protocol/omissions.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";

@@ -6,7 +6,7 @@ import type Database from "better-sqlite3";
 
 import { contractOf } from "../io/chain/gap.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
-import { omissionsOf, type Omissions } from "../protocol/entry.ts";
+import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent, KeyEvent } from "../protocol/event.ts";
 import { verifyKeyDocument } from "../protocol/key-document.ts";
@@ -148,7 +148,7 @@ export class Projection {
   omissions(room: RoomId): Omissions {
     let omissions = this.omissionsByRoom.get(room);
     if (omissions === undefined) {
-      omissions = omissionsOf(this.entryRows.entries(room));
+      omissions = findOmissions(this.entryRows.entries(room));
       if (this.omissionsByRoom.size >= MAX_KEPT_OMISSIONS) this.omissionsByRoom.clear();
       this.omissionsByRoom.set(room, omissions);
     }

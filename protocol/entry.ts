@@ -1,5 +1,5 @@
 /** The verdict on one anchored message (SPEC 8.4). */
-import { digestOfCid, type Cid } from "./cid.ts";
+import type { Cid } from "./cid.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
 import { decodeEnvelope, headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
 import type { ErrorCode } from "./error.ts";
@@ -21,7 +21,10 @@ export interface Entry {
 }
 
 /** An envelope without its ciphertext: what a history shows without opening anything. */
-export interface MessageSummary extends Pick<EnvelopeHeader, "sender" | "receiver" | "seq" | "timestamp"> {
+export interface MessageSummary extends Pick<
+  EnvelopeHeader,
+  "sender" | "receiver" | "senderKeyVersion" | "receiverKeyVersion" | "seq" | "timestamp"
+> {
   /** Size of the block. */
   readonly sizeBytes: number;
   /** CIDs' digests, 32 bytes each. */
@@ -88,8 +91,8 @@ export function examineHeader(
   header: SignedHeader,
   sizeBytes: number,
 ): HeaderFinding {
-  const { sender, receiver, seq, timestamp, seen } = header;
-  const message = { sender, receiver, seq, timestamp, seen, sizeBytes };
+  const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen } = header;
+  const message = { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen, sizeBytes };
   const refuse = (code: ErrorCode, reason: string): Decided => ({ verdict: rejected(code, reason), message });
   if (sender === receiver) return refuse("SELF_ADDRESSED", "sender and receiver are the same wallet");
   if (header.room !== roomIdOf(deployment, sender, receiver)) {
@@ -122,42 +125,4 @@ export function headerOf(envelope: Envelope): SignedHeader {
 export function claimOf(envelope: Envelope, publicKey: Uint8Array): SignatureClaim {
   const message = signedBytesOf(headerHashOf(envelope), envelope.commitment, envelope.messages);
   return { publicKey, message, signature: envelope.signature };
-}
-
-/** What a room's own messages say is missing or forked (SPEC 8.5): what an omission or a reordering looks like. */
-export interface Omissions {
-  /** Sequence numbers that a sender left out below its highest. At most 100 are named. */
-  readonly gaps: readonly { readonly sender: string; readonly seq: number }[];
-  /** Sequence numbers that a sender used more than once. */
-  readonly forks: readonly { readonly sender: string; readonly seq: number }[];
-  /** Digests of messages that a sender had seen, and the history does not hold. */
-  readonly unseen: readonly Uint8Array[];
-}
-
-const MAX_NAMED = 100;
-
-/** Looks at the verified entries of one room. */
-export function omissionsOf(entries: Iterable<Pick<Entry, "cid" | "verdict" | "message">>): Omissions {
-  const bySender = new Map<string, Map<number, number>>();
-  const held = new Set<string>();
-  const named = new Map<string, Uint8Array>();
-  for (const { cid, verdict, message } of entries) {
-    if (verdict.status !== "verified" || message === null) continue;
-    held.add(digestOfCid(cid).join());
-    for (const digest of message.seen) named.set(digest.join(), digest);
-    const seqs = bySender.get(message.sender) ?? new Map<number, number>();
-    bySender.set(message.sender, seqs.set(message.seq, (seqs.get(message.seq) ?? 0) + 1));
-  }
-  const gaps: { sender: string; seq: number }[] = [];
-  const forks: { sender: string; seq: number }[] = [];
-  for (const [sender, seqs] of [...bySender].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    let expected = 1;
-    for (const seq of [...seqs.keys()].sort((a, b) => a - b)) {
-      for (; expected < seq && gaps.length < MAX_NAMED; expected++) gaps.push({ sender, seq: expected });
-      expected = seq + 1;
-      if ((seqs.get(seq) ?? 0) > 1 && forks.length < MAX_NAMED) forks.push({ sender, seq });
-    }
-  }
-  const unseen = [...named].filter(([key]) => !held.has(key)).map(([, digest]) => digest);
-  return { gaps, forks, unseen: unseen.slice(0, MAX_NAMED) };
 }

@@ -60,7 +60,7 @@ export async function readChainView(session: Session, own: Address, peer: Addres
   const { data, error } = await audit(session, room);
   if (error !== undefined) throw error;
   const { state, rooms } = data as { readonly state: string; readonly rooms: readonly { readonly root: string }[] };
-  const lines = await readConversation(session, room, own, { wallet: await walletOf(signer) });
+  const { lines } = await readConversation(session, room, own, { wallet: await walletOf(signer) });
   const messages = lines.map(({ cid, sender, timestamp, text, verdict, anchor }) => ({
     cid,
     sender: sender ?? "",

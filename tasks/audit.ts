@@ -11,12 +11,14 @@ import { OrderedReplay } from "../io/ordered-replay.ts";
 import { checksummed } from "../protocol/address.ts";
 import type { Anchor } from "../protocol/anchor.ts";
 import { toHex, type Hex } from "../protocol/bytes.ts";
-import { omissionsOf, type Entry } from "../protocol/entry.ts";
+import type { Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { findOmissions } from "../protocol/omissions.ts";
 import { parseRoomId, type Deployment, type RoomId } from "../protocol/room.ts";
 import type { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { command, conclude, type Outcome } from "./command.ts";
+import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { formatTime, formatVerdict, plural, short, table, terminal, type Terminal } from "./terminal.ts";
@@ -202,6 +204,7 @@ function outcomeOf(found: Found): Outcome {
       ]),
       ...odd.map(anchorLine),
       ...found.shown.map(entryLine),
+      ...(found.isWhole ? found.rooms.flatMap(({ entries }) => formatOmissions(findOmissions(entries ?? []))) : []),
     ].join("\n"),
     ...(error !== undefined && { error }),
   };
@@ -243,13 +246,13 @@ function openNothing(): Promise<{ readonly close: () => Promise<void> }> {
 
 function describeRoom(state: State, { id, messages, entries }: RoomFound, isWhole: boolean): object {
   const room = state.room(id);
-  const omissions = entries === null ? null : omissionsOf(entries);
+  const omissions = entries === null ? null : findOmissions(entries);
   return {
     room: id,
     n: room?.range.size ?? 0,
     root: room === undefined ? null : toHex(room.root),
     messages,
-    ...(omissions !== null && { omissions: { ...omissions, unseen: omissions.unseen.map(toHex) } }),
+    ...(omissions !== null && { omissions: describeOmissions(omissions) }),
     ...(isWhole && { entries: entries?.map(describeEntry) ?? [] }),
   };
 }
@@ -262,6 +265,8 @@ function describeEntry({ cid, anchorIndex, verdict, message }: Entry): object {
     ...(message !== null && {
       sender: checksummed(message.sender),
       receiver: checksummed(message.receiver),
+      senderKeyVersion: message.senderKeyVersion,
+      receiverKeyVersion: message.receiverKeyVersion,
       seq: message.seq,
       timestamp: message.timestamp,
     }),

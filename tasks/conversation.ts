@@ -7,6 +7,7 @@ import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { KeyDirectory, KeyVersion } from "../protocol/keys.ts";
 import { openMessage, roomKeyOf, type RoomKey } from "../protocol/message.ts";
+import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import type { RoomId } from "../protocol/room.ts";
 import type { Opener } from "../protocol/sealing.ts";
 import type { Verdict } from "../protocol/verdict.ts";
@@ -17,6 +18,9 @@ import type { Session } from "./session.ts";
 export interface Line {
   readonly cid: Cid;
   readonly sender: Address | null;
+  readonly senderKeyVersion: number | null;
+  /** The sender's own count in the room under that key version. */
+  readonly seq: number | null;
   readonly timestamp: number | null;
   /** Null when it could not be opened, or is no text. */
   readonly text: string | null;
@@ -26,8 +30,19 @@ export interface Line {
   readonly anchor: { readonly index: number; readonly blockNumber: number; readonly transactionHash: string } | null;
 }
 
+export interface Conversation {
+  readonly lines: readonly Line[];
+  /** What the anchored messages say is missing or forked. */
+  readonly omissions: Omissions;
+}
+
 /** @throws what opening one's own keys throws */
-export async function readConversation(session: Session, room: RoomId, own: Address, opener: Opener): Promise<Line[]> {
+export async function readConversation(
+  session: Session,
+  room: RoomId,
+  own: Address,
+  opener: Opener,
+): Promise<Conversation> {
   const { reader, content, deployment, mailbox } = session;
   const { events } = await reader.allEvents();
   const envelopes = new Map<Cid, Envelope>();
@@ -56,7 +71,7 @@ export async function readConversation(session: Session, room: RoomId, own: Addr
     if (known.has(cid)) continue;
     lines.push({ cid, verdict: { status: "pending" }, anchor: null, ...(await readLine(decodeEnvelope(block), open)) });
   }
-  return lines;
+  return { lines, omissions: findOmissions(replayed.entries(room)) };
 }
 
 export type Open = (envelope: Envelope) => Promise<Content>;
@@ -109,16 +124,19 @@ function findKey(keys: KeyDirectory, wallet: Address, version: number): KeyVersi
 async function readLine(
   envelope: Envelope | undefined,
   open: Open | null,
-): Promise<Pick<Line, "sender" | "timestamp" | "text" | "type">> {
-  if (envelope === undefined) return { sender: null, timestamp: null, text: null, type: null };
-  const { sender, timestamp } = envelope;
-  if (open === null) return { sender, timestamp, text: null, type: null };
+): Promise<Omit<Line, "cid" | "verdict" | "anchor">> {
+  if (envelope === undefined) {
+    return { sender: null, senderKeyVersion: null, seq: null, timestamp: null, text: null, type: null };
+  }
+  const { sender, senderKeyVersion, seq, timestamp } = envelope;
+  const unopened = { sender, senderKeyVersion, seq, timestamp, text: null, type: null };
+  if (open === null) return unopened;
   try {
     const content = await open(envelope);
-    return { sender, timestamp, text: textOfContent(content), type: content.type };
+    return { ...unopened, text: textOfContent(content), type: content.type };
   } catch (error) {
     // A sender can sign what does not open; that is shown, and does not stop the rest.
-    if (error instanceof DmtpError && error.kind === "integrity") return { sender, timestamp, text: null, type: null };
+    if (error instanceof DmtpError && error.kind === "integrity") return unopened;
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import { roomIdOf } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
 import { readConversation, type Line } from "./conversation.ts";
 import { openerOf } from "./identity.ts";
+import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
 import { formatTime, plural, short } from "./terminal.ts";
@@ -34,7 +35,7 @@ export async function history(
   if (own === peer) throw new DmtpError("RECEIVER_IS_SENDER", "both ends are the same wallet");
   const opener = openerOf(await walletOf(signer), passphrase);
   const room = roomIdOf(session.deployment, own, peer);
-  const lines = await readConversation(session, room, own, opener);
+  const { lines, omissions } = await readConversation(session, room, own, opener);
   const rejected = lines.filter(({ verdict }) => verdict.status === "rejected").length;
   const missing = lines.filter(({ verdict }) => verdict.status === "missing").length;
   const error =
@@ -48,8 +49,12 @@ export async function history(
       room,
       wallets: [checksummed(own), checksummed(peer)],
       messages: lines.map(({ sender, ...line }) => ({ ...line, sender: sender === null ? null : checksummed(sender) })),
+      omissions: describeOmissions(omissions),
     },
-    text: lines.length === 0 ? `no messages with ${checksummed(peer)} yet` : lines.map(formatLine).join("\n"),
+    text:
+      lines.length === 0
+        ? `no messages with ${checksummed(peer)} yet`
+        : [...lines.map(formatLine), ...formatOmissions(omissions)].join("\n"),
     ...(error !== undefined && { error }),
   };
 }

@@ -19,6 +19,8 @@ interface MessageRow extends VerdictRow, ProvenanceColumns {
   readonly cid: Cid;
   readonly sender: string | null;
   readonly receiver: string | null;
+  readonly sender_key_version: number | null;
+  readonly receiver_key_version: number | null;
   readonly seq: number | null;
   readonly timestamp: number | null;
   readonly size_bytes: number | null;
@@ -109,6 +111,8 @@ function answerOf(snapshot: Snapshot, row: MessageRow): MessageAnswer {
     room: row.room,
     sender: row.sender,
     receiver: row.receiver,
+    senderKeyVersion: row.sender_key_version,
+    receiverKeyVersion: row.receiver_key_version,
     seq: row.seq,
     timestamp: row.timestamp,
     sizeBytes: row.size_bytes,

@@ -63,7 +63,6 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   const [room] = row === undefined ? [] : answersOf(snapshot, [row]);
   if (room === undefined) return null;
   const { gaps, forks, unseen } = snapshot.history.omissions(id);
-  const named = (list: readonly { sender: string; seq: number }[]) => list.map(({ sender, seq }) => ({ sender, seq }));
   const messages = snapshot.all<{ cid: string }>(
     `SELECT DISTINCT cid FROM entries JOIN cids ON cids.id = cid_id
      WHERE ${OF_ROOM} AND ${NOT_VERIFIED} AND status = 'missing' LIMIT ${MAX_NAMED}`,
@@ -74,7 +73,7 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   );
   return {
     ...room,
-    omissions: { gaps: named(gaps), forks: named(forks), unseen: unseen.map(cidOfDigest) },
+    omissions: { gaps: [...gaps], forks: [...forks], unseen: unseen.map(cidOfDigest) },
     lacks: { messages: messages.map(({ cid }) => cid), anchors: anchors.map((anchor) => anchor.anchor_index) },
   };
 }

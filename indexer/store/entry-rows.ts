@@ -28,6 +28,8 @@ interface MessageRow extends VerdictRow {
   readonly cid: Cid;
   readonly sender: Address | null;
   readonly receiver: Address;
+  readonly sender_key_version: number;
+  readonly receiver_key_version: number;
   readonly seq: number;
   readonly timestamp: number;
   readonly size_bytes: number;
@@ -57,7 +59,7 @@ export class EntryRows {
   add(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
     const { anchorIndex, ordinal, room, roomNumber, cidId } = place;
     this.statements.run(
-      "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       anchorIndex,
       ordinal,
       roomNumber,
@@ -74,7 +76,8 @@ export class EntryRows {
     const { anchorIndex, ordinal, room } = place;
     this.statements.run(
       `UPDATE entries SET status = ?, code = ?, reason = ?,
-         sender = ?, receiver = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?
+         sender = ?, receiver = ?, sender_key_version = ?, receiver_key_version = ?, seq = ?, timestamp = ?,
+         size_bytes = ?, seen = ?
        WHERE anchor_index = ? AND ordinal = ?`,
       ...verdictColumns(verdict),
       ...messageColumns(message),
@@ -108,7 +111,8 @@ export class EntryRows {
   /** A room's places in chain order, as the replay would have them. */
   *entries(room: RoomId): Generator<Pick<Entry, "cid" | "verdict" | "message">> {
     const rows = this.statements.prepare<MessageRow>(
-      `SELECT cid, status, code, reason, sender, receiver, seq, timestamp, size_bytes, seen
+      `SELECT cid, status, code, reason, sender, receiver, sender_key_version, receiver_key_version, seq, timestamp,
+         size_bytes, seen
        FROM entries JOIN cids ON cids.id = cid_id WHERE ${OF_ROOM} ORDER BY anchor_index, ordinal`,
     );
     for (const row of rows.iterate(room)) {
@@ -167,6 +171,8 @@ export class EntryRows {
 type MessageColumns = [
   sender: Address | null,
   receiver: Address | null,
+  senderKeyVersion: number | null,
+  receiverKeyVersion: number | null,
   seq: number | null,
   timestamp: number | null,
   sizeBytes: number | null,
@@ -174,17 +180,27 @@ type MessageColumns = [
 ];
 
 function messageColumns(message: MessageSummary | null): MessageColumns {
-  if (message === null) return [null, null, null, null, null, null];
-  const { sender, receiver, seq, timestamp, sizeBytes, seen } = message;
-  return [sender, receiver, seq, timestamp, sizeBytes, concat(...seen)];
+  if (message === null) return [null, null, null, null, null, null, null, null];
+  const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, seen } = message;
+  return [sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, concat(...seen)];
 }
 
-function messageOf({ sender, receiver, seq, timestamp, size_bytes, seen }: MessageRow): MessageSummary | null {
+function messageOf(row: MessageRow): MessageSummary | null {
+  const { sender, receiver, seq, timestamp, seen } = row;
   if (sender === null) return null;
   const count = seen.length / DIGEST_BYTES;
   const digests = Array.from(
     { length: count },
     (_, i) => new Uint8Array(seen.subarray(DIGEST_BYTES * i, DIGEST_BYTES * (i + 1))),
   );
-  return { sender, receiver, seq, timestamp, sizeBytes: size_bytes, seen: digests };
+  return {
+    sender,
+    receiver,
+    senderKeyVersion: row.sender_key_version,
+    receiverKeyVersion: row.receiver_key_version,
+    seq,
+    timestamp,
+    sizeBytes: row.size_bytes,
+    seen: digests,
+  };
 }

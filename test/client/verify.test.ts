@@ -9,6 +9,7 @@ import { startIndexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { rootOf } from "../../protocol/merkle.ts";
+import { findOmissions } from "../../protocol/omissions.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { deploy, startChain } from "../fixtures/chain.ts";
 import { Conversation } from "../fixtures/conversation.ts";
@@ -112,6 +113,7 @@ describe("a room that a client verifies", function () {
       ).to.deep.equal(expected);
       expect(found.state).to.deep.equal({ n: range.size, root: toHex(rootOf(range)) });
       expect(found.messages[0]!.envelope!.sender).to.equal(ALICE.address);
+      expect(found.omissions).to.deep.equal(findOmissions(history.replay().entries(room)));
       expect(found.believed).to.deep.equal(events === null ? ["anchors", "keys"] : []);
     }
   });

@@ -92,7 +92,9 @@ describe("a room over four anchors, one of them invalid", () => {
   it("reads the same to both of them, in the order in which it was anchored", async () => {
     for (const wallet of [chain.alice, chain.bob]) {
       const { signer } = await session.signer(wallet);
-      const lines = await readConversation(session, roomOf(session, chain), wallet, { wallet: await walletOf(signer) });
+      const { lines } = await readConversation(session, roomOf(session, chain), wallet, {
+        wallet: await walletOf(signer),
+      });
       expect(lines.map(({ text }) => text)).to.deep.equal(said);
       expect(lines.map(({ anchor: at }) => at?.index)).to.deep.equal([0, 0, 1, 3]);
     }

@@ -154,7 +154,7 @@ for (const { name, start } of UPSTREAMS) {
         const opener: Opener = passphrase === undefined ? { wallet: await walletOf(signer) } : { passphrase };
         const other = wallet === safe.address ? chain.alice : safe.address;
         const room = roomIdOf(session.deployment, wallet, other);
-        const lines = await readConversation(session, room, wallet, opener);
+        const { lines } = await readConversation(session, room, wallet, opener);
         expect(lines.map(({ text }) => text)).to.have.members([
           `from ${wallet} to ${other}`,
           `from ${other} to ${wallet}`,

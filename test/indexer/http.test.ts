@@ -91,6 +91,8 @@ describe("the indexer's HTTP interface", function () {
       room,
       sender: ALICE.address,
       receiver: BOB.address,
+      senderKeyVersion: 1,
+      receiverKeyVersion: 1,
       seq: 1,
       timestamp: 1_700_000_000_000,
       sizeBytes: history.blocks.get(messages[0].cid)!.length,
@@ -118,8 +120,8 @@ describe("the indexer's HTTP interface", function () {
       lacks: { messages: [], anchors: [] },
     });
     expect(shown.omissions.gaps).to.deep.equal([
-      { sender: BOB.address, seq: 1 },
-      { sender: BOB.address, seq: 2 },
+      { sender: BOB.address, senderKeyVersion: 1, seq: 1 },
+      { sender: BOB.address, senderKeyVersion: 1, seq: 2 },
     ]);
     expect(shown.omissions.unseen).to.deep.equal([cidOf(fixedBytes("lost"))]);
   });

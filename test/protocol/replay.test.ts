@@ -3,10 +3,10 @@ import fc from "fast-check";
 
 import type { BlockSource } from "../../protocol/anchor.ts";
 import { toHex } from "../../protocol/bytes.ts";
-import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import { cidOfDigest, type Cid } from "../../protocol/cid.ts";
 import type { SignatureClaim } from "../../protocol/crypto/primitives.ts";
 import { primitives } from "../../protocol/crypto/provider.ts";
-import { omissionsOf } from "../../protocol/entry.ts";
+import { findOmissions } from "../../protocol/omissions.ts";
 import type { AnchorEvent, ChainEvent } from "../../protocol/event.ts";
 import { Replay, replay } from "../../protocol/replay.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
@@ -33,7 +33,7 @@ function snapshot(replayed: Replay) {
           outcome(verdict),
           message,
         ]),
-      omissionsOf(replayed.entries(room)),
+      findOmissions(replayed.entries(room)),
     ]),
     listed: replayed.anchors.map(({ event }) => replayed.entriesOf(event.index).map(({ cid, room }) => [cid, room])),
     tip: replayed.tip?.index,
@@ -285,53 +285,5 @@ describe("A replay", () => {
     expect(replayed.roomState(room)?.range.size).to.equal(2);
     expect(replayed.roomState(room)?.lastIndex).to.equal(2);
     expect(replayed.anchors.map(({ manifest }) => manifest?.seq)).to.deep.equal([0, 0, 1]);
-  });
-});
-
-describe("What a room's messages say is missing", () => {
-  function omissions(build: (history: History) => Cid[]) {
-    const history = new History();
-    for (const person of [ALICE, BOB]) history.register(person);
-    const room = history.room(ALICE, BOB);
-    history.anchor(deltaOf([room, build(history)]));
-    return omissionsOf(history.replay().entries(room));
-  }
-
-  it("is nothing in a complete room", () => {
-    const found = omissions((history) => {
-      const first = history.message(ALICE, BOB);
-      return [first, history.message(BOB, ALICE, { seen: [first] }), history.message(ALICE, BOB, { seq: 2 })];
-    });
-    expect(found).to.deep.equal({ gaps: [], forks: [], unseen: [] });
-  });
-
-  it("is a gap for a number left out, a fork for one used twice, and what somebody had seen that is not there", () => {
-    const dropped = cidOfDigest(fixedBytes("dropped"));
-    const found = omissions((history) => [
-      history.message(ALICE, BOB, { seq: 2 }),
-      history.message(ALICE, BOB, { seq: 5, seen: [dropped] }),
-      history.message(BOB, ALICE, { seq: 1 }),
-      history.message(BOB, ALICE, { seq: 1 }),
-    ]);
-    expect(found).to.deep.equal({
-      gaps: [1, 3, 4].map((seq) => ({ sender: ALICE.address, seq })),
-      forks: [{ sender: BOB.address, seq: 1 }],
-      unseen: [digestOfCid(dropped)],
-    });
-  });
-
-  it("counts verified messages only", () => {
-    const found = omissions((history) => {
-      const forged = history.message(ALICE, BOB, { seq: 1, signer: BOB.identity() });
-      return [forged, history.message(BOB, ALICE, { seen: [forged] }), forged];
-    });
-    expect(found.gaps).to.deep.equal([]);
-    expect(found.unseen).to.have.length(1);
-  });
-
-  it("names at most 100, however many there are", () => {
-    const found = omissions((history) => [history.message(ALICE, BOB, { seq: Number.MAX_SAFE_INTEGER })]);
-    expect(found.gaps).to.have.length(100);
-    expect(found.gaps.at(-1)).to.deep.equal({ sender: ALICE.address, seq: 100 });
   });
 });
