@@ -31,7 +31,7 @@ export class ArchiveFile {
       const digest = createHash("sha256");
       const seen: { blocks: number; last: Uint8Array | null } = { blocks: 0, last: null };
       await source.load({
-        onChunk: (chunk) => digest.update(chunk),
+        onPayload: (chunk) => digest.update(chunk),
         onBlock: (cid, bytes) => {
           seen.last = verifyBlock(cid, bytes);
           if (++seen.blocks % 1_024 === 0) onProgress(seen.blocks);
@@ -39,14 +39,8 @@ export class ArchiveFile {
       });
       if (seen.last === null) throw malformed(`${source.name} has no block`);
       const archive = decodeArchive(seen.last);
-      const pages: Uint8Array[] = [];
-      for (const cid of archive.events) {
-        const page = await source.fetch(cid);
-        if (page === null) throw malformed(`${source.name} lacks its events`);
-        pages.push(page);
-      }
       const { deployment, scope } = archive;
-      const file = new ArchiveFile({ deployment, scope, events: [...decodeEvents(pages)] }, source);
+      const file = new ArchiveFile({ deployment, scope, events: await readEvents(archive.events, source) }, source);
       const again = createHash("sha256");
       for await (const chunk of new ArchiveExport(file.subject, file).bytes()) again.update(chunk);
       if (!digest.digest().equals(again.digest()))
@@ -79,6 +73,20 @@ export class ArchiveFile {
   close(): Promise<void> {
     return this.source.close();
   }
+}
+
+/** A page at a time: only the events are held. */
+async function readEvents(pages: readonly Cid[], source: CarFileSource): Promise<ChainEvent[]> {
+  const events: ChainEvent[] = [];
+  const counts = { anchor: 0, key: 0 };
+  for (const cid of pages) {
+    const page = await source.fetch(cid);
+    if (page === null) throw malformed(`${source.name} lacks its events`);
+    for (const event of decodeEvents([page])) {
+      events.push({ ...event, index: counts[event.kind === "anchor" ? "anchor" : "key"]++ });
+    }
+  }
+  return events;
 }
 
 function malformed(what: string): DmtpError {

@@ -72,9 +72,16 @@ export function decodeArchive(block: Uint8Array): Archive {
       keyRegistry: addressOfBytes(fields.bytes("registry", 20)),
     },
     scope: { room, wallet, since: fields.uint("since") },
-    events: fields.array("events").map((link) => readLink(link, CODE, "events")),
+    events: readPages(fields.array("events")),
     missing: fields.uint("missing"),
   };
+}
+
+/** No two pages are the same, since no two events have the same place: named twice, a small file would be a large history. */
+function readPages(links: CborArray): Cid[] {
+  const cids = links.map((link) => readLink(link, CODE, "events"));
+  if (new Set(cids).size < cids.length) throw new DmtpError(CODE, "a block of events is named twice");
+  return cids;
 }
 
 /** What the chain logged, in chain order over both contracts, in as few blocks as hold it. The same events give the same blocks. */
@@ -109,7 +116,9 @@ export function encodeEvent(event: ChainEvent): Uint8Array {
 export function* decodeEvents(blocks: Iterable<Uint8Array>): Generator<ChainEvent> {
   const counts = { anchors: 0, keys: 0 };
   for (const block of blocks) {
-    for (const row of readArray(decode(block), CODE, "the block")) {
+    const rows = readArray(decode(block), CODE, "the block");
+    if (rows.length > EVENTS_PER_BLOCK) throw new DmtpError(CODE, `a block of ${rows.length} events`);
+    for (const row of rows) {
       const event = readRow(row, counts);
       counts[event.kind === "anchor" ? "anchors" : "keys"] += 1;
       yield event;

@@ -108,7 +108,7 @@ export const ERRORS = {
   CONTENT_WRITE_FAILED: unavailable("The content store did not take the block; check its disk and repeat the command."),
 
   ARCHIVE_UNTRUE: integrity("The archive contradicts the chain: it is of another one, or somebody changed it."),
-  CAR_MALFORMED: integrity("The file is not a whole CARv1 file; get it again, or from another source."),
+  CAR_MALFORMED: integrity("The file is not a whole CAR file; get it again, or from another source."),
 
   // Mailbox and index
   MAILBOX_NEWER: input("A newer DMTP wrote this database; update, or use another DMTP_DATA_DIR."),

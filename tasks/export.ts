@@ -1,5 +1,4 @@
-import { createWriteStream } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 
@@ -44,7 +43,7 @@ export async function exportHistory(session: Session, file: string, scope: Archi
   const { deployment, terminal, content } = session;
   const { events } = await session.reader.allEvents();
   const archive = new ArchiveExport({ deployment, events, scope }, content);
-  const part = `${file}.part`;
+  const part = `${file}.${process.pid}.part`;
   const chunks = async function* (): AsyncGenerator<Uint8Array> {
     for await (const chunk of archive.bytes()) {
       terminal.progress(`wrote ${plural(archive.blocks, "block")}, ${formatBytes(archive.sizeBytes)}`);
@@ -52,7 +51,10 @@ export async function exportHistory(session: Session, file: string, scope: Archi
     }
   };
   try {
-    await pipeline(chunks, createWriteStream(part, { flush: true }));
+    // What an earlier run left goes by its name: a link that somebody put there is taken away, and not followed.
+    await rm(part, { force: true });
+    const target = await open(part, "wx");
+    await pipeline(chunks, target.createWriteStream({ flush: true }));
     // A crash before this leaves what was there by that name, and a part.
     await rename(part, file);
     syncFolder(dirname(file));

@@ -20,7 +20,8 @@ const MAX_CANDIDATES = 8;
 
 /** Sees a file as it is read through. */
 export interface CarWatcher {
-  readonly onChunk?: (bytes: Uint8Array) => void;
+  /** The bytes of the CARv1, without what a CARv2 wraps around it. */
+  readonly onPayload?: (bytes: Uint8Array) => void;
   /** Whether they are the block's is still unknown. */
   readonly onBlock?: (cid: Cid, bytes: Uint8Array) => void;
 }
@@ -80,12 +81,12 @@ export class CarFileSource implements ContentSource {
     await (this.opened ??= this.open(watcher));
   }
 
-  private async open({ onChunk, onBlock }: CarWatcher = {}): Promise<OpenCar> {
+  private async open({ onPayload, onBlock }: CarWatcher = {}): Promise<OpenCar> {
     const index = new CarIndex();
     let file: FileHandle | undefined;
     try {
       file = await open(this.path, "r").catch((cause: unknown) => this.refuse(cause));
-      for await (const { cid, bytes, offset } of decodeCar(this.chunks(onChunk))) {
+      for await (const { cid, bytes, offset } of decodeCar(this.chunks(), onPayload)) {
         onBlock?.(cid, bytes);
         index.add(digestOfCid(cid), { offset, size: bytes.length });
       }
@@ -97,12 +98,9 @@ export class CarFileSource implements ContentSource {
     }
   }
 
-  private async *chunks(onChunk: CarWatcher["onChunk"]): AsyncGenerator<Uint8Array> {
+  private async *chunks(): AsyncGenerator<Uint8Array> {
     try {
-      for await (const chunk of createReadStream(this.path)) {
-        onChunk?.(chunk as Buffer);
-        yield chunk as Buffer;
-      }
+      for await (const chunk of createReadStream(this.path)) yield chunk as Buffer;
     } catch (cause) {
       this.refuse(cause);
     }

@@ -1,5 +1,6 @@
 /**
- * CARv1 (https://ipld.io/specs/transport/car/carv1/): a header that names roots, then blocks, each after its length and CID.
+ * CARv1 (https://ipld.io/specs/transport/car/carv1/): a header that names roots, then blocks, each after its length and CID. One
+ * that is wrapped as a CARv2 is read too, and none is written.
  * Blocks that are not DMTP's (another codec or hash) are passed over; everything else is held to the format's letter, and no
  * length is believed before it is held against its limit.
  */
@@ -9,6 +10,7 @@ import { encode } from "../../protocol/cbor-encoder.ts";
 import { bytesOfCid, cidOfBytes, linkTo, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
+import { unwrapCar } from "./car-v2.ts";
 
 /** Where a block lies in a CAR. Its bytes are not looked at: who reads them verifies them. */
 export interface CarSection {
@@ -46,10 +48,15 @@ export async function* encodeCarStream(
 
 /**
  * Reads a CAR as it comes: first its roots, then its blocks in their order.
+ * @param onPayload sees the bytes of the CARv1, without what a CARv2 wraps around it
  * @throws CAR_MALFORMED, BLOCK_TOO_LARGE, and what `chunks` throws
  */
-export async function* decodeCar(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<CarSection, void> {
-  const reader = new CarReader(chunks);
+export async function* decodeCar(
+  chunks: AsyncIterable<Uint8Array>,
+  onPayload?: (bytes: Uint8Array) => void,
+): AsyncGenerator<CarSection, void> {
+  const payload = await unwrapCar(chunks);
+  const reader = new CarReader(payload.chunks, payload.offset, onPayload);
   try {
     await readRoots(reader);
     for (;;) {
@@ -67,7 +74,8 @@ export async function* decodeCar(chunks: AsyncIterable<Uint8Array>): AsyncGenera
  * @throws CAR_MALFORMED
  */
 export async function rootsOfCar(chunks: AsyncIterable<Uint8Array>): Promise<Cid[]> {
-  const reader = new CarReader(chunks);
+  const payload = await unwrapCar(chunks);
+  const reader = new CarReader(payload.chunks, payload.offset);
   try {
     return await readRoots(reader);
   } finally {
@@ -86,7 +94,7 @@ async function readRoots(reader: CarReader): Promise<Cid[]> {
   } catch (cause) {
     throw malformed("a header that is not DAG-CBOR", cause);
   }
-  if (!(header instanceof Map) || header.get("version") !== 1) throw malformed("not version 1");
+  if (!(header instanceof Map) || header.get("version") !== 1) throw malformed("neither version 1 nor 2");
   const roots: unknown = header.get("roots");
   if (!Array.isArray(roots)) throw malformed("no roots");
   return roots.flatMap((root: unknown) => {
@@ -137,14 +145,21 @@ class CarPacker {
 
 /** Bytes in pieces of the sizes that are asked for. */
 class CarReader {
-  /** How far it has read. */
-  offset = 0;
+  /** How far it has read in the file. */
+  offset: number;
   private readonly chunks: AsyncIterator<Uint8Array>;
+  private readonly onChunk: (bytes: Uint8Array) => void;
   private buffer: Uint8Array = new Uint8Array(0);
   private at = 0;
 
-  constructor(chunks: AsyncIterable<Uint8Array>) {
+  constructor(
+    chunks: AsyncIterable<Uint8Array>,
+    offset: number,
+    onChunk: (bytes: Uint8Array) => void = () => undefined,
+  ) {
     this.chunks = chunks[Symbol.asyncIterator]();
+    this.offset = offset;
+    this.onChunk = onChunk;
   }
 
   /** An unsigned LEB128 in its shortest form, or null at the end. */
@@ -193,6 +208,7 @@ class CarReader {
       const next = await this.chunks.next();
       this.at = 0;
       this.buffer = next.done === true ? new Uint8Array(0) : next.value;
+      this.onChunk(this.buffer);
       if (next.done === true || this.buffer.length > 0) return next.done !== true;
     }
   }
@@ -208,5 +224,5 @@ function encodeVarint(value: number): Uint8Array {
 }
 
 function malformed(what: string, cause?: unknown): DmtpError {
-  return new DmtpError("CAR_MALFORMED", `not a CARv1 file: ${what}`, { cause });
+  return new DmtpError("CAR_MALFORMED", `not a CAR file: ${what}`, { cause });
 }

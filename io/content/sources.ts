@@ -62,12 +62,14 @@ export class Sources {
    * @throws CONTENT_UNREACHABLE when nobody can be reached
    */
   async get(cid: Cid): Promise<Uint8Array | null> {
-    const said: Said[] = [];
+    const near: Said[] = [];
     for (const member of this.local) {
       const answer = await this.ask(member, cid);
       if (answer instanceof Uint8Array) return answer;
-      said.push({ source: member.source, answer });
+      near.push({ source: member.source, answer });
     }
+    // What this machine does not have says nothing of a block, unless nobody else is configured.
+    const said: Said[] = this.remote.length === 0 ? near : [];
     for (let attempt = 1; this.remote.length > 0; attempt++) {
       said.length = 0;
       const bytes = await this.race(cid, said);
@@ -76,7 +78,7 @@ export class Sources {
       await this.pause(PAUSE_MS);
     }
     if (said.some(({ answer }) => !isAway(answer))) {
-      this.tellFaults(said);
+      this.tellFaults([...near, ...said]);
       return null;
     }
     throw said.find(({ answer }) => answer !== null)?.answer ?? this.nobody();

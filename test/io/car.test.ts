@@ -7,6 +7,8 @@ import fc from "fast-check";
 
 import { decodeCar, encodeCar, rootsOfCar } from "../../io/content/car.ts";
 import { CarFileSource } from "../../io/content/car-source.ts";
+import { Sources } from "../../io/content/sources.ts";
+import type { ContentSource } from "../../io/content/store.ts";
 import { Link, MAX_BLOCK_BYTES, mapOf } from "../../protocol/cbor.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { bytesOfCid, cidOf, linkTo, type Cid } from "../../protocol/cid.ts";
@@ -37,6 +39,17 @@ async function read(bytes: Uint8Array, sizes?: readonly number[]): Promise<{ cid
 
 function carOf(roots: readonly Cid[], blocks: readonly Block[]): Uint8Array {
   return new Uint8Array(Buffer.concat([...encodeCar(roots, blocks)]));
+}
+
+/** A CARv2 with a gap before the CARv1 and an index behind it. */
+function wrap(car: Uint8Array, said: { offset?: number; size?: number | bigint } = {}): Uint8Array {
+  const header = Buffer.alloc(40);
+  const offset = 11 + header.length + 7;
+  header.writeBigUInt64LE(BigInt(said.offset ?? offset), 16);
+  header.writeBigUInt64LE(BigInt(said.size ?? car.length), 24);
+  header.writeBigUInt64LE(BigInt(offset + car.length), 32);
+  const pragma = Buffer.from("0aa16776657273696f6e02", "hex");
+  return new Uint8Array(Buffer.concat([pragma, header, Buffer.alloc(7), car, Buffer.from("8108", "hex")]));
 }
 
 const one = blockOf(fixedBytes("one"));
@@ -74,6 +87,14 @@ describe("A CAR file", () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  it("is read where a CARv2 wraps it, as go-car writes, in whatever pieces it comes", async () => {
+    const wrapped = wrap(carOf([one.cid], [one, two]));
+    for (const cut of [[], [1], [11, 40], [11, 40, 7, 59], Array<number>(wrapped.length).fill(1)]) {
+      expect(await read(wrapped, cut)).to.deep.equal([one, two]);
+      expect(await rootsOfCar(pieces(wrapped, cut))).to.deep.equal([one.cid]);
+    }
   });
 
   it("names as many roots as a history has anchors, up to a million", async () => {
@@ -119,7 +140,14 @@ describe("A CAR file", () => {
     ["a header that claims 2^34 bytes", Uint8Array.of(0x80, 0x80, 0x80, 0x80, 0x40)],
     ["a length of ten bytes", new Uint8Array(10).fill(0x80)],
     ["a length that is not in its shortest form", Uint8Array.of(0x81, 0x00, 0xa0)],
-    ["CARv2", header(mapOf({ version: 2 }))],
+    ["the head of a CARv2 and nothing else", header(mapOf({ version: 2 }))],
+    ["version 3", header(mapOf({ version: 3 }))],
+    ["a CARv2 in a CARv2", wrap(wrap(carOf([], [])))],
+    ["a CARv2 whose blocks lie in its header", wrap(carOf([], []), { offset: 50 })],
+    ["a CARv2 that claims more than it has", wrap(carOf([], []), { size: 2 ** 40 })],
+    ["a CARv2 whose blocks lie behind its end", wrap(carOf([], []), { offset: 2 ** 40 })],
+    ["a CARv2 that claims 2^63 bytes", wrap(carOf([], []), { size: 2n ** 63n })],
+    ["a CARv2 without blocks", wrap(new Uint8Array(0))],
     ["version 2", header(mapOf({ roots: [], version: 2 }))],
     ["no roots", header(mapOf({ version: 1 }))],
     ["roots that are no links", header(mapOf({ roots: ["x"], version: 1 }))],
@@ -163,6 +191,26 @@ describe("A CAR file as a source", () => {
     const wrong = { cid: one.cid, bytes: two.bytes };
     expect(await codeOfAsync(() => open(carOf([], [wrong])).fetch(one.cid))).to.equal("BLOCK_HASH_MISMATCH");
     expect(await open(carOf([], [wrong, one])).fetch(one.cid)).to.deep.equal(one.bytes);
+  });
+
+  it("gives the blocks of a CARv2", async () => {
+    const source = open(wrap(carOf([], [one, two])));
+    expect(await source.fetch(two.cid)).to.deep.equal(two.bytes);
+    expect(await source.fetch(one.cid)).to.deep.equal(one.bytes);
+  });
+
+  it("is told of among others when it is none, and the block is missing", async () => {
+    const told: string[] = [];
+    const near: ContentSource = {
+      name: "near",
+      isLocal: true,
+      fetch: () => Promise.resolve(null),
+      close: () => Promise.resolve(),
+    };
+    const all = new Sources([near, open(fixedBytes("no CAR"))], { onFault: ({ code }) => void told.push(code) });
+    expect(await all.get(one.cid)).to.equal(null);
+    expect(await all.get(two.cid)).to.equal(null);
+    expect(told).to.deep.equal(["CAR_MALFORMED"]);
   });
 
   it("refuses a file that is cut off, and says which one is not there", async () => {

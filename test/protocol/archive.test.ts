@@ -89,6 +89,8 @@ describe("What an archive says of the chain", () => {
     const refused = (value: CborValue): string | null => codeOf(() => [...decodeEvents([encode(value)])]);
     for (const value of [7, null, [7], [[]], new Map<string, CborValue>()])
       expect(refused(value)).to.equal("ARCHIVE_MALFORMED");
+    expect(refused(Array<CborValue>(2_048).fill(rows[0]!))).to.equal(null);
+    expect(refused(Array<CborValue>(2_049).fill(rows[0]!))).to.equal("ARCHIVE_MALFORMED");
     for (const row of rows) {
       expect(refused([row])).to.equal(null);
       expect(refused([row.slice(0, -1)])).to.equal("ARCHIVE_MALFORMED");
@@ -136,6 +138,9 @@ describe("An archive block", () => {
         expect(refusal(name, value), name).to.equal("ARCHIVE_MALFORMED");
       }
     }
+    const [link] = members().get("events") as readonly CborValue[];
+    expect(refusal("events", [link!])).to.equal(null);
+    expect(refusal("events", [link!, link!]), "a block of events twice").to.equal("ARCHIVE_MALFORMED");
     expect(refusal("more", 1)).to.equal("ARCHIVE_MALFORMED");
     expect(refusal("wallet", new Uint8Array(20))).to.equal("ARCHIVE_MALFORMED");
     expect(refusal("v", 2)).to.equal("VERSION_UNSUPPORTED");

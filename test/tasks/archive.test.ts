@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { expect } from "chai";
@@ -256,11 +256,29 @@ describe("An archive", function () {
     expect(await told(events, { chainId, cidStore, keyRegistry })).to.equal("ARCHIVE_UNTRUE");
   });
 
+  it("is read where a CARv2 wraps it", async () => {
+    const header = Buffer.alloc(40);
+    header.writeBigUInt64LE(51n, 16);
+    header.writeBigUInt64LE(BigInt(whole.length), 24);
+    const wrapped = Buffer.concat([Buffer.from("0aa16776657273696f6e02", "hex"), header, whole]);
+    expect(await refusalOf(wrapped)).to.equal(null);
+    expect(await refusalOf(wrapped.subarray(0, -1))).to.equal("CAR_MALFORMED");
+  });
+
+  it("follows no link that lies where its part is written", async () => {
+    const [victim, file] = [join(folder(), "victim"), join(folder(), "linked.car")];
+    await writeFile(victim, "precious");
+    for (const part of [`${file}.part`, `${file}.${process.pid}.part`]) await symlink(victim, part);
+    await exportHistory(session, file, WHOLE);
+    expect(await readFile(victim, "utf8")).to.equal("precious");
+    expect((await readFile(file)).equals(whole)).to.equal(true);
+  });
+
   it("leaves what was there when it cannot be written, and no part of itself", async () => {
     const blocked = join(folder(), "blocked.car");
     await mkdir(join(blocked, "in the way"), { recursive: true });
     expect(await codeOfAsync(() => exportHistory(session, blocked, WHOLE))).to.equal("FILE_UNWRITABLE");
-    expect(await codeOfAsync(() => readFile(`${blocked}.part`).catch(() => null))).to.equal(null);
+    expect(await readdir(folder())).to.deep.equal(["blocked.car"]);
     await rm(blocked, { recursive: true });
     const gone = join(folder(), "no folder", "x.car");
     expect(await codeOfAsync(() => exportHistory(session, gone, WHOLE))).to.equal("FILE_UNWRITABLE");
