@@ -74,7 +74,7 @@ const STOP_MS = 1_000;
 
 /**
  * Opens the chain and the index, and starts following and serving; resolves when the service listens.
- * @throws what ChainFeed.open throws; MAILBOX_BUSY, MAILBOX_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
+ * @throws what ChainFeed.open throws; DATABASE_BUSY, DATABASE_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
  */
 export async function startIndexer(options: IndexerOptions & ChainOptions): Promise<Indexer> {
   const { addresses, chainId, finalityDepth } = options;
@@ -123,7 +123,7 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
 
 /**
  * Opens the index and puts together what keeps it up; nothing runs yet.
- * @throws MAILBOX_BUSY, MAILBOX_FOREIGN, MAILBOX_DAMAGED, MAILBOX_WRITE_FAILED
+ * @throws DATABASE_BUSY, DATABASE_FOREIGN, DATABASE_DAMAGED, DATABASE_WRITE_FAILED
  */
 export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | "port">): Engine {
   const { content, indexPath, pollIntervalMs, log = () => undefined, random = Math.random, clock } = options;

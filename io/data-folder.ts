@@ -8,7 +8,7 @@ import type { Environment } from "./environment.ts";
 /**
  * The folder for one deployment's data, made when it is not there yet, for its owner's eyes only. It names both contracts, so
  * that two deployments on one chain never mix.
- * @throws MAILBOX_WRITE_FAILED
+ * @throws DATABASE_WRITE_FAILED
  */
 export function dataFolder(deployment: Deployment, environment: Pick<Environment, "dataDir">): string {
   const { chainId, cidStore, keyRegistry } = deployment;
@@ -17,7 +17,7 @@ export function dataFolder(deployment: Deployment, environment: Pick<Environment
   try {
     makeFolder(folder, 0o700);
   } catch (cause) {
-    throw new DmtpError("MAILBOX_WRITE_FAILED", `the folder ${folder} cannot be made`, { cause });
+    throw new DmtpError("DATABASE_WRITE_FAILED", `the folder ${folder} cannot be made`, { cause });
   }
   return folder;
 }

@@ -8,10 +8,10 @@ const RETRY_MS = 25;
 const TEMPORARY_CACHE_KIB = 8_192;
 
 /**
- * Opens a file, made when it is not there. `name` is what its errors are said to be of.
- * @throws MAILBOX_BUSY, MAILBOX_DAMAGED, MAILBOX_WRITE_FAILED
+ * Opens a file, made when it is not there. `name` says in its errors which database it is: the mailbox, the index, and so on.
+ * @throws DATABASE_BUSY, DATABASE_DAMAGED, DATABASE_WRITE_FAILED
  */
-export function openDatabase(path: string, name?: string): Database.Database {
+export function openDatabase(path: string, name: string): Database.Database {
   return translated(() => {
     const database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
     try {
@@ -40,8 +40,8 @@ export function openTemporary(tables: string): Database.Database {
   return database;
 }
 
-/** Runs `work` with SQLite's errors in DMTP's codes; `name` says of what they are. */
-export function translated<T>(work: () => T, name = "the mailbox"): T {
+/** Runs `work` with SQLite's errors in DMTP's codes; `name` says which database they are about. */
+export function translated<T>(work: () => T, name: string): T {
   try {
     return work();
   } catch (error) {
@@ -51,10 +51,10 @@ export function translated<T>(work: () => T, name = "the mailbox"): T {
 }
 
 /** As {@link translated}, for what comes one by one. */
-export function* translatedEach<T>(items: Generator<T>): Generator<T> {
+export function* translatedEach<T>(items: Generator<T>, name: string): Generator<T> {
   try {
     for (;;) {
-      const next = translated(() => items.next());
+      const next = translated(() => items.next(), name);
       if (next.done === true) return;
       yield next.value;
     }
@@ -67,10 +67,10 @@ export function* translatedEach<T>(items: Generator<T>): Generator<T> {
 function codeOf(error: unknown): ErrorCode | null {
   if (!(error instanceof Database.SqliteError)) return null;
   // Extended codes, such as SQLITE_BUSY_SNAPSHOT and SQLITE_IOERR_FSYNC, begin with their primary one.
-  if (/^SQLITE_(?:BUSY|LOCKED)/.test(error.code)) return "MAILBOX_BUSY";
+  if (/^SQLITE_(?:BUSY|LOCKED)/.test(error.code)) return "DATABASE_BUSY";
   // The statements fit the tables: where one does not, a damaged file says something else of its tables.
-  if (/^SQLITE_(?:CORRUPT|NOTADB|ERROR)/.test(error.code)) return "MAILBOX_DAMAGED";
-  if (/^SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN|PERM|NOLFS)/.test(error.code)) return "MAILBOX_WRITE_FAILED";
+  if (/^SQLITE_(?:CORRUPT|NOTADB|ERROR)/.test(error.code)) return "DATABASE_DAMAGED";
+  if (/^SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN|PERM|NOLFS)/.test(error.code)) return "DATABASE_WRITE_FAILED";
   return null;
 }
 
@@ -81,7 +81,7 @@ function retriedWhileBusy(work: () => void): void {
       work();
       return;
     } catch (error) {
-      if (codeOf(error) !== "MAILBOX_BUSY" || Date.now() > end) throw error;
+      if (codeOf(error) !== "DATABASE_BUSY" || Date.now() > end) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
     }
   }

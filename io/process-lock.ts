@@ -1,4 +1,6 @@
 /** A lock that one process has at a time, and that ends with it however it ends: the operating system's, on a SQLite file. */
+import { basename } from "node:path";
+
 import Database from "better-sqlite3";
 
 import { DmtpError } from "../protocol/error.ts";
@@ -11,13 +13,13 @@ export interface ProcessLock {
 /**
  * Null when another process has it.
  * @param path a file made for this, which holds nothing
- * @throws MAILBOX_WRITE_FAILED, MAILBOX_DAMAGED
+ * @throws DATABASE_WRITE_FAILED, DATABASE_DAMAGED
  */
 export function lockProcess(path: string): ProcessLock | null {
   try {
-    return translated(() => lock(path));
+    return translated(() => lock(path), `the lock ${basename(path)}`);
   } catch (error) {
-    if (error instanceof DmtpError && error.code === "MAILBOX_BUSY") return null;
+    if (error instanceof DmtpError && error.code === "DATABASE_BUSY") return null;
     throw error;
   }
 }

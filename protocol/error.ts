@@ -110,14 +110,17 @@ export const ERRORS = {
   ARCHIVE_UNTRUE: integrity("The archive contradicts the chain: it is of another one, or somebody changed it."),
   CAR_MALFORMED: integrity("The file is not a whole CAR file; get it again, or from another source."),
 
-  // Mailbox and index
-  MAILBOX_NEWER: input("A newer DMTP wrote this database; update, or use another DMTP_DATA_DIR."),
-  MAILBOX_FOREIGN: input("This database belongs to another deployment; use another DMTP_DATA_DIR."),
-  MAILBOX_BUSY: unavailable("Another command is writing to this database; repeat when it has finished."),
-  MAILBOX_DAMAGED: integrity(
+  // Databases: the mailbox, the index and others, each named by the message
+  DATABASE_NEWER: input("A newer DMTP wrote this database; update, or use another DMTP_DATA_DIR."),
+  DATABASE_OLDER: input(
+    "Nothing was released before this version, so nothing is carried over: move the file away, or use another DMTP_DATA_DIR. What is anchored comes back from chain and content; send the rest again.",
+  ),
+  DATABASE_FOREIGN: input("This database belongs to another deployment; use another DMTP_DATA_DIR."),
+  DATABASE_BUSY: unavailable("Another command is writing to this database; repeat when it has finished."),
+  DATABASE_DAMAGED: integrity(
     "The database is damaged; restore it from a backup, or rebuild it from chain and content.",
   ),
-  MAILBOX_WRITE_FAILED: unavailable("The database could not be written; check the disk and repeat the command."),
+  DATABASE_WRITE_FAILED: unavailable("The database could not be written; check the disk and repeat the command."),
 
   // Command line and HTTP
   OPTION_INVALID: input("See --help for what this option takes."),

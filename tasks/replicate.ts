@@ -92,7 +92,7 @@ export async function repairPins(session: Session): Promise<Outcome> {
  */
 export async function copyTo(session: Session, url: string): Promise<Outcome> {
   const target = openTarget(session, url);
-  const done = openDatabase(join(session.folder, FILE));
+  const done = openDatabase(join(session.folder, FILE), "the list of what was copied");
   try {
     done.exec(
       "CREATE TABLE IF NOT EXISTS done (target TEXT, digest BLOB, PRIMARY KEY (target, digest)) STRICT, WITHOUT ROWID",

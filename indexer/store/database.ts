@@ -20,7 +20,7 @@ export interface IndexDatabase {
 
 /**
  * Opens the index at `path`, or makes it. One of another schema version, or a damaged one, is deleted and made anew.
- * @throws MAILBOX_BUSY when another process has it; MAILBOX_FOREIGN when it is another deployment's; MAILBOX_WRITE_FAILED
+ * @throws DATABASE_BUSY when another process has it; DATABASE_FOREIGN when it is another deployment's; DATABASE_WRITE_FAILED
  */
 export function openIndex(path: string, deployment: Deployment, log: Log): IndexDatabase {
   return translated(() => open(path, deployment, log), "the index");
@@ -30,7 +30,7 @@ function open(path: string, deployment: Deployment, log: Log): IndexDatabase {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new DmtpError("MAILBOX_WRITE_FAILED", "the folder of the index cannot be made", { cause });
+    throw new DmtpError("DATABASE_WRITE_FAILED", "the folder of the index cannot be made", { cause });
   }
   const lock = takeLock(`${path}.lock`);
   try {
@@ -66,7 +66,7 @@ function takeLock(path: string): Database.Database {
   } catch (cause) {
     lock.close();
     if (!(cause instanceof Database.SqliteError) || !cause.code.startsWith("SQLITE_BUSY")) throw cause;
-    throw new DmtpError("MAILBOX_BUSY", "another indexer has this index open", {
+    throw new DmtpError("DATABASE_BUSY", "another indexer has this index open", {
       cause,
       hint: "Stop the other indexer, or give this one another DMTP_DATA_DIR.",
     });
@@ -109,13 +109,13 @@ function configure(database: Database.Database): Database.Database {
 
 /**
  * Ties the index to the chain that it was first opened on.
- * @throws MAILBOX_FOREIGN when that was another one, though its id and the contracts' addresses are the same
+ * @throws DATABASE_FOREIGN when that was another one, though its id and the contracts' addresses are the same
  */
 export function tieToChain(database: Database.Database, identity: ChainIdentity): void {
   const known = readMeta(database, "identity");
   if (known === null) writeMeta(database, "identity", JSON.stringify(identity));
   else if (!isSameChain(JSON.parse(known) as ChainIdentity, identity)) {
-    throw new DmtpError("MAILBOX_FOREIGN", "the index is of another chain with the same id and the same addresses", {
+    throw new DmtpError("DATABASE_FOREIGN", "the index is of another chain with the same id and the same addresses", {
       hint: "Delete the index if the chain was made anew; otherwise RPC_URL leads to the wrong one.",
     });
   }
@@ -134,6 +134,6 @@ function initialize(database: Database.Database, deployment: Deployment): void {
     .immediate();
   if (readMeta(database, "deployment") !== identity) {
     database.close();
-    throw new DmtpError("MAILBOX_FOREIGN", "the index belongs to another deployment");
+    throw new DmtpError("DATABASE_FOREIGN", "the index belongs to another deployment");
   }
 }

@@ -9,8 +9,8 @@ import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import { State, type RoomMessages } from "../../protocol/state.ts";
-import { translated, translatedEach } from "../database.ts";
 import type { Attempt, AttemptLog } from "../chain/attempt.ts";
+import { accessEach, accessMailbox } from "./access.ts";
 import { Journal, type JournalRow } from "./journal.ts";
 import type { AccountedLog, Line } from "./line.ts";
 import { Looks } from "./looks.ts";
@@ -19,7 +19,7 @@ import type { Messages } from "./messages.ts";
 /** Runs work alone and keeps all of it, or nothing. */
 export type Transaction = <T>(work: () => T) => T;
 
-/** Every method may throw MAILBOX_DAMAGED, MAILBOX_BUSY, and MAILBOX_WRITE_FAILED when it writes. */
+/** Every method may throw DATABASE_DAMAGED, DATABASE_BUSY, and DATABASE_WRITE_FAILED when it writes. */
 export class Anchors {
   private readonly journal: Journal;
   private readonly line: Line;
@@ -37,7 +37,7 @@ export class Anchors {
 
   /** What of CIDStore went into the mailbox for good. */
   base(): AccountedLog {
-    return translated(() => this.line.accounted());
+    return accessMailbox(() => this.line.accounted());
   }
 
   /** What of CIDStore the mailbox knows, own anchors included that may still be taken back. */
@@ -49,16 +49,16 @@ export class Anchors {
 
   /** What the next manifest builds on. */
   tip(): Tip | null {
-    return translated(() => this.mined().reduce<Tip | null>((tip, row) => this.after(tip, row), this.line.tip()));
+    return accessMailbox(() => this.mined().reduce<Tip | null>((tip, row) => this.after(tip, row), this.line.tip()));
   }
 
   /** Own anchors that are not ended, oldest first. Their entries follow each other, from the base's count on. */
   open(): JournalRow[] {
-    return translated(() => this.journal.open());
+    return accessMailbox(() => this.journal.open());
   }
 
   row(id: number): JournalRow | null {
-    return translated(() => this.journal.row(id));
+    return accessMailbox(() => this.journal.row(id));
   }
 
   /**
@@ -77,7 +77,7 @@ export class Anchors {
 
   /** Whether the row's messages still wait, all of them and no others. */
   isWhole({ afterId, lastId, count }: JournalRow): boolean {
-    return translated(() => this.mail.backlogCount(afterId, lastId) === count);
+    return accessMailbox(() => this.mail.backlogCount(afterId, lastId) === count);
   }
 
   /**
@@ -85,7 +85,7 @@ export class Anchors {
    * while it is read.
    */
   *delta({ afterId, lastId }: JournalRow): Generator<RoomMessages> {
-    yield* translatedEach(this.mail.delta(afterId, lastId));
+    yield* accessEach(this.mail.delta(afterId, lastId));
   }
 
   /** The row's manifest and all that it links to is stored and pinned. @throws ANCHOR_OVERTAKEN */
@@ -99,7 +99,7 @@ export class Anchors {
   attemptLog({ id }: JournalRow): AttemptLog {
     const { journal, transaction } = this;
     return {
-      attempts: () => translated(() => journal.attempts(id)),
+      attempts: () => accessMailbox(() => journal.attempts(id)),
       // A crash before this returns: no node has it. After: a node may.
       record: (attempt: Attempt) => {
         transaction(() => {
@@ -112,7 +112,7 @@ export class Anchors {
         });
       },
       offered: (account, nonce) => {
-        const offers = translated(() => journal.offers(account, nonce)).map(({ fees }) => fees);
+        const offers = accessMailbox(() => journal.offers(account, nonce)).map(({ fees }) => fees);
         return offers.length === 0
           ? null
           : offers.reduce((most, { maxFeePerGas, maxPriorityFeePerGas }) => ({
@@ -142,7 +142,7 @@ export class Anchors {
 
   /** The oldest open row's block is final: it goes into the base. */
   settle(row: JournalRow): void {
-    const [before, tip] = translated(() => {
+    const [before, tip] = accessMailbox(() => {
       const standing = this.line.tip();
       return [standing, this.after(standing, row)] as const;
     });
@@ -173,7 +173,7 @@ export class Anchors {
    * the one before it, so that one which is where it was speaks for all below it.
    */
   lastUnmoved(found: readonly Anchor[]): number {
-    const [tip, mined] = translated(() => [this.line.tipAnchor(), this.journal.mined()] as const);
+    const [tip, mined] = accessMailbox(() => [this.line.tipAnchor(), this.journal.mined()] as const);
     const known = [...mined, ...(tip === null ? [] : [{ index: tip.index, manifest: tip.cid }])];
     return known.reduce(
       (last, { index, manifest }) => (found[index]?.event.cid === manifest ? Math.max(last, index) : last),
@@ -201,12 +201,12 @@ export class Anchors {
 
   /** A replay has looked for all content, and lacks some or none. */
   recordLook(nowMs: number, hasAll: boolean): void {
-    translated(() => this.looks.record(nowMs, hasAll));
+    accessMailbox(() => this.looks.record(nowMs, hasAll));
   }
 
   /** Whether content that was missing is worth another look: the pauses double, from a minute to an hour. */
   isDueToLookAgain(nowMs: number): boolean {
-    return translated(() => this.looks.isDue(nowMs));
+    return accessMailbox(() => this.looks.isDue(nowMs));
   }
 
   private mined(): (JournalRow & { readonly manifest: Cid })[] {

@@ -9,7 +9,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import type { NodeSource } from "../../protocol/state-tree.ts";
 import { State } from "../../protocol/state.ts";
-import { translated } from "../database.ts";
+import { accessMailbox } from "./access.ts";
 import { isCount, Rooms } from "./rooms.ts";
 
 /** What of CIDStore the mailbox has accounted for. */
@@ -70,20 +70,20 @@ export class Line {
   }
 
   /**
-   * The tip. Of its state, only what is asked for is read: as long as it is in use, that may throw MAILBOX_DAMAGED, or
-   * MAILBOX_BUSY when another command has moved the line on.
-   * @throws MAILBOX_DAMAGED when the record is not what was written
+   * The tip. Of its state, only what is asked for is read: as long as it is in use, that may throw DATABASE_DAMAGED, or
+   * DATABASE_BUSY when another command has moved the line on.
+   * @throws DATABASE_DAMAGED when the record is not what was written
    */
   tip(): Tip | null {
     const record = this.record();
-    if (record === null) throw new DmtpError("MAILBOX_DAMAGED", "the mailbox: the record of the tip has other bytes");
+    if (record === null) throw new DmtpError("DATABASE_DAMAGED", "the mailbox: the record of the tip has other bytes");
     if (record.tip === null) return null;
     const { root, ...anchor } = record.tip;
     const source: TipSource = {
       tip: record.tip,
-      branch: (prefix) => translated(() => this.rooms.branch(prefix)),
-      room: (prefix) => translated(() => this.rooms.room(prefix)),
-      refusal: () => translated(() => this.refusal(source)),
+      branch: (prefix) => accessMailbox(() => this.rooms.branch(prefix)),
+      room: (prefix) => accessMailbox(() => this.rooms.room(prefix)),
+      refusal: () => accessMailbox(() => this.refusal(source)),
     };
     return { ...anchor, state: State.open(root, source) };
   }
@@ -144,8 +144,8 @@ export class Line {
   /** Why a room of a tip could not be read. */
   private refusal(source: TipSource): DmtpError {
     return this.isCurrent(source)
-      ? new DmtpError("MAILBOX_DAMAGED", "the mailbox: the rooms do not give the recorded state root")
-      : new DmtpError("MAILBOX_BUSY", "the mailbox: another command has meanwhile moved the line of manifests on");
+      ? new DmtpError("DATABASE_DAMAGED", "the mailbox: the rooms do not give the recorded state root")
+      : new DmtpError("DATABASE_BUSY", "the mailbox: another command has meanwhile moved the line of manifests on");
   }
 }
 

@@ -11,7 +11,7 @@ import type { Block } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
 import { makeFolder } from "../durable-folder.ts";
-import { openDatabase, translated, translatedEach } from "../database.ts";
+import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";
 import { Anchors } from "./anchors.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
@@ -19,7 +19,7 @@ import { prepareSchema } from "./schema.ts";
 
 const FILE = "mailbox.sqlite";
 
-/** Every method may throw MAILBOX_DAMAGED, MAILBOX_BUSY and, when it writes, MAILBOX_WRITE_FAILED. */
+/** Every method may throw DATABASE_DAMAGED, DATABASE_BUSY and, when it writes, DATABASE_WRITE_FAILED. */
 export class Mailbox {
   private readonly database: Database;
   private readonly mail: Messages;
@@ -36,17 +36,17 @@ export class Mailbox {
 
   /**
    * Opens `mailbox.sqlite` in a folder, made when it is not there.
-   * @throws MAILBOX_NEWER, MAILBOX_FOREIGN, MAILBOX_DAMAGED, MAILBOX_BUSY, MAILBOX_WRITE_FAILED
+   * @throws DATABASE_NEWER, DATABASE_FOREIGN, DATABASE_DAMAGED, DATABASE_BUSY, DATABASE_WRITE_FAILED
    */
   static open(folder: string, deployment: Deployment): Mailbox {
     try {
       makeFolder(folder, 0o700);
     } catch (cause) {
-      throw new DmtpError("MAILBOX_WRITE_FAILED", `the folder ${folder} cannot be made`, { cause });
+      throw new DmtpError("DATABASE_WRITE_FAILED", `the folder ${folder} cannot be made`, { cause });
     }
-    const database = openDatabase(join(folder, FILE));
+    const database = openMailboxFile(join(folder, FILE));
     try {
-      return translated(() => {
+      return accessMailbox(() => {
         prepareSchema(database, deployment);
         return new Mailbox(database);
       });
@@ -62,7 +62,7 @@ export class Mailbox {
    */
   transaction<T>(work: () => T): T {
     // A crash before the commit returns leaves the mailbox as it was; after, everything is on the disk.
-    return translated(() => this.database.transaction(work).immediate());
+    return accessMailbox(() => this.database.transaction(work).immediate());
   }
 
   /**
@@ -70,17 +70,17 @@ export class Mailbox {
    * small reads, such as a state's, take a tenth of the time in it.
    */
   snapshot<T>(work: () => T): T {
-    return translated(() => this.database.transaction(work).deferred());
+    return accessMailbox(() => this.database.transaction(work).deferred());
   }
 
   /** The sender's highest known sequence number in the room, plus one. */
   nextSeq(room: RoomId, sender: Address): number {
-    return translated(() => this.mail.nextSeq(room, sender));
+    return accessMailbox(() => this.mail.nextSeq(room, sender));
   }
 
   /** Digests of the messages of a room that no known message of it names, ascending; of more than 16, the newest. */
   heads(room: RoomId): Uint8Array[] {
-    return translated(() => this.mail.heads(room));
+    return accessMailbox(() => this.mail.heads(room));
   }
 
   /** Keeps messages, in this order; what is there already is left as it is. Acknowledged means durable. */
@@ -92,17 +92,17 @@ export class Mailbox {
 
   /** In the order in which they came. */
   unanchored(): { readonly room: RoomId; readonly cid: Cid }[] {
-    return translated(() => this.mail.unanchored());
+    return accessMailbox(() => this.mail.unanchored());
   }
 
   /** The first messages after this id that are not pinned, in the order in which they came; none at the end. */
   unpinned(afterId: number, limit: number): PinPage {
-    return translated(() => this.mail.unpinned(afterId, limit));
+    return accessMailbox(() => this.mail.unpinned(afterId, limit));
   }
 
   /** The blocks of all messages between the ends of a page, pinned ones too, some at a time: as many as `maxBytes` take, and one more. */
   *blocks(page: PinPage, maxBytes: number): Generator<Block[]> {
-    yield* translatedEach(this.mail.blocks(page, maxBytes));
+    yield* accessEach(this.mail.blocks(page, maxBytes));
   }
 
   markPinned(page: PinPage): void {
@@ -113,19 +113,19 @@ export class Mailbox {
 
   /** In the order in which they came. */
   messages(room: RoomId): MailboxMessage[] {
-    return translated(() => this.mail.inRoom(room));
+    return accessMailbox(() => this.mail.inRoom(room));
   }
 
   message(cid: Cid): MailboxMessage | null {
-    return translated(() => this.mail.get(cid));
+    return accessMailbox(() => this.mail.get(cid));
   }
 
   block(cid: Cid): Uint8Array | null {
-    return translated(() => this.mail.block(cid));
+    return accessMailbox(() => this.mail.block(cid));
   }
 
   counts(): { readonly messages: number; readonly unanchored: number; readonly unpinned: number } {
-    return translated(() => this.mail.counts());
+    return accessMailbox(() => this.mail.counts());
   }
 
   /** Runs `work` alone, and takes back all that it writes. */

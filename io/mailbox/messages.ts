@@ -173,12 +173,12 @@ export class Messages {
     return this.statements.backlogCount.get(afterId, lastId) ?? 0;
   }
 
-  /** These, by ascending room, each room's in the order in which they came. @throws MAILBOX_DAMAGED */
+  /** These, by ascending room, each room's in the order in which they came. @throws DATABASE_DAMAGED */
   delta(afterId: number, lastId: number): Generator<RoomMessages> {
     return this.byRoom(this.statements.backlogRooms.iterate(afterId, lastId));
   }
 
-  /** The messages that this anchor lists, likewise. @throws MAILBOX_DAMAGED */
+  /** The messages that this anchor lists, likewise. @throws DATABASE_DAMAGED */
   anchoredDelta(anchorIndex: number): Generator<RoomMessages> {
     return this.byRoom(this.statements.anchoredRooms.iterate(anchorIndex));
   }
@@ -193,7 +193,7 @@ export class Messages {
     };
   }
 
-  /** @throws MAILBOX_DAMAGED when the disk gave other bytes back, or another CID */
+  /** @throws DATABASE_DAMAGED when the disk gave other bytes back, or another CID */
   *blocks({ afterId, lastId }: PinPage, maxBytes: number): Generator<Block[]> {
     for (let last = afterId; last < lastId;) {
       const batch: Block[] = [];
@@ -243,7 +243,7 @@ export class Messages {
     return row === undefined ? null : messageOf(row);
   }
 
-  /** @throws MAILBOX_DAMAGED when the disk gave other bytes back */
+  /** @throws DATABASE_DAMAGED when the disk gave other bytes back */
   block(cid: Cid): Uint8Array | null {
     const bytes = this.statements.block.get(cid);
     return bytes === undefined ? null : verified(cid, bytes);
@@ -253,7 +253,7 @@ export class Messages {
     return this.statements.counts.get() ?? { messages: 0, unanchored: 0, unpinned: 0 };
   }
 
-  /** @throws MAILBOX_DAMAGED when the two tables differ: nobody would notice before the anchor is paid for */
+  /** @throws DATABASE_DAMAGED when the two tables differ: nobody would notice before the anchor is paid for */
   private *byRoom(rows: Iterable<RoomRow>): Generator<RoomMessages> {
     let wrong: RoomId | undefined;
     for (const [room, text, isWhole] of rows) {
@@ -271,7 +271,7 @@ export class Messages {
 }
 
 function notAdded(cid = "?"): DmtpError {
-  return new DmtpError("MAILBOX_DAMAGED", `the mailbox: message ${cid} is not what was added`);
+  return new DmtpError("DATABASE_DAMAGED", `the mailbox: message ${cid} is not what was added`);
 }
 
 function messageOf(row: Row): MailboxMessage {
@@ -284,7 +284,7 @@ function verified(cid: Cid, bytes: Uint8Array): Uint8Array {
   try {
     return verifyBlock(cid, plain(bytes));
   } catch (cause) {
-    throw new DmtpError("MAILBOX_DAMAGED", `the mailbox: ${cid} has other bytes`, { cause });
+    throw new DmtpError("DATABASE_DAMAGED", `the mailbox: ${cid} has other bytes`, { cause });
   }
 }
 

@@ -3,14 +3,14 @@ import type { Database } from "better-sqlite3";
 
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import { addJournal } from "./journal-migration.ts";
-import { saveStateTree } from "./state-tree-migration.ts";
 
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;
 
-/** The tables of version 1. A new file begins with them, too: there is one way to every version. */
-const VERSION_1 = `
+/** `user_version` of the file. Before the first release there were 1 to 3, which are refused. */
+export const SCHEMA_VERSION = 4;
+
+const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
   -- What was sent from here, and what a replay of the chain brought. "seen" is the digests one after the other.
@@ -45,20 +45,72 @@ const VERSION_1 = `
   -- Digests that a known message names, of messages that are not known (yet): they won't be heads when they come.
   CREATE TABLE unknown_seen (room TEXT NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (room, digest)) STRICT, WITHOUT ROWID;
 
+  -- The tip of the line of manifests, null where there is none; and what of CIDStore is accounted for. One row at most. What an
+  -- anchor builds on has checksums, because no later check would find a wrong byte before the anchor is paid for.
+  CREATE TABLE line (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    tip_index INTEGER,
+    tip_cid TEXT,
+    tip_seq INTEGER,
+    tip_state BLOB,
+    anchor_count INTEGER NOT NULL,
+    anchor_head BLOB NOT NULL,
+    is_settled INTEGER NOT NULL,
+    checksum BLOB NOT NULL
+  ) STRICT;
+
   -- The state of every room at the tip of the line of manifests. "hashes" is its compact range.
-  CREATE TABLE rooms (room TEXT PRIMARY KEY, size INTEGER NOT NULL, hashes BLOB NOT NULL, last_index INTEGER NOT NULL)
-    STRICT, WITHOUT ROWID;
+  CREATE TABLE rooms (
+    room TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    last_index INTEGER NOT NULL,
+    checksum BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  -- The branches of the state tree, four levels in a row: "prefix" is the hexadecimal digits that the ids of all rooms under it
+  -- begin with, "ways" where the next digit leads: the digit, plus 16 when one room is there, and the hash. A subtree with one
+  -- room is its row in "rooms".
+  CREATE TABLE branches (prefix TEXT PRIMARY KEY, ways BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+  -- What became of every manifest that was decided on (journal.ts).
+  CREATE TABLE journal (
+    id INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    prev BLOB NOT NULL,
+    entry_index INTEGER NOT NULL,
+    after_id INTEGER NOT NULL,
+    last_id INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    manifest TEXT,
+    block_number INTEGER,
+    why TEXT
+  ) STRICT;
+  CREATE INDEX journal_open ON journal (id) WHERE state IN ('planned', 'written', 'submitted', 'mined');
+
+  -- Every transaction that was signed for a row, before a node got it. Amounts are decimal text: SQLite's integers are too small.
+  CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    journal_id INTEGER NOT NULL REFERENCES journal (id),
+    account TEXT NOT NULL,
+    nonce INTEGER NOT NULL,
+    max_fee_per_gas TEXT NOT NULL,
+    max_priority_fee_per_gas TEXT NOT NULL,
+    gas_limit TEXT NOT NULL,
+    hash TEXT,
+    raw TEXT,
+    submitted_at_block INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX attempts_of_row ON attempts (journal_id);
+  CREATE INDEX attempts_of_nonce ON attempts (account, nonce);
+
+  -- One row while a replay lacks content: when it was looked for, in Unix milliseconds, and how often without success.
+  CREATE TABLE looks (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, tries INTEGER NOT NULL) STRICT;
 `;
 
-/** The change to version 2, then the one to version 3, and so on; one that has been released never changes again. */
-const MIGRATIONS: readonly ((database: Database) => void)[] = [saveStateTree, addJournal];
-
-/** `user_version` of the file. An older file is brought up to it when it is opened; a newer one is left alone. */
-export const SCHEMA_VERSION = 1 + MIGRATIONS.length;
-
 /**
- * Makes the tables in a new file, brings up those of an older one, and checks that the file is this deployment's.
- * @throws MAILBOX_NEWER, MAILBOX_FOREIGN, MAILBOX_DAMAGED
+ * Makes the tables in a new file, and checks that any other is of this version and this deployment's.
+ * @throws DATABASE_OLDER, DATABASE_NEWER, DATABASE_FOREIGN, DATABASE_DAMAGED
  */
 export function prepareSchema(database: Database, deployment: Deployment): void {
   const prepare = database.transaction(() => {
@@ -67,50 +119,46 @@ export function prepareSchema(database: Database, deployment: Deployment): void 
     const { tables } = database.prepare("SELECT count(*) AS tables FROM sqlite_schema").get() as { tables: number };
     if (version === 0 && application === 0 && tables === 0) {
       create(database, deployment);
-      migrate(database, 1);
       return;
     }
     if (application !== APPLICATION_ID) {
-      throw new DmtpError("MAILBOX_FOREIGN", `${database.name} is the database of another program`);
+      throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${database.name} is the database of another program`);
     }
-    if (version > SCHEMA_VERSION) {
-      throw new DmtpError(
-        "MAILBOX_NEWER",
-        `${database.name} has version ${version}, this software knows ${SCHEMA_VERSION}`,
-      );
-    }
-    if (version < 1) throw new DmtpError("MAILBOX_DAMAGED", `${database.name} does not say of which version it is`);
+    checkVersion(database.name, version);
     checkDeployment(database, deployment);
-    migrate(database, version);
   });
-  // Two commands may meet at a file that has to be written: the one that comes second finds it done. One that has not is only
-  // read, so that a command can begin while another writes.
+  // Two commands may meet at a new file: the one that comes second finds it made. A file that is there is only read, so that a
+  // command can begin while another writes.
   if (database.pragma("user_version", { simple: true }) === SCHEMA_VERSION) prepare.deferred();
   else prepare.immediate();
 }
 
+/** A crash before the commit leaves an empty file. */
 function create(database: Database, { chainId, cidStore, keyRegistry }: Deployment): void {
-  database.exec(VERSION_1);
+  database.exec(TABLES);
   const insert = database.prepare("INSERT INTO meta VALUES (?, ?)");
   insert.run("chain_id", chainId);
   insert.run("cid_store", cidStore);
   insert.run("key_registry", keyRegistry);
   database.pragma(`application_id = ${APPLICATION_ID}`);
+  database.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-/** A crash before the commit leaves the file in its old version, whole. */
-function migrate(database: Database, version: number): void {
-  for (const change of MIGRATIONS.slice(version - 1)) change(database);
-  if (version < SCHEMA_VERSION) database.pragma(`user_version = ${SCHEMA_VERSION}`);
+function checkVersion(path: string, version: number): void {
+  if (version === SCHEMA_VERSION) return;
+  if (version < 1) throw new DmtpError("DATABASE_DAMAGED", `the mailbox ${path} does not say of which version it is`);
+  const what = `the mailbox ${path} has version ${version}, this software reads ${SCHEMA_VERSION}`;
+  throw new DmtpError(version < SCHEMA_VERSION ? "DATABASE_OLDER" : "DATABASE_NEWER", what);
 }
 
 function checkDeployment(database: Database, deployment: Deployment): void {
   const get = database.prepare<[string]>("SELECT value FROM meta WHERE name = ?").pluck();
   const values = ["chain_id", "cid_store", "key_registry"].map((name) => get.get(name));
-  if (values.includes(undefined)) throw new DmtpError("MAILBOX_DAMAGED", `${database.name} does not say whose it is`);
+  if (values.includes(undefined))
+    throw new DmtpError("DATABASE_DAMAGED", `the mailbox ${database.name} does not say whose it is`);
   const [chainId, cidStore, keyRegistry] = values;
   if (chainId === deployment.chainId && cidStore === deployment.cidStore && keyRegistry === deployment.keyRegistry)
     return;
   const theirs = `chain ${String(chainId)}, CIDStore ${String(cidStore)}, KeyRegistry ${String(keyRegistry)}`;
-  throw new DmtpError("MAILBOX_FOREIGN", `${database.name} belongs to another deployment: ${theirs}`);
+  throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${database.name} belongs to another deployment: ${theirs}`);
 }

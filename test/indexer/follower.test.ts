@@ -429,7 +429,7 @@ describe("the indexer on a chain that misbehaves", () => {
     await stop(await start(chain, content));
     for (const change of [{ genesis: "0x01" }, { codes: ["0x01", "0x"] }, { startBlock: 7 }] as const) {
       const other = Object.assign(new ScriptedChain(history), { identity: { ...chain.identity, ...change } });
-      expect(await codeOfAsync(() => start(other, content))).to.equal("MAILBOX_FOREIGN");
+      expect(await codeOfAsync(() => start(other, content))).to.equal("DATABASE_FOREIGN");
     }
     // A node that does not have block 0 does not know better.
     const pruned = Object.assign(new ScriptedChain(history), { identity: { ...chain.identity, genesis: "0x" } });
@@ -441,10 +441,10 @@ describe("the indexer on a chain that misbehaves", () => {
     const chain = new ScriptedChain(history);
     const content = new WithheldStore(history.blocks);
     const indexer = await start(chain, content);
-    expect(await codeOfAsync(() => start(chain, content))).to.equal("MAILBOX_BUSY");
+    expect(await codeOfAsync(() => start(chain, content))).to.equal("DATABASE_BUSY");
     await stop(indexer);
     const other = Object.assign(new ScriptedChain(history), { deployment: { ...history.deployment, chainId: 1 } });
-    expect(await codeOfAsync(() => start(other, content))).to.equal("MAILBOX_FOREIGN");
+    expect(await codeOfAsync(() => start(other, content))).to.equal("DATABASE_FOREIGN");
   });
 });
 

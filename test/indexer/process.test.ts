@@ -93,7 +93,7 @@ describe("npm run indexer", function () {
     await first.url;
     const second = run();
     expect(await second.ended).to.equal(75);
-    expect(second.said.stderr).to.match(/^error\[MAILBOX_BUSY\]: .*\nhint: /);
+    expect(second.said.stderr).to.match(/^error\[DATABASE_BUSY\]: .*\nhint: /);
     first.child.kill("SIGKILL");
     await first.ended;
     await waitUntilReady(await run().url);
@@ -139,7 +139,7 @@ describe("npm run indexer", function () {
       prepare();
       const { ended, said } = run(change);
       expect(await ended, said.stderr).to.equal(75);
-      expect(said.stderr).to.match(/^error\[MAILBOX_WRITE_FAILED\]: /);
+      expect(said.stderr).to.match(/^error\[DATABASE_WRITE_FAILED\]: /);
       expect(said.stderr).not.to.match(/\n {4}at /);
       expect(said.stdout).to.equal("");
     }

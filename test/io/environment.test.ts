@@ -122,7 +122,7 @@ describe("The data folder", () => {
   it("is refused by its code where none can be made", () => {
     const dataDir = join(folder(), "file");
     writeFileSync(dataDir, "");
-    expect(codeOf(() => dataFolder(DEPLOYMENT, { dataDir }))).to.equal("MAILBOX_WRITE_FAILED");
+    expect(codeOf(() => dataFolder(DEPLOYMENT, { dataDir }))).to.equal("DATABASE_WRITE_FAILED");
   });
 
   it("lies in .dmtp/<chain id> when none is given", () => {

@@ -101,7 +101,7 @@ describe("The mailbox and the line of manifests", () => {
     const database = new Database(join(folder(), "mailbox.sqlite"));
     database.prepare("DELETE FROM rooms WHERE room = ?").run(history.room(ALICE, BOB));
     database.close();
-    expect(codeOf(() => mailbox.anchors.tip()?.state.room(history.room(ALICE, BOB)))).to.equal("MAILBOX_DAMAGED");
+    expect(codeOf(() => mailbox.anchors.tip()?.state.room(history.room(ALICE, BOB)))).to.equal("DATABASE_DAMAGED");
     expect(mailbox.anchors.tip()?.state.room(history.room(ALICE, CAROL))?.range.size).to.equal(1);
     adopt(mailbox, history.replay(), history.get);
     expect(text(mailbox.anchors.tip())).to.deep.equal(text(tip));

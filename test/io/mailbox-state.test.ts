@@ -79,7 +79,7 @@ describe("The mailbox's state", () => {
     record(mine, rooms(0, 30), 0);
     const tip = mine.anchors.tip()!;
     record(other, rooms(0, 5), 1);
-    expect(codeOf(() => tip.state.after(rooms(0, 5), 1))).to.equal("MAILBOX_BUSY");
+    expect(codeOf(() => tip.state.after(rooms(0, 5), 1))).to.equal("DATABASE_BUSY");
     expect(mine.anchors.tip()!.index).to.equal(1);
     mine.close();
     other.close();

@@ -21,6 +21,7 @@ import { SCHEMA_VERSION } from "../../io/mailbox/schema.ts";
 import { parseAddress } from "../../protocol/address.ts";
 import { cidOf, digestOfCid } from "../../protocol/cid.ts";
 import { encodeEnvelope } from "../../protocol/envelope.ts";
+import { DmtpError } from "../../protocol/error.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, History, type MessageOptions, type Person } from "../fixtures/history.ts";
 import { codeOf } from "../fixtures/refusal.ts";
@@ -256,7 +257,7 @@ describe("The mailbox", () => {
         database.close();
         withMailbox(({ anchors }) => {
           const row = anchors.plan(new Uint8Array(32), 0, 10)!;
-          expect(codeOf(() => [...anchors.delta(row)])).to.equal("MAILBOX_DAMAGED");
+          expect(codeOf(() => [...anchors.delta(row)])).to.equal("DATABASE_DAMAGED");
         });
       });
     }
@@ -289,7 +290,7 @@ describe("The mailbox", () => {
     withMailbox(() => undefined);
     const other = parseAddress(`0x${"3".repeat(40)}`);
     for (const change of [{ chainId: 1 }, { cidStore: other }, { keyRegistry: other }]) {
-      expect(codeOf(() => Mailbox.open(folder(), { ...DEPLOYMENT, ...change }))).to.equal("MAILBOX_FOREIGN");
+      expect(codeOf(() => Mailbox.open(folder(), { ...DEPLOYMENT, ...change }))).to.equal("DATABASE_FOREIGN");
     }
   });
 
@@ -297,19 +298,30 @@ describe("The mailbox", () => {
     const database = new Database(file());
     database.exec("CREATE TABLE theirs (x)");
     database.close();
-    expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("MAILBOX_FOREIGN");
+    expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("DATABASE_FOREIGN");
     const again = new Database(file(), { readonly: true });
     expect(again.prepare("SELECT name FROM sqlite_schema").pluck().all()).to.deep.equal(["theirs"]);
     again.close();
   });
 
-  it("refuses a file of a newer version", () => {
-    withMailbox(() => undefined);
-    const database = new Database(file());
-    database.pragma(`user_version = ${SCHEMA_VERSION + 1}`);
-    database.close();
-    expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("MAILBOX_NEWER");
-  });
+  for (const [title, version, code] of [
+    ["a newer version", SCHEMA_VERSION + 1, "DATABASE_NEWER"],
+    ["an older version", SCHEMA_VERSION - 1, "DATABASE_OLDER"],
+    ["no version", 0, "DATABASE_DAMAGED"],
+  ] as const) {
+    it(`refuses a file of ${title}, and leaves it as it is`, () => {
+      withMailbox((mailbox) => mailbox.add([message(ALICE, BOB)]));
+      const database = new Database(file());
+      database.pragma(`user_version = ${version}`);
+      database.pragma("wal_checkpoint(TRUNCATE)");
+      database.close();
+      const before = readFileSync(file());
+      expect(() => Mailbox.open(folder(), DEPLOYMENT))
+        .to.throw(DmtpError, /^the mailbox .*version/)
+        .with.property("code", code);
+      expect(readFileSync(file()).equals(before)).to.equal(true);
+    });
+  }
 
   it("tells that a file is damaged: no database, a torn one, an overwritten page, other bytes in a block", () => {
     const messages = Array.from({ length: 40 }, (_, i) => message(ALICE, BOB, { text: "x".repeat(400), seq: i + 1 }));
@@ -319,18 +331,18 @@ describe("The mailbox", () => {
     expect(read()).to.equal(40);
 
     writeFileSync(file(), "this is no database, and long enough to see that".repeat(10));
-    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+    expect(codeOf(read)).to.equal("DATABASE_DAMAGED");
 
     writeFileSync(file(), whole);
     truncateSync(file(), Math.floor(statSync(file()).size / 2 / 4096) * 4096);
-    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+    expect(codeOf(read)).to.equal("DATABASE_DAMAGED");
 
     writeFileSync(file(), whole);
     const pages = openSync(file(), "r+");
     for (let page = 3; page * 4096 < whole.length; page++)
       writeSync(pages, Buffer.alloc(4096, 0xa5), 0, 4096, page * 4096);
     closeSync(pages);
-    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+    expect(codeOf(read)).to.equal("DATABASE_DAMAGED");
 
     const block = messages[7]?.block ?? new Uint8Array();
     const at = whole.indexOf(block.subarray(0, 100));
@@ -338,13 +350,13 @@ describe("The mailbox", () => {
     const flipped = Buffer.from(whole);
     flipped[at + 50] = (flipped[at + 50] ?? 0) ^ 1;
     writeFileSync(file(), flipped);
-    expect(codeOf(read)).to.equal("MAILBOX_DAMAGED");
+    expect(codeOf(read)).to.equal("DATABASE_DAMAGED");
   });
 
   it("says that the folder cannot be written, by code", () => {
     const path = join(folder(), "a file");
     writeFileSync(path, "");
-    expect(codeOf(() => Mailbox.open(join(path, "in it"), DEPLOYMENT))).to.equal("MAILBOX_WRITE_FAILED");
+    expect(codeOf(() => Mailbox.open(join(path, "in it"), DEPLOYMENT))).to.equal("DATABASE_WRITE_FAILED");
   });
 
   it("waits for another writer, and says busy when that one does not end", function () {
@@ -353,7 +365,7 @@ describe("The mailbox", () => {
       const other = new Database(file());
       other.exec("BEGIN IMMEDIATE");
       const start = performance.now();
-      expect(codeOf(() => mailbox.add([message(ALICE, BOB)]))).to.equal("MAILBOX_BUSY");
+      expect(codeOf(() => mailbox.add([message(ALICE, BOB)]))).to.equal("DATABASE_BUSY");
       expect(performance.now() - start).to.be.greaterThan(4_000);
       other.close();
       mailbox.add([message(ALICE, BOB)]);

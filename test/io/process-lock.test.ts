@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { lockProcess } from "../../io/process-lock.ts";
+import { DmtpError } from "../../protocol/error.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 
@@ -23,9 +24,11 @@ describe("The lock that one process has", () => {
 
   it("is refused by its code where its file cannot be made, or is no lock: that is not another process", () => {
     mkdirSync(path());
-    expect(codeOf(() => lockProcess(path()))).to.equal("MAILBOX_WRITE_FAILED");
+    expect(codeOf(() => lockProcess(path()))).to.equal("DATABASE_WRITE_FAILED");
     const other = join(folder(), "other.lock");
     writeFileSync(other, "this is no SQLite file, and long enough that SQLite looks at it".repeat(20));
-    expect(codeOf(() => lockProcess(other))).to.equal("MAILBOX_DAMAGED");
+    expect(() => lockProcess(other))
+      .to.throw(DmtpError, /^the lock other\.lock: /)
+      .with.property("code", "DATABASE_DAMAGED");
   });
 });

@@ -229,7 +229,7 @@ describe("the commands, as a person runs them", () => {
     database.pragma(`user_version = ${version}`);
     database.close();
     expect([refused.code, refused.stderr]).to.satisfy(
-      ([code, text]: [number, string]) => code === 1 && text.includes("MAILBOX_NEWER"),
+      ([code, text]: [number, string]) => code === 1 && text.includes("DATABASE_NEWER"),
     );
   });
 

@@ -82,7 +82,7 @@ describe("pin", () => {
     const database = new Database(join(folder(), "mailbox.sqlite"));
     database.prepare("UPDATE messages SET envelope = ? WHERE cid = ?").run(blocks[1]!.bytes, cids[2_100]);
     database.close();
-    expect(await codeOfAsync(run)).to.equal("MAILBOX_DAMAGED");
+    expect(await codeOfAsync(run)).to.equal("DATABASE_DAMAGED");
     expect(mailbox.message(cids[1]!)?.pinned).to.equal(true);
     expect(mailbox.unpinned(0, 3).cids).to.deep.equal(cids.slice(2_000, 2_003));
   });

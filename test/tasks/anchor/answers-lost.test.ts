@@ -104,10 +104,10 @@ describe("An anchor whose external writes fail", () => {
     const { anchors } = session.mailbox;
     const attemptLog = anchors.attemptLog.bind(anchors);
     const setHash = (): never => {
-      throw new DmtpError("MAILBOX_WRITE_FAILED", "the disk is full");
+      throw new DmtpError("DATABASE_WRITE_FAILED", "the disk is full");
     };
     anchors.attemptLog = (row) => ({ ...attemptLog(row), setHash });
-    expect(await codeOfAsync(() => anchorRound(session, QUICK))).to.equal("MAILBOX_WRITE_FAILED");
+    expect(await codeOfAsync(() => anchorRound(session, QUICK))).to.equal("DATABASE_WRITE_FAILED");
     await session.close();
     await expectMended(before, sent);
   });

@@ -105,7 +105,7 @@ describe("An anchor under conditions that it cannot work under", () => {
     database.prepare("DELETE FROM messages WHERE cid = ?").run(cid);
     database.close();
     const { code, message } = await refusal();
-    expect(code).to.be.oneOf(["CONTENT_MISSING", "MAILBOX_DAMAGED"]);
+    expect(code).to.be.oneOf(["CONTENT_MISSING", "DATABASE_DAMAGED"]);
     expect(message).to.contain(cid);
     expect(await operator.anchorerNonce()).to.equal(nonce);
   });
@@ -117,7 +117,7 @@ describe("An anchor under conditions that it cannot work under", () => {
     database.prepare("UPDATE messages SET envelope = x'a0' WHERE cid = ?").run(cid);
     database.close();
     const { code, message } = await refusal();
-    expect(code).to.equal("MAILBOX_DAMAGED");
+    expect(code).to.equal("DATABASE_DAMAGED");
     expect(message).to.contain(cid);
     expect(await operator.anchorerNonce()).to.equal(nonce);
   });
@@ -130,7 +130,7 @@ describe("An anchor under conditions that it cannot work under", () => {
       const database = new Database(file());
       expect(database.prepare(sql).run().changes).to.equal(1);
       database.close();
-      expect((await refusal()).code).to.equal("MAILBOX_DAMAGED");
+      expect((await refusal()).code).to.equal("DATABASE_DAMAGED");
       expect(await operator.anchorerNonce()).to.equal(nonce);
     });
   }

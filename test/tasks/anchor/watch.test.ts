@@ -83,7 +83,7 @@ describe("Anchoring as a service", () => {
   });
 
   it("outlives errors that only a person can mend, once it has run", async () => {
-    for (const code of ["NOT_ANCHORER", "FUNDS_INSUFFICIENT", "MAILBOX_DAMAGED", "INTERNAL"] as const) {
+    for (const code of ["NOT_ANCHORER", "FUNDS_INSUFFICIENT", "DATABASE_DAMAGED", "INTERNAL"] as const) {
       let rounds = 0;
       const { lines } = await watch((round) => Promise.resolve(round === 2), {
         open: () => (rounds++ === 0 ? operator.open() : Promise.reject(new DmtpError(code, "because"))),
