@@ -58,11 +58,14 @@ async function bound(post: Post): Promise<BoundResult> {
   };
   for (const blocks of waitingBlocks(mailbox)) await put(blocks);
   // The mailbox stays as it was.
-  const draft = mailbox.rehearse(() => {
-    const row = mailbox.anchors.plan(new Uint8Array(32), 0, MAX_MESSAGES);
-    return row === null ? null : makeDraft({ mailbox }, row);
+  const blocks = mailbox.rehearse(() => {
+    const drafts: Block[] = [];
+    for (let index = 0; ; index++) {
+      const row = mailbox.anchors.plan(new Uint8Array(32), index, MAX_MESSAGES);
+      if (row === null) return drafts;
+      for (const block of makeDraft({ mailbox }, row)?.blocks ?? []) drafts.push(block);
+    }
   });
-  const blocks = draft?.blocks ?? [];
   await put(blocks);
   await content.close();
   await session.close();

@@ -122,7 +122,7 @@ export class ArchiveExport {
       if (manifest === null) return;
       this.anchors += 1;
       yield* this.fetch(manifest.heads, this.lack);
-      // A shard at a time: an anchor's may be 256 MiB.
+      // A shard at a time: an anchor's may be 32 MiB.
       for (const link of manifest.rooms) {
         for await (const shard of this.fetch([link], this.lack)) {
           yield shard;

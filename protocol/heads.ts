@@ -21,6 +21,8 @@ export interface Head {
   readonly roomRoot: Uint8Array;
 }
 
+/** Rows of a heads block at most (SPEC 7.3). */
+export const MAX_HEADS_ROWS = 8_192;
 const CODE = "HEADS_MALFORMED";
 /** An array head, two byte strings of 32 with their heads, two integers of at most 9 bytes. */
 const HEAD_BYTES = 1 + 34 + 9 + 9 + 34;
@@ -40,7 +42,7 @@ export function headsOf(delta: Pick<Delta, "keys">, before: State, after: State)
 }
 
 export function encodeHeads(heads: readonly Head[], maxBytes = MAX_BLOCK_BYTES): Uint8Array[] {
-  const perBlock = Math.floor((maxBytes - 5) / HEAD_BYTES);
+  const perBlock = Math.min(MAX_HEADS_ROWS, Math.floor((maxBytes - 5) / HEAD_BYTES));
   const blocks: Uint8Array[] = [];
   for (let start = 0; start < heads.length; start += perBlock) {
     const rows = heads.slice(start, start + perBlock).map((head): CborArray => {
@@ -55,6 +57,7 @@ export function encodeHeads(heads: readonly Head[], maxBytes = MAX_BLOCK_BYTES):
 export function decodeHeads(block: Uint8Array): Head[] {
   const rows = readArray(decode(block), CODE, "the block");
   if (rows.length === 0) throw new DmtpError(CODE, "no heads");
+  if (rows.length > MAX_HEADS_ROWS) throw new DmtpError(CODE, `more than ${MAX_HEADS_ROWS} rows`);
   const heads = rows.map(readHead);
   heads.forEach(({ room }, i) => {
     const previous = heads[i - 1];

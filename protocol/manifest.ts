@@ -7,7 +7,7 @@ import { DmtpError } from "./error.ts";
 import { Fields, readLink, readUint, VERSION } from "./fields.ts";
 import { encodeHeads, headsOf } from "./heads.ts";
 import type { RoomId } from "./room.ts";
-import { ShardPacker } from "./shard.ts";
+import { MAX_SHARD_ENTRIES, ShardPacker } from "./shard.ts";
 import { State, type Delta, type RoomMessages } from "./state.ts";
 
 export interface Manifest {
@@ -47,10 +47,10 @@ export interface ManifestDraft {
   readonly touched: readonly RoomId[];
 }
 
-/** At most this many shards, and as many heads blocks: 6.5 million messages an anchor (SPEC 7.1). */
-export const MAX_SHARDS = 256;
-/** What surely fits into one manifest, even with every message in a room of its own: a longer backlog takes several. */
-export const MAX_MESSAGES = 2_000_000;
+/** At most this many shards, and as many heads blocks (SPEC 7.1). */
+export const MAX_SHARDS = 32;
+/** What a manifest lists at most, and what always fits into one, even with every message in a room of its own. */
+export const MAX_MESSAGES = MAX_SHARDS * MAX_SHARD_ENTRIES;
 const CODE = "MANIFEST_MALFORMED";
 const MEMBERS = ["v", "seq", "base", "prev", "rooms", "heads", "count", "state"];
 
@@ -62,7 +62,7 @@ export function draftManifest(tip: Tip | null, delta: Delta): ManifestDraft {
   );
 }
 
-/** As {@link draftManifest}, of a delta that comes room by room, by ascending id: a million messages are never in memory at once. */
+/** As {@link draftManifest}, of a delta that comes room by room, by ascending id: the messages are never in memory at once. */
 export function draftRooms(tip: Tip | null, delta: Iterable<RoomMessages>): ManifestDraft {
   const before = tip?.state ?? State.EMPTY;
   const packer = new ShardPacker();
@@ -125,7 +125,7 @@ export function decodeManifest(block: Uint8Array): Manifest {
     base: prev === null ? null : { index: readUint(index, Number.MAX_SAFE_INTEGER, CODE, "base"), cid: prev },
     rooms: readLinks(fields, "rooms"),
     heads: readLinks(fields, "heads"),
-    count: fields.uint("count"),
+    count: fields.uint("count", MAX_MESSAGES),
     state: fields.bytes("state", 32),
   };
 }
@@ -144,7 +144,7 @@ function readLinks(fields: Fields, name: string): Cid[] {
   if (links.length < 1 || links.length > MAX_SHARDS)
     throw new DmtpError(CODE, `${name} has not 1 to ${MAX_SHARDS} links`);
   const cids = links.map((link) => readLink(link, CODE, name));
-  // Otherwise a shard of 1 MiB, named 256 times, would be 6.5 million messages.
+  // Otherwise one shard of 1 MiB, named 32 times, would be work for 32.
   if (new Set(cids).size < cids.length) throw new DmtpError(CODE, `${name} names a block twice`);
   return cids;
 }

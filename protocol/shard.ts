@@ -9,6 +9,8 @@ import { readArray, readLink } from "./fields.ts";
 import { isRoomId, type RoomId } from "./room.ts";
 import type { Delta } from "./state.ts";
 
+/** Messages that a shard lists at most, whatever their rooms: the work of one anchor rests on it (SPEC 11). */
+export const MAX_SHARD_ENTRIES = 8_192;
 const CODE = "SHARD_MALFORMED";
 /** A room id as a map key: a 2-byte head and 66 characters; an array head takes up to 5 more. */
 const ROOM_BYTES = 2 + 66 + 5;
@@ -16,7 +18,7 @@ const ROOM_BYTES = 2 + 66 + 5;
 const LINK_BYTES = 2 + 2 + 1 + 36;
 const MAP_HEAD_BYTES = 5;
 
-/** Packs a delta into as few blocks of at most `maxBytes` as its order allows; a long room goes on in the next. */
+/** Packs a delta into as few shards of at most `maxBytes` as its order allows; a long room goes on in the next. */
 export function encodeShards(delta: Delta, maxBytes = MAX_BLOCK_BYTES): Uint8Array[] {
   const packer = new ShardPacker(maxBytes);
   for (const [room, cids] of [...delta].sort(([a], [b]) => (a < b ? -1 : 1))) packer.add(room, cids);
@@ -33,6 +35,7 @@ export class ShardPacker {
   /** The entries of the shard that is being packed; how many there are goes before them. */
   private readonly entries = new Writer();
   private rooms = 0;
+  private listed = 0;
   private sizeBytes = MAP_HEAD_BYTES;
 
   constructor(maxBytes = MAX_BLOCK_BYTES) {
@@ -41,7 +44,10 @@ export class ShardPacker {
 
   add(room: RoomId, cids: readonly Cid[]): void {
     for (let start = 0; start < cids.length;) {
-      const fits = Math.floor((this.maxBytes - this.sizeBytes - ROOM_BYTES) / LINK_BYTES);
+      const fits = Math.min(
+        MAX_SHARD_ENTRIES - this.listed,
+        Math.floor((this.maxBytes - this.sizeBytes - ROOM_BYTES) / LINK_BYTES),
+      );
       if (fits < 1) {
         this.flush();
         continue;
@@ -51,6 +57,7 @@ export class ShardPacker {
       this.entries.head(4, end - start);
       for (const cid of cids.slice(start, end)) this.entries.link(bytesOfCid(cid));
       this.rooms += 1;
+      this.listed += end - start;
       this.sizeBytes += ROOM_BYTES + (end - start) * LINK_BYTES;
       start = end;
     }
@@ -67,6 +74,7 @@ export class ShardPacker {
     this.shards.push(concat(head.bytes(), this.entries.bytes()));
     this.entries.clear();
     this.rooms = 0;
+    this.listed = 0;
     this.sizeBytes = MAP_HEAD_BYTES;
   }
 }
@@ -76,10 +84,13 @@ export function decodeShard(block: Uint8Array): Delta {
   const value = decode(block);
   if (!(value instanceof Map) || value.size === 0) throw new DmtpError(CODE, "not a map of rooms");
   const delta = new Map<RoomId, readonly Cid[]>();
+  let listed = 0;
   for (const [room, links] of value as ReadonlyMap<string, CborValue>) {
     if (!isRoomId(room)) throw new DmtpError(CODE, "a key that is not a room id");
     const cids = readArray(links, CODE, "a room").map((link) => readLink(link, CODE, "a message"));
     if (cids.length === 0) throw new DmtpError(CODE, "a room without messages");
+    listed += cids.length;
+    if (listed > MAX_SHARD_ENTRIES) throw new DmtpError(CODE, `more than ${MAX_SHARD_ENTRIES} messages`);
     delta.set(room, cids);
   }
   return delta;
@@ -98,7 +109,7 @@ export function joinShards(shards: readonly Delta[]): Delta {
       const goesOn = first && room === last;
       if (last !== undefined && room <= last && !goesOn) throw new DmtpError(CODE, "rooms out of order between shards");
       const before = goesOn ? joined.get(room) : undefined;
-      // Not a new list each time: a room may go on over 256 shards.
+      // Not a new list each time: a room may go on over all shards.
       if (before === undefined) joined.set(room, [...cids]);
       else for (const cid of cids) before.push(cid);
       last = room;

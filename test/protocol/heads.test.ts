@@ -4,7 +4,7 @@ import { fromHex } from "../../protocol/bytes.ts";
 import { Float, type CborValue } from "../../protocol/cbor.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
-import { decodeHeads, encodeHeads, equalHeads, headsOf, type Head } from "../../protocol/heads.ts";
+import { decodeHeads, encodeHeads, equalHeads, headsOf, MAX_HEADS_ROWS, type Head } from "../../protocol/heads.ts";
 import { append, EMPTY_RANGE, rootOf } from "../../protocol/merkle.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { State } from "../../protocol/state.ts";
@@ -27,6 +27,17 @@ describe("Heads", () => {
       for (const block of blocks) expect(block.length).to.be.at.most(maxBytes);
       expect(blocks.flatMap(decodeHeads)).to.deep.equal(HEADS);
     }
+  });
+
+  it("have 8,192 rows a block at most", () => {
+    const heads = Array.from({ length: MAX_HEADS_ROWS + 1 }, (_, i): Head => {
+      const room = `0x${i.toString(16).padStart(64, "0")}` as RoomId;
+      return { room, n: Number.MAX_SAFE_INTEGER, lastIndex: Number.MAX_SAFE_INTEGER, roomRoot: fixedBytes("root") };
+    });
+    const rows = heads.map(({ room, n, lastIndex, roomRoot }) => [fromHex(room), n, lastIndex, roomRoot]);
+    expect(encodeHeads(heads).map((block) => decodeHeads(block).length)).to.deep.equal([8_192, 1]);
+    expect(decodeHeads(encode(rows.slice(1)))).to.have.length(8_192);
+    expect(codeOf(() => decodeHeads(encode(rows)))).to.equal("HEADS_MALFORMED");
   });
 
   it("say of each touched room how many messages it has, who touched it before, and its root", () => {

@@ -4,8 +4,15 @@ import { toHex } from "../../protocol/bytes.ts";
 import { Link, type CborValue } from "../../protocol/cbor.ts";
 import { decode } from "../../protocol/cbor-decoder.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
-import { cidOf, linkTo, verifyBlock } from "../../protocol/cid.ts";
-import { decodeManifest, draftManifest, draftRooms, encodeManifest, MAX_SHARDS } from "../../protocol/manifest.ts";
+import { cidOf, cidOfDigest, linkTo, verifyBlock } from "../../protocol/cid.ts";
+import {
+  decodeManifest,
+  draftManifest,
+  draftRooms,
+  encodeManifest,
+  MAX_MESSAGES,
+  MAX_SHARDS,
+} from "../../protocol/manifest.ts";
 import { ALICE, BOB, CAROL, deltaOf, History } from "../fixtures/history.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 
@@ -114,17 +121,34 @@ describe("A manifest", () => {
     }
   });
 
-  it("links to 1 to 256 shards and as many heads blocks, all of them dag-cbor", () => {
+  it("links to 1 to 32 shards and as many heads blocks, all of them dag-cbor", () => {
     const link = linkTo(FIRST.cid);
     const raw = new Link(Uint8Array.of(1, 0x55, ...link.bytes.subarray(2)));
     for (const name of ["rooms", "heads"]) {
       const links = Array.from({ length: MAX_SHARDS + 1 }, (_, i) => linkTo(cidOf(Uint8Array.of(i % 256, i >> 8))));
+      expect(links.slice(1)).to.have.length(32);
       expect(refusal({ [name]: links.slice(1) })).to.equal(null);
       expect(refusal({ [name]: links })).to.equal("MANIFEST_MALFORMED");
       expect(refusal({ [name]: [link, links[0]!, link] }), "one twice").to.equal("MANIFEST_MALFORMED");
       expect(refusal({ [name]: [raw] })).to.equal("MANIFEST_MALFORMED");
     }
   });
+
+  it("counts at most the 262,144 messages that its shards can list", () => {
+    expect(refusal({ count: 262_144 })).to.equal(null);
+    expect(refusal({ count: 262_145 })).to.equal("MANIFEST_MALFORMED");
+  });
+
+  it("takes 262,144 messages, in 32 full shards, and not one more", () => {
+    const digest = new Uint8Array(32);
+    const cids = Array.from({ length: MAX_MESSAGES + 1 }, (_, i) => {
+      new DataView(digest.buffer).setUint32(0, i);
+      return cidOfDigest(digest);
+    });
+    const { manifest } = draftManifest(null, deltaOf([ROOM, cids.slice(1)]));
+    expect([manifest.count, manifest.rooms.length]).to.deep.equal([262_144, 32]);
+    expect(() => draftManifest(null, deltaOf([ROOM, cids]))).to.throw(RangeError);
+  }).timeout(20_000);
 
   it("has a CID that is the hash of its bytes", () => {
     const { bytes } = SECOND.blocks.at(-1)!;

@@ -7,7 +7,7 @@ import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
 import { portable } from "../../protocol/crypto/portable.ts";
 import type { RoomId } from "../../protocol/room.ts";
-import { decodeShard, encodeShards, joinShards } from "../../protocol/shard.ts";
+import { decodeShard, encodeShards, joinShards, MAX_SHARD_ENTRIES } from "../../protocol/shard.ts";
 import type { Delta } from "../../protocol/state.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 
@@ -69,17 +69,25 @@ describe("Shards", () => {
     expect(joinShards(shards.map(decodeShard)).get(idOf(7))).to.deep.equal(cidsOf(100));
   });
 
-  it("list 25,573 messages or 9,532 rooms at most, which is what the work of an anchor rests on (SPEC 11)", () => {
-    const links = cidsOf(25_574).map(linkTo);
+  it("list 8,192 messages at most, whatever their rooms", () => {
+    const links = cidsOf(MAX_SHARD_ENTRIES + 1).map(linkTo);
     const shardOf = (rooms: readonly (readonly [RoomId, readonly Link[]])[]): Uint8Array => encode(new Map(rooms));
-    expect(decodeShard(shardOf([[idOf(1), links.slice(1)]])).get(idOf(1))).to.have.length(25_573);
-    expect(codeOf(() => decodeShard(shardOf([[idOf(1), links]])))).to.equal("BLOCK_TOO_LARGE");
-    expect(encodeShards(new Map([[idOf(1), cidsOf(25_573)]]))).to.have.length(1);
-    const rooms = Array.from({ length: 9_533 }, (_, i) => {
-      return [`0x${i.toString(16).padStart(64, "0")}` as RoomId, links.slice(0, 1)] as const;
-    });
-    expect(decodeShard(shardOf(rooms.slice(1))).size).to.equal(9_532);
-    expect(codeOf(() => decodeShard(shardOf(rooms)))).to.equal("BLOCK_TOO_LARGE");
+    const oneRoom = (count: number): Uint8Array => shardOf([[idOf(1), links.slice(0, count)]]);
+    expect(decodeShard(oneRoom(8_192)).get(idOf(1))).to.have.length(8_192);
+    expect(codeOf(() => decodeShard(oneRoom(8_193)))).to.equal("SHARD_MALFORMED");
+    const rooms = links.map((link, i) => [`0x${i.toString(16).padStart(64, "0")}` as RoomId, [link]] as const);
+    expect(decodeShard(shardOf(rooms.slice(1))).size).to.equal(8_192);
+    expect(codeOf(() => decodeShard(shardOf(rooms)))).to.equal("SHARD_MALFORMED");
+  });
+
+  it("are cut at 8,192 messages by whoever makes them, and a full one fits a block however many rooms it has", () => {
+    const cids = cidsOf(MAX_SHARD_ENTRIES + 1);
+    const countsOf = (delta: Delta): number[] =>
+      encodeShards(delta).map((shard) => [...decodeShard(shard).values()].reduce((sum, list) => sum + list.length, 0));
+    expect(countsOf(new Map([[idOf(1), cids.slice(1)]]))).to.deep.equal([8_192]);
+    expect(countsOf(new Map([[idOf(1), cids]]))).to.deep.equal([8_192, 1]);
+    const rooms = cids.map((cid, i) => [`0x${i.toString(16).padStart(64, "0")}` as RoomId, [cid]] as const);
+    expect(countsOf(new Map(rooms))).to.deep.equal([8_192, 1]);
   });
 
   it("are refused when they are anything but maps of rooms to links", () => {
