@@ -65,6 +65,9 @@ export const ERRORS = {
   RECEIVER_KEY_INVALID: integrity("The receiver's registered key cannot be trusted; ask them to register again."),
   SENDER_UNREGISTERED: input("Register a key for the sender first: npx hardhat keys register"),
   SENDER_REVOKED: input("Register a new key for the sender: npx hardhat keys register"),
+  SEQ_EXHAUSTED: input(
+    "A message has taken the last number of this key version; register a new key, which counts anew: npx hardhat keys register",
+  ),
   TEXT_TOO_LONG: input("Send at most 512 KiB a message."),
   TEXT_NOT_UNICODE: input("The text has half of a surrogate pair in it; repair the text."),
   TEXT_EMPTY: input("Give the message a text: --text, --file, --batch or standard input."),

@@ -103,8 +103,12 @@ function sealAll(
     if (room === undefined) {
       const id = roomIdOf(deployment, sender, to);
       const key = roomKeyOf(deployment, id, own.identity, own.party, peer);
-      room = { id, key, seq: mailbox.nextSeq(id, sender), seen: mailbox.heads(id) };
+      room = { id, key, seq: mailbox.nextSeq(id, sender, own.party.version), seen: mailbox.heads(id) };
       rooms.set(to, room);
+    }
+    if (!Number.isSafeInteger(room.seq)) {
+      // Acknowledged, it would be a message that no reader takes.
+      throw new DmtpError("SEQ_EXHAUSTED", `key version ${own.party.version} has no number left in room ${room.id}`);
     }
     const header = {
       room: room.id,

@@ -73,9 +73,9 @@ export class Mailbox {
     return accessMailbox(() => this.database.transaction(work).deferred());
   }
 
-  /** The sender's highest known sequence number in the room, plus one. */
-  nextSeq(room: RoomId, sender: Address): number {
-    return accessMailbox(() => this.mail.nextSeq(room, sender));
+  /** The highest known sequence number of the sender's key version in the room, plus one: 2^53 when none is left. */
+  nextSeq(room: RoomId, sender: Address, keyVersion: number): number {
+    return accessMailbox(() => this.mail.nextSeq(room, sender, keyVersion));
   }
 
   /** Digests of the messages of a room that no known message of it names, ascending; of more than 16, the newest. */

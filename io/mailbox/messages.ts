@@ -69,8 +69,9 @@ export class Messages {
     const prepare = <Parameters extends unknown[], Result = unknown>(sql: string): Statement<Parameters, Result> =>
       database.prepare<Parameters, Result>(sql);
     this.statements = {
-      insert: prepare<[Cid, RoomId, Address, Address, number, number, Uint8Array, Uint8Array]>(
-        `INSERT INTO messages (cid, room, sender, receiver, seq, timestamp, seen, envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      insert: prepare<[Cid, RoomId, Address, Address, number, number, number, Uint8Array, Uint8Array]>(
+        `INSERT INTO messages (cid, room, sender, receiver, sender_key_version, seq, timestamp, seen, envelope)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (cid) DO NOTHING`,
       ),
       insertCid: prepare<[number | bigint, Cid, RoomId]>("INSERT INTO cids (id, cid, room) VALUES (?, ?, ?)"),
@@ -79,8 +80,8 @@ export class Messages {
       insertUnknown: prepare<[RoomId, Uint8Array]>("INSERT OR IGNORE INTO unknown_seen VALUES (?, ?)"),
       deleteUnknown: prepare<[RoomId, Uint8Array]>("DELETE FROM unknown_seen WHERE room = ? AND digest = ?"),
       isKnown: prepare<[Cid, RoomId], number>("SELECT 1 FROM messages WHERE cid = ? AND room = ?").pluck(),
-      lastSeq: prepare<[RoomId, Address], number | null>(
-        "SELECT max(seq) FROM messages WHERE room = ? AND sender = ?",
+      lastSeq: prepare<[RoomId, Address, number], number | null>(
+        "SELECT max(seq) FROM messages WHERE room = ? AND sender = ? AND sender_key_version = ?",
       ).pluck(),
       heads: prepare<[RoomId, number], Uint8Array>(
         "SELECT digest FROM heads WHERE room = ? ORDER BY id DESC LIMIT ?",
@@ -135,9 +136,9 @@ export class Messages {
 
   /** Whether it was not there yet. */
   add({ cid, block, envelope }: NewMessage): boolean {
-    const { room, sender, receiver, seq, timestamp, seen } = envelope;
+    const { room, sender, receiver, senderKeyVersion, seq, timestamp, seen } = envelope;
     const { insert, insertCid, insertHead, deleteHead, insertUnknown, deleteUnknown, isKnown } = this.statements;
-    const inserted = insert.run(cid, room, sender, receiver, seq, timestamp, concat(...seen), block);
+    const inserted = insert.run(cid, room, sender, receiver, senderKeyVersion, seq, timestamp, concat(...seen), block);
     if (inserted.changes === 0) return false;
     const id = inserted.lastInsertRowid;
     insertCid.run(id, cid, room);
@@ -150,8 +151,8 @@ export class Messages {
     return true;
   }
 
-  nextSeq(room: RoomId, sender: Address): number {
-    return (this.statements.lastSeq.get(room, sender) ?? 0) + 1;
+  nextSeq(room: RoomId, sender: Address, keyVersion: number): number {
+    return (this.statements.lastSeq.get(room, sender, keyVersion) ?? 0) + 1;
   }
 
   heads(room: RoomId): Uint8Array[] {

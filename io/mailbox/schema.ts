@@ -7,8 +7,8 @@ import type { Deployment } from "../../protocol/room.ts";
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;
 
-/** `user_version` of the file. Before the first release there were 1 to 3, which are refused. */
-export const SCHEMA_VERSION = 4;
+/** `user_version` of the file. Before the first release there were 1 to 4, which are refused. */
+export const SCHEMA_VERSION = 5;
 
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -20,12 +20,13 @@ const TABLES = `
     room TEXT NOT NULL,
     sender TEXT NOT NULL,
     receiver TEXT NOT NULL,
+    sender_key_version INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,
     seen BLOB NOT NULL,
     envelope BLOB NOT NULL
   ) STRICT;
-  CREATE INDEX messages_of_sender ON messages (room, sender, seq);
+  CREATE INDEX messages_of_key ON messages (room, sender, sender_key_version, seq);
 
   -- What has become of each message. "id" is its message's.
   CREATE TABLE cids (

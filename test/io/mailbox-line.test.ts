@@ -125,7 +125,7 @@ describe("The mailbox and the line of manifests", () => {
     expect(text(mailbox.anchors.tip())).to.deep.equal(text(replay.tip));
     expect(mailbox.anchors.known().count).to.equal(2);
     expect(mailbox.anchors.known().isSettled).to.equal(true);
-    expect(mailbox.nextSeq(room, BOB.address)).to.equal(2);
+    expect(mailbox.nextSeq(room, BOB.address, 1)).to.equal(2);
   });
 
   it("takes marks back that a reorg took from the chain", () => {

@@ -104,13 +104,14 @@ describe("The mailbox", () => {
     });
   });
 
-  it("counts each sender's sequence in each room on its own", () => {
+  it("counts each key version of a sender in each room on its own", () => {
     withMailbox((mailbox) => {
-      expect(mailbox.nextSeq(room, ALICE.address)).to.equal(1);
+      expect(mailbox.nextSeq(room, ALICE.address, 1)).to.equal(1);
       mailbox.add([message(ALICE, BOB, { seq: 1 }), message(ALICE, BOB, { seq: 7 }), message(BOB, ALICE, { seq: 2 })]);
-      expect(mailbox.nextSeq(room, ALICE.address)).to.equal(8);
-      expect(mailbox.nextSeq(room, BOB.address)).to.equal(3);
-      expect(mailbox.nextSeq(history.room(ALICE, CAROL), ALICE.address)).to.equal(1);
+      expect(mailbox.nextSeq(room, ALICE.address, 1)).to.equal(8);
+      expect(mailbox.nextSeq(room, ALICE.address, 2)).to.equal(1);
+      expect(mailbox.nextSeq(room, BOB.address, 1)).to.equal(3);
+      expect(mailbox.nextSeq(history.room(ALICE, CAROL), ALICE.address, 1)).to.equal(1);
     });
   });
 
@@ -385,7 +386,7 @@ describe("The mailbox", () => {
       const mailbox = Mailbox.open(${JSON.stringify(folder())}, DEPLOYMENT);
       for (let i = 0; i < 20; i++) {
         mailbox.transaction(() => {
-          const seq = mailbox.nextSeq(room, ALICE.address);
+          const seq = mailbox.nextSeq(room, ALICE.address, 1);
           const block = encodeEnvelope(history.envelope(ALICE, BOB, { seq }));
           const envelope = history.envelope(ALICE, BOB, { seq, header: { seen: mailbox.heads(room) } });
           const bytes = encodeEnvelope(envelope);
