@@ -7,6 +7,7 @@ import type { Address } from "../protocol/address.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { ChainEvent } from "../protocol/event.ts";
+import { keyDocumentIn } from "../protocol/key-document.ts";
 import { manifestIn, type Block } from "../protocol/manifest.ts";
 import { roomIdOf, type Deployment, type RoomId } from "../protocol/room.ts";
 import { decodeShard } from "../protocol/shard.ts";
@@ -55,8 +56,8 @@ export class ArchiveExport {
   missing = 0;
   /** The first of them. */
   readonly lacks: Cid[] = [];
-  /** Whose key documents no source has. */
-  missingDocuments = 0;
+  /** Key documents that no source has, and what is registered as one and is none: anybody can register anything. */
+  readonly missingDocuments = new Set<Cid>();
   private readonly subject: ArchiveSubject;
   private readonly content: Source;
   private readonly holds: (anchorIndex: number, room: RoomId) => boolean;
@@ -102,7 +103,11 @@ export class ArchiveExport {
 
   private async *parts(): AsyncGenerator<Block> {
     for (const [cid, index] of this.firstIndexOf) yield* this.anchor(cid, index);
-    for await (const block of this.fetch(this.documentCids(), () => (this.missingDocuments += 1))) {
+    for await (const block of this.fetch(this.documentCids(), (cid) => this.missingDocuments.add(cid))) {
+      if (keyDocumentIn(block.bytes) === null) {
+        this.missingDocuments.add(block.cid);
+        continue;
+      }
       this.documents += 1;
       yield block;
     }
@@ -112,7 +117,7 @@ export class ArchiveExport {
       pages.push(page.cid);
       yield page;
     }
-    yield encodeArchive({ deployment, scope, events: pages, missing: this.missing + this.missingDocuments });
+    yield encodeArchive({ deployment, scope, events: pages, missing: this.missing + this.missingDocuments.size });
   }
 
   private async *anchor(cid: Cid, index: number): AsyncGenerator<Block> {

@@ -58,6 +58,15 @@ export function decodeKeyDocument(block: Uint8Array): KeyDocument {
   };
 }
 
+/** Null for a block that is no key document. One that is has some hundred bytes and no links, whoever made it. */
+export function keyDocumentIn(block: Uint8Array): KeyDocument | null {
+  try {
+    return decodeKeyDocument(block);
+  } catch {
+    return null;
+  }
+}
+
 /**
  * SPEC 4.2: whether a document is the one that a registration speaks of.
  * @throws KEY_DOCUMENT_MISMATCH

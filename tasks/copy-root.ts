@@ -35,7 +35,10 @@ export async function copyRoot(find: FindBlock, target: ContentStore, root: Cid)
     level = [...new Set(blocks.flatMap(({ bytes }) => linksOf(bytes)))];
   }
   for (let start = 0; start < level.length; start += BATCH) {
-    const part = await target.missing(level.slice(start, start + BATCH), BATCH);
+    const part = await target.missing(level.slice(start, start + BATCH), BATCH, {
+      isFollowing: false,
+      isProving: true,
+    });
     const blocks = await findAll(find, part);
     for (const cid of lackingOf(part, blocks)) missing.push(cid);
     await target.put(blocks);

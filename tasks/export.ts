@@ -6,7 +6,9 @@ import { ArchiveExport } from "../io/archive.ts";
 import { syncFolder } from "../io/durable-folder.ts";
 import { parseAddress } from "../protocol/address.ts";
 import type { ArchiveScope } from "../protocol/archive.ts";
+import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
+import type { ChainEvent } from "../protocol/event.ts";
 import { parseRoomId } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
@@ -69,16 +71,34 @@ export async function exportHistory(session: Session, file: string, scope: Archi
       },
     );
   }
-  const { anchors, messages, documents, blocks, sizeBytes, missing, lacks, missingDocuments } = archive;
+  const { anchors, messages, documents, blocks, sizeBytes, missing, lacks } = archive;
+  const missingDocuments = archive.missingDocuments.size;
+  const own = ownDocuments(session, events).filter((cid) => archive.missingDocuments.has(cid));
+  const gaps = missing + own.length;
   return {
-    data: { file, scope, anchors, messages, documents, blocks, sizeBytes, missing, lacks, missingDocuments },
+    data: {
+      ...{ file, scope, anchors, messages, documents, blocks, sizeBytes, missing, lacks, missingDocuments },
+      ownMissingDocuments: own,
+    },
     text: [
       `exported ${plural(messages, "message")}, ${plural(anchors, "anchor")} and ${plural(documents, "key document")} to ${file}, ${formatBytes(sizeBytes)}`,
       ...lacks.slice(0, MAX_SHOWN).map((cid) => `  nobody has ${cid}`),
+      ...own.slice(0, MAX_SHOWN).map((cid) => `  nobody has ${cid}, a key document of your own`),
+      ...(missingDocuments > own.length
+        ? [`  ${plural(missingDocuments - own.length, "key document")} of others cannot be had, or is none`]
+        : []),
       `next: npx hardhat audit --car ${file} --offline`,
     ].join("\n"),
-    ...(missing > 0 && {
-      error: new DmtpError("HISTORY_INCOMPLETE", `${plural(missing, "block")} not reachable, and not in the file`),
+    ...(gaps > 0 && {
+      error: new DmtpError("HISTORY_INCOMPLETE", `${plural(gaps, "block")} not reachable, and not in the file`),
     }),
   };
+}
+
+/** What wallets that are used on this machine registered. */
+function ownDocuments({ mailbox }: Session, events: readonly ChainEvent[]): Cid[] {
+  const own = new Set(mailbox.ownWallets());
+  const cids = new Set<Cid>();
+  for (const event of events) if (event.kind === "key" && own.has(event.wallet)) cids.add(cidOfDigest(event.document));
+  return [...cids];
 }

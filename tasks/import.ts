@@ -4,10 +4,13 @@ import { ArchiveFile } from "../io/archive-file.ts";
 import { checksummed } from "../protocol/address.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { keyDocumentIn } from "../protocol/key-document.ts";
+import type { Block } from "../protocol/manifest.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { auditArchive } from "./audit.ts";
 import { command, type Outcome } from "./command.ts";
 import { copyRoot } from "./copy-root.ts";
+import { keepIn } from "./key-documents.ts";
 import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { plural } from "./terminal.ts";
@@ -38,7 +41,14 @@ export async function importHistory(session: Session, path: string): Promise<Out
     const { data, text, error } = await auditArchive(file, terminal, { isCompared: true });
     const find = (cid: Cid): Promise<Uint8Array | null> => file.get(cid);
     let put = 0;
-    for await (const root of rootsOf(file)) {
+    for await (const { cid, bytes } of documentsOf(file)) {
+      // A document stands by itself: whatever it might link to is not asked for.
+      const [absent] = await content.missing([cid], 1, { isFollowing: false });
+      if (absent === undefined) continue;
+      await keepIn(content)(cid, bytes);
+      put += 1;
+    }
+    for await (const root of manifestsOf(file)) {
       terminal.progress(`importing ${root}`);
       const [first] = await content.missing([root], 1);
       // Nothing is missing: it was imported before.
@@ -58,14 +68,20 @@ export async function importHistory(session: Session, path: string): Promise<Out
   }
 }
 
-/** The manifests and the key documents that the file has. */
-async function* rootsOf(file: ArchiveFile): AsyncGenerator<Cid> {
+async function* manifestsOf(file: ArchiveFile): AsyncGenerator<Cid> {
   const cids = new Set<Cid>();
-  for (const event of file.subject.events) {
-    if (event.kind === "key") cids.add(cidOfDigest(event.document));
-    if (event.kind === "anchor" && event.cid !== null) cids.add(event.cid);
-  }
+  for (const event of file.subject.events) if (event.kind === "anchor" && event.cid !== null) cids.add(event.cid);
   for (const cid of cids) if ((await file.get(cid)) !== null) yield cid;
+}
+
+/** The key documents that the file has: those that read as one. */
+async function* documentsOf(file: ArchiveFile): AsyncGenerator<Block> {
+  const cids = new Set<Cid>();
+  for (const event of file.subject.events) if (event.kind === "key") cids.add(cidOfDigest(event.document));
+  for (const cid of cids) {
+    const bytes = await file.get(cid);
+    if (bytes !== null && keyDocumentIn(bytes) !== null) yield { cid, bytes };
+  }
 }
 
 function requireDeployment(file: ArchiveFile, { chainId, cidStore, keyRegistry }: Deployment): void {

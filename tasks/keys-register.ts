@@ -74,6 +74,7 @@ export async function register(session: Session, from: string | undefined, passp
   // The document goes first: a registered key without its document would be lost for ever if this machine stopped here.
   await content.put([{ cid, bytes: block }]);
   await content.pin([cid]);
+  session.mailbox.noteOwnWallet(address);
   // What a library suggests can be less than Polygon's nodes take.
   const fees = usualFees(await readFeeMarket(session.rpc, chainId));
   const receipt = await sendRegister(signer, deployment, binding, signature, fees);

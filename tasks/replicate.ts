@@ -6,23 +6,25 @@ import { PinningService } from "../io/content/pinning-service.ts";
 import { ReplicatedStore } from "../io/content/replicated.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { openDatabase } from "../io/database.ts";
-import { cidOfDigest, digestOfCid, type Cid } from "../protocol/cid.ts";
+import { digestOfCid, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { manifestIn } from "../protocol/manifest.ts";
+import { readAnchoredRoots, type AnchoredRoots, type Root } from "./anchored-roots.ts";
 import type { Outcome } from "./command.ts";
 import { copyRoot, type FindBlock } from "./copy-root.ts";
+import {
+  describeOthers,
+  examineDocuments,
+  keepIn,
+  summarizeOthers,
+  takeDocuments,
+  type DocumentFinding,
+} from "./key-documents.ts";
 import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
 
 const FILE = "replicas.sqlite";
 /** How many missing blocks are named of one anchor; how many there are is not asked. */
 const MAX_NAMED = 100;
-
-/** What is to be found in a store: an anchor's manifest, with all that it links to, or a key document. */
-interface Root {
-  readonly cid: Cid;
-  readonly what: string;
-}
 
 interface Finding {
   readonly store: string;
@@ -33,22 +35,33 @@ interface Finding {
   readonly missing: readonly Cid[];
 }
 
-/** Whether every anchored block, and every key document, is present and pinned in each store; exit 75 with what is not. */
+/**
+ * Whether every anchored block, and every key document of one's own, is present, undamaged and pinned in each store; exit 75 with
+ * what is not. What is not right with the key documents of others is told, and decides nothing.
+ */
 export async function checkPins(session: Session): Promise<Outcome> {
-  const roots = await anchoredRoots(session);
+  const roots = await readAnchoredRoots(session);
+  const stores = storesOf(session.content);
   const findings: Finding[] = [];
-  for (const store of storesOf(session.content)) {
-    for (const finding of await examine(session, store, roots)) findings.push(finding);
+  const documents: DocumentFinding[] = [];
+  for (const store of stores) {
+    for (const finding of await examine(session, store, roots.manifests)) findings.push(finding);
+    for (const finding of await examineDocuments(store, roots.documents)) {
+      documents.push(finding);
+      if (finding.document.isOwn) findings.push(findingOf(store, finding));
+    }
   }
-  const names = storesOf(session.content).map(({ name }) => name);
+  const names = stores.map(({ name }) => name);
+  const count = roots.manifests.length + roots.documents.length;
   return {
-    data: { stores: names, roots: roots.length, findings },
+    data: { stores: names, roots: count, findings, others: summarizeOthers(documents) },
     text: [
-      `${plural(roots.length, "root")} in ${names.join(" and ")}`,
+      `${plural(count, "root")} in ${names.join(" and ")}`,
       ...findings.map(({ store, what, root, pinned, missing }) => {
         const lacks = missing.length === 0 ? "all is there" : `lacks ${missing.join(", ")}`;
         return `  ${store}: ${what}, ${root}: ${pinned ? "pinned" : "not pinned"}, ${lacks}`;
       }),
+      ...describeOthers(documents),
       findings.length === 0 ? "all is there and pinned" : "next: npx hardhat pin --repair",
     ].join("\n"),
     ...(findings.length > 0 && {
@@ -59,26 +72,38 @@ export async function checkPins(session: Session): Promise<Outcome> {
 
 /** Fetches what a store lacks from any other, any source or the mailbox, and pins what is not pinned. */
 export async function repairPins(session: Session): Promise<Outcome> {
-  const roots = await anchoredRoots(session);
+  const roots = await readAnchoredRoots(session);
   let put = 0;
   let pinned = 0;
   const lost: Finding[] = [];
+  const documents: DocumentFinding[] = [];
   for (const store of storesOf(session.content)) {
-    for (const finding of await examine(session, store, roots)) {
+    for (const finding of await examine(session, store, roots.manifests)) {
       const { copied, missing } = await copyRoot(finderOf(session), store, finding.root);
       put += copied;
-      if (missing.length > 0) lost.push({ ...finding, missing });
+      // A store may take a block, say that it has it already, and keep the damaged one.
+      const left = missing.length > 0 ? missing : await findMissing(store, finding.root);
+      if (left.length > 0) lost.push({ ...finding, missing: left });
       else pinned += 1;
+    }
+    const open = (await examineDocuments(store, roots.documents)).map(({ document }) => document);
+    const left = await takeDocuments(session, open, finderOf(session), keepIn(store));
+    put += open.length - left.length;
+    pinned += open.length - left.length;
+    for (const finding of left) {
+      documents.push(finding);
+      if (finding.document.isOwn) lost.push(findingOf(store, finding));
     }
   }
   return {
-    data: { put, pinned, lost },
+    data: { put, pinned, lost, others: summarizeOthers(documents) },
     text: [
       `put ${plural(put, "block")}, pinned ${plural(pinned, "root")}`,
       ...lost.map(
         ({ store, what, missing }) =>
           `  ${store}: ${what} lacks ${missing.slice(0, MAX_NAMED).join(", ")}: nobody has it`,
       ),
+      ...describeOthers(documents),
     ].join("\n"),
     ...(lost.length > 0 && {
       error: new DmtpError("CONTENT_MISSING", `${plural(lost.length, "root")} cannot be completed from any source`),
@@ -99,12 +124,14 @@ export async function copyTo(session: Session, url: string): Promise<Outcome> {
     );
     const isDone = done.prepare("SELECT 1 FROM done WHERE target = ? AND digest = ?");
     const markDone = done.prepare("INSERT OR IGNORE INTO done VALUES (?, ?)");
-    const roots = await anchoredRoots(session);
-    const open = roots.filter(({ cid }) => isDone.get(target.name, digestOfCid(cid)) === undefined);
+    const roots = await readAnchoredRoots(session);
+    const isOpen = ({ cid }: Root): boolean => isDone.get(target.name, digestOfCid(cid)) === undefined;
+    const manifests = roots.manifests.filter(isOpen);
+    const open = roots.documents.filter(isOpen);
     const missing: Cid[] = [];
     let copied = 0;
-    for (const [i, root] of open.entries()) {
-      session.terminal.progress(`copying ${root.what}, ${i + 1} of ${open.length}`);
+    for (const [i, root] of manifests.entries()) {
+      session.terminal.progress(`copying ${root.what}, ${i + 1} of ${manifests.length}`);
       const result = await (target instanceof PinningService
         ? askFor(target, root)
         : copyRoot(finderOf(session), target, root.cid));
@@ -113,29 +140,47 @@ export async function copyTo(session: Session, url: string): Promise<Outcome> {
       // A crash before this line copies the anchor once more, which changes nothing.
       if (result.missing.length === 0) markDone.run(target.name, digestOfCid(root.cid));
     }
-    return {
-      data: {
-        target: target.name,
-        roots: open.length,
-        alreadyThere: roots.length - open.length,
-        blocks: copied,
-        missing,
-      },
-      text: [
-        `copied ${plural(copied, "block")} of ${plural(open.length, "root")} to ${target.name}; ${roots.length - open.length} were there`,
-        ...missing.slice(0, MAX_NAMED).map((cid) => `  nobody has ${cid}`),
-      ].join("\n"),
-      ...(missing.length > 0 && {
-        error: new DmtpError(
-          "CONTENT_MISSING",
-          `${plural(missing.length, "block")} that nobody has could not be copied`,
-        ),
-      }),
-    };
+    session.terminal.progress(`copying ${plural(open.length, "key document")}`);
+    // A service would pin whatever such a document leads to: it is asked for one only when it is one.
+    const unpinned = new Set<Cid>();
+    const documents = await takeDocuments(session, open, finderOf(session), async (cid, bytes) => {
+      if (!(target instanceof PinningService)) await keepIn(target)(cid, bytes);
+      else if (!(await target.pin(cid, "DMTP a key document"))) {
+        unpinned.add(cid);
+        return;
+      }
+      copied += 1;
+      markDone.run(target.name, digestOfCid(cid));
+    });
+    for (const document of open) if (unpinned.has(document.cid)) documents.push({ document, state: "not pinned" });
+    for (const { document } of documents) if (document.isOwn) missing.push(document.cid);
+    return describeCopy(roots, target.name, manifests.length + open.length, copied, missing, documents);
   } finally {
     done.close();
     await target.close();
   }
+}
+
+function describeCopy(
+  { manifests, documents }: AnchoredRoots,
+  target: string,
+  open: number,
+  copied: number,
+  missing: readonly Cid[],
+  findings: readonly DocumentFinding[],
+): Outcome {
+  const alreadyThere = manifests.length + documents.length - open;
+  return {
+    data: { target, roots: open, alreadyThere, blocks: copied, missing, others: summarizeOthers(findings) },
+    text: [
+      `copied ${plural(copied, "block")} of ${plural(open, "root")} to ${target}; ${alreadyThere} were there`,
+      ...missing.slice(0, MAX_NAMED).map((cid) => `  nobody has ${cid}`),
+      ...describeOthers(findings),
+    ].join("\n"),
+    ...(missing.length > 0 && {
+      error: new DmtpError("CONTENT_MISSING", `${plural(missing.length, "block")} that nobody has could not be copied`),
+    }),
+  };
 }
 
 /** `pinning+https://…` is a Pinning Service API endpoint, any other URL a Kubo's. */
@@ -162,31 +207,25 @@ async function askFor(
   return (await service.pin(cid, `DMTP ${what}`)) ? { copied: 1, missing: [] } : { copied: 0, missing: [cid] };
 }
 
-/** The manifests that are on chain, and the documents of all keys. What is anchored and no manifest of ours is nobody's to keep. */
-async function anchoredRoots({ reader, content, terminal }: Session): Promise<Root[]> {
-  const { events } = await reader.allEvents();
-  const roots: Root[] = [];
-  for (const event of events) {
-    if (event.kind === "key") roots.push({ cid: cidOfDigest(event.document), what: "a key document" });
-    if (event.kind !== "anchor" || event.cid === null) continue;
-    terminal.progress(`reading anchor ${event.index}`);
-    const bytes = await content.get(event.cid);
-    if (bytes === null || manifestIn(bytes) !== null) roots.push({ cid: event.cid, what: `anchor ${event.index}` });
-  }
-  return roots;
-}
-
 async function examine({ terminal }: Session, store: ContentStore, roots: readonly Root[]): Promise<Finding[]> {
   const findings: Finding[] = [];
   const pinned = await store.isPinned(roots.map(({ cid }) => cid));
   for (const [i, { cid, what }] of roots.entries()) {
     terminal.progress(`${store.name}: ${what}, ${i + 1} of ${roots.length}`);
-    const missing = await store.missing([cid], MAX_NAMED);
+    const missing = await findMissing(store, cid);
     const isPinned = pinned[i] === true;
     if (!isPinned || missing.length > 0)
       findings.push({ store: store.name, root: cid, what, pinned: isPinned, missing });
   }
   return findings;
+}
+
+function findMissing(store: ContentStore, root: Cid): Promise<readonly Cid[]> {
+  return store.missing([root], MAX_NAMED, { isProving: true });
+}
+
+function findingOf({ name: store }: ContentStore, { document: { cid, what }, state }: DocumentFinding): Finding {
+  return { store, root: cid, what, pinned: false, missing: state === "not pinned" ? [] : [cid] };
 }
 
 /** Of any source, or of the mailbox. */

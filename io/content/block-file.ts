@@ -98,8 +98,17 @@ function hasAll(store: BlockFile, digests: Iterable<Uint8Array>): boolean {
   return true;
 }
 
-/** What the block links to that is still to be looked up; null when the block itself is not there. */
-export function findLinks(store: BlockFile, cid: Cid, depth: number): readonly Cid[] | null {
+/**
+ * What the block links to that is still to be looked up; null when the block itself is not there.
+ * @param isProving whether the bytes of every block are held against its hash: a damaged one is as good as none. Otherwise only
+ *   those with links are read
+ */
+export function findLinks(store: BlockFile, cid: Cid, depth: number, isProving: boolean): readonly Cid[] | null {
+  if (isProving) {
+    const bytes = readBlock(store, cid);
+    if (bytes === null) return null;
+    return depth < MAX_LINK_DEPTH ? linksOf(bytes) : [];
+  }
   const digest = digestOfCid(cid);
   if (depth === MAX_LINK_DEPTH) return store.has.get(digest) === undefined ? null : [];
   const found = store.find.get(LINK_HEAD, digest);

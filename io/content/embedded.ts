@@ -7,13 +7,19 @@ import { digestOfCid, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { findLinks, hasBlockFile, openBlockFile, plain, readBlock, type BlockFile } from "./block-file.ts";
-import { LINK_HEAD } from "./links.ts";
-import type { ContentSource, LocalStore } from "./store.ts";
+import { LINK_HEAD, MAX_LINK_DEPTH } from "./links.ts";
+import type { ContentSource, LocalStore, MissingOptions } from "./store.ts";
 
 /** Reads are synchronous, for that is several times faster; a server must get its turn in between. */
 const YIELD_AFTER_MS = 10;
 /** That many take less than that. */
 const LOOKUPS = 256;
+
+interface Search extends Required<Pick<MissingOptions, "isProving">> {
+  readonly limit: number;
+  /** What was found so far. */
+  readonly missing: Set<Cid>;
+}
 
 export class EmbeddedStore implements LocalStore, ContentSource {
   readonly name: string;
@@ -91,9 +97,10 @@ export class EmbeddedStore implements LocalStore, ContentSource {
     });
   }
 
-  async missing(roots: readonly Cid[], limit: number): Promise<Cid[]> {
+  async missing(roots: readonly Cid[], limit: number, options: MissingOptions = {}): Promise<Cid[]> {
+    const { isFollowing = true, isProving = false } = options;
     const missing = new Set<Cid>();
-    await this.findMissing(roots, 0, limit, missing);
+    await this.findMissing(roots, isFollowing ? 0 : MAX_LINK_DEPTH, { limit, isProving, missing });
     return [...missing];
   }
 
@@ -143,7 +150,8 @@ export class EmbeddedStore implements LocalStore, ContentSource {
   }
 
   /** Goes down block by block: of a million messages, only one shard's are in memory. */
-  private async findMissing(cids: readonly Cid[], depth: number, limit: number, missing: Set<Cid>): Promise<void> {
+  private async findMissing(cids: readonly Cid[], depth: number, search: Search): Promise<void> {
+    const { limit, isProving, missing } = search;
     let at = 0;
     while (at < cids.length && missing.size < limit) {
       if (this.isLongSinceYield()) await this.yield();
@@ -151,7 +159,7 @@ export class EmbeddedStore implements LocalStore, ContentSource {
         const find = (): readonly Cid[] => {
           for (const cid of cids.slice(at, at + LOOKUPS)) {
             at += 1;
-            const found = store === undefined ? null : findLinks(store, cid, depth);
+            const found = store === undefined ? null : findLinks(store, cid, depth, isProving);
             if (found === null) missing.add(cid);
             if (missing.size >= limit) break;
             if (found !== null && found.length > 0) return found;
@@ -161,7 +169,7 @@ export class EmbeddedStore implements LocalStore, ContentSource {
         // In a transaction the file is locked for all of them once.
         return store === undefined ? find() : store.database.transaction(find).deferred();
       });
-      await this.findMissing(links, depth + 1, limit, missing);
+      await this.findMissing(links, depth + 1, search);
     }
   }
 

@@ -7,7 +7,7 @@ import { forEachConcurrent } from "../concurrent.ts";
 import { KuboRpc } from "./kubo-rpc.ts";
 import { LINK_HEAD, linksOf, MAX_LINK_DEPTH } from "./links.ts";
 import { faultOf } from "./source-fault.ts";
-import type { ContentSource, ContentStore } from "./store.ts";
+import type { ContentSource, ContentStore, MissingOptions } from "./store.ts";
 
 export interface KuboOptions {
   /** Sent with every request: a token, say, that the API or a proxy before it asks for. */
@@ -103,10 +103,11 @@ export class KuboStore implements ContentStore, ContentSource {
     }
   }
 
-  async missing(roots: readonly Cid[], limit: number): Promise<Cid[]> {
+  /** Kubo gives the bytes, which are always proved. */
+  async missing(roots: readonly Cid[], limit: number, { isFollowing = true }: MissingOptions = {}): Promise<Cid[]> {
     const missing = new Set<Cid>();
     let level = [...new Set(roots)];
-    for (let depth = 0; depth <= MAX_LINK_DEPTH; depth++) {
+    for (let depth = isFollowing ? 0 : MAX_LINK_DEPTH; depth <= MAX_LINK_DEPTH; depth++) {
       const next: Cid[][] = level.map(() => []);
       await forEachConcurrent(level, CONCURRENT, async (cid, i) => {
         if (missing.size >= limit) return;

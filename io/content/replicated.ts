@@ -4,7 +4,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { SourceHealth } from "./health.ts";
 import { Sources, type SourcesOptions } from "./sources.ts";
-import type { ContentSource, ContentStore } from "./store.ts";
+import type { ContentSource, ContentStore, MissingOptions } from "./store.ts";
 
 export type Replica = ContentStore & ContentSource;
 
@@ -52,8 +52,8 @@ export class ReplicatedStore implements ContentStore {
   }
 
   /** What any of the stores that can be asked has not. */
-  async missing(roots: readonly Cid[], limit: number): Promise<Cid[]> {
-    const answers = await this.onAll((replica) => replica.missing(roots, limit));
+  async missing(roots: readonly Cid[], limit: number, options: MissingOptions = {}): Promise<Cid[]> {
+    const answers = await this.onAll((replica) => replica.missing(roots, limit, options));
     return [...new Set(answers.flat())].slice(0, limit);
   }
 

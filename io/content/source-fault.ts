@@ -34,8 +34,7 @@ export function sourceFault(
 export function faultOf(error: unknown): FaultCause {
   const cause = error instanceof DmtpError ? error.cause : undefined;
   if (typeof cause === "object" && cause !== null && "fault" in cause) return cause as FaultCause;
-  if (error instanceof DmtpError && ["BLOCK_HASH_MISMATCH", "CAR_MALFORMED"].includes(error.code))
-    return { fault: "wrong" };
+  if (error instanceof DmtpError && error.code === "BLOCK_HASH_MISMATCH") return { fault: "wrong" };
   if (error instanceof DmtpError && error.code === "BLOCK_TOO_LARGE") return { fault: "large" };
   return { fault: "unreachable" };
 }

@@ -20,6 +20,13 @@ export interface ContentSource {
   close(): Promise<void>;
 }
 
+export interface MissingOptions {
+  /** False: only these themselves are looked for, whatever they link to. */
+  readonly isFollowing?: boolean;
+  /** Whether every block is read and held against its hash; otherwise one that is there may be damaged. */
+  readonly isProving?: boolean;
+}
+
 export interface ContentStore {
   /** Fit to be shown and logged. */
   readonly name: string;
@@ -48,7 +55,7 @@ export interface ContentStore {
    * Who has them can put them, and ask again.
    * @throws CONTENT_UNREACHABLE
    */
-  missing(roots: readonly Cid[], limit: number): Promise<Cid[]>;
+  missing(roots: readonly Cid[], limit: number, options?: MissingOptions): Promise<Cid[]>;
 
   /**
    * Which of these are pinned by their own CID, as an anchor's manifest is. What was put or pinned along with others may be held

@@ -15,6 +15,7 @@ import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";
 import { Anchors } from "./anchors.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
+import { OwnWallets } from "./own-wallets.ts";
 import { prepareSchema } from "./schema.ts";
 
 const FILE = "mailbox.sqlite";
@@ -24,6 +25,7 @@ export class Mailbox {
   private readonly database: Database;
   private readonly mail: Messages;
   private readonly line: Line;
+  private readonly own: OwnWallets;
   /** Own anchors, and the line of manifests that they go on with. */
   readonly anchors: Anchors;
 
@@ -31,6 +33,7 @@ export class Mailbox {
     this.database = database;
     this.mail = new Messages(database);
     this.line = new Line(database);
+    this.own = new OwnWallets(database);
     this.anchors = new Anchors(database, this.line, this.mail, (work) => this.transaction(work));
   }
 
@@ -83,11 +86,21 @@ export class Mailbox {
     return accessMailbox(() => this.mail.heads(room));
   }
 
-  /** Keeps messages, in this order; what is there already is left as it is. Acknowledged means durable. */
+  /** Keeps messages that are sent from here, in this order; what is there already is left as it is. Acknowledged means durable. */
   add(messages: readonly NewMessage[]): void {
     this.transaction(() => {
       for (const message of messages) this.mail.add(message);
+      for (const sender of new Set(messages.map(({ envelope }) => envelope.sender))) this.own.note(sender);
     });
+  }
+
+  /** The wallets that sent from here, or registered a key. */
+  ownWallets(): Address[] {
+    return accessMailbox(() => this.own.wallets());
+  }
+
+  noteOwnWallet(wallet: Address): void {
+    this.transaction(() => this.own.note(wallet));
   }
 
   /** In the order in which they came. */
