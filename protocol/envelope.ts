@@ -8,6 +8,7 @@ import { primitives } from "./crypto/provider.ts";
 import { DmtpError } from "./error.ts";
 import { Fields, readBytes, readUint, SUITE, VERSION } from "./fields.ts";
 import { label } from "./label.ts";
+import { isPaddedLength } from "./padding.ts";
 import type { RoomId } from "./room.ts";
 
 /** All of an envelope but its ciphertext, commitment and signature. */
@@ -38,6 +39,8 @@ export interface Envelope extends EnvelopeHeader {
 
 export const MAX_SEEN = 16;
 export const MAX_KEY_VERSION = 2 ** 32 - 1;
+/** What AES-GCM puts behind a ciphertext. */
+const TAG_BYTES = 16;
 const CODE = "ENVELOPE_MALFORMED";
 const MEMBERS = [
   "v",
@@ -65,7 +68,9 @@ export function signedBytesOf(headerHash: Uint8Array, commitment: Uint8Array, me
   return concat(label("envelope"), headerHash, commitment, primitives.sha256(messages));
 }
 
+/** @throws ENVELOPE_MALFORMED */
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
+  checkPadded(envelope.messages);
   const map = new Map(headerMap(envelope));
   map.set("commitment", envelope.commitment);
   map.set("messages", envelope.messages);
@@ -85,7 +90,7 @@ export function decodeEnvelope(block: Uint8Array): Envelope {
     if (previous !== undefined && compare(previous, digest) >= 0) throw new DmtpError(CODE, "seen is not ascending");
   });
   const messages = fields.bytes("messages");
-  if (messages.length < 16) throw new DmtpError(CODE, "messages is shorter than a tag");
+  checkPadded(messages);
   return {
     room: toHex(fields.bytes("room", 32)) as RoomId,
     sender: addressOfBytes(fields.bytes("sender", 20)),
@@ -100,6 +105,12 @@ export function decodeEnvelope(block: Uint8Array): Envelope {
     messages,
     signature: fields.bytes("signature", 64),
   };
+}
+
+/** Of a message that was not padded, everybody would know how long it is. @throws ENVELOPE_MALFORMED */
+function checkPadded(messages: Uint8Array): void {
+  if (isPaddedLength(messages.length - TAG_BYTES)) return;
+  throw new DmtpError(CODE, `messages has ${messages.length} bytes, which no padded plaintext and its tag have`);
 }
 
 function headerMap(header: EnvelopeHeader): CborMap {

@@ -14,6 +14,11 @@ export function padmeLength(sizeBytes: number): number {
   return Math.ceil(sizeBytes / step) * step;
 }
 
+/** Whether a padded plaintext can have this size: anyone can see it of a ciphertext. */
+export function isPaddedLength(sizeBytes: number): boolean {
+  return sizeBytes >= MIN_PADDED_BYTES && padmeLength(sizeBytes) === sizeBytes;
+}
+
 /** SPEC 6.2: uint32 length ‖ bytes ‖ zeros, to the Padmé size. */
 export function pad(bytes: Uint8Array): Uint8Array {
   const padded = new Uint8Array(padmeLength(LENGTH_BYTES + bytes.length));

@@ -9,6 +9,7 @@ import { linkTo, cidOf } from "../../protocol/cid.ts";
 import { portable } from "../../protocol/crypto/portable.ts";
 import { decodeEnvelope, encodeEnvelope, headerHashOf, signedBytesOf, type Envelope } from "../../protocol/envelope.ts";
 import { ALICE, BOB, DEPLOYMENT } from "../fixtures/history.ts";
+import { padmeLength } from "../../protocol/padding.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 import { roomIdOf, type RoomId } from "../../protocol/room.ts";
@@ -53,7 +54,7 @@ const anyEnvelope: fc.Arbitrary<Envelope> = fc.record({
   timestamp: fc.maxSafeNat(),
   nonce: bytes(32),
   commitment: bytes(32),
-  messages: fc.uint8Array({ minLength: 16, maxLength: 300 }),
+  messages: fc.nat(300).map((length) => new Uint8Array(padmeLength(length) + 16).fill(length)),
   signature: bytes(64),
 });
 
@@ -150,9 +151,17 @@ describe("An envelope", () => {
     expect(refusal({ seen: [digest(1).subarray(1)] })).to.equal("ENVELOPE_MALFORMED");
   });
 
-  it("has a tag at least", () => {
-    expect(refusal({ messages: new Uint8Array(16) })).to.equal(null);
-    expect(refusal({ messages: new Uint8Array(15) })).to.equal("ENVELOPE_MALFORMED");
+  it("has a ciphertext of a padded plaintext and a tag, and no other length, read or written", () => {
+    const padded = new Set(Array.from({ length: 5_000 }, (_, length) => padmeLength(length)));
+    for (let length = 0; length < 3_000; length++) {
+      const expected = padded.has(length - 16) ? null : "ENVELOPE_MALFORMED";
+      const messages = new Uint8Array(length);
+      expect(refusal({ messages }), String(length)).to.equal(expected);
+      expect(
+        codeOf(() => encodeEnvelope({ ...ENVELOPE, messages })),
+        String(length),
+      ).to.equal(expected);
+    }
   });
 
   it("is signed over the hash of its header, its commitment and the hash of its ciphertext", () => {

@@ -7,7 +7,7 @@ import { MAX_BLOCK_BYTES, type CborMap, type CborValue } from "../../protocol/cb
 import { decode } from "../../protocol/cbor-decoder.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
-import { encodeEnvelope, type Envelope } from "../../protocol/envelope.ts";
+import { encodeEnvelope, headerHashOf, signedBytesOf, type Envelope } from "../../protocol/envelope.ts";
 import type { ErrorCode } from "../../protocol/error.ts";
 import { encodeHeads, type Head } from "../../protocol/heads.ts";
 import type { Manifest, ManifestDraft } from "../../protocol/manifest.ts";
@@ -103,6 +103,20 @@ describe("The verdict on a message", () => {
     // A manifest where a message should be has no suite.
     const draft = history.draft(deltaOf([history.room(ALICE, BOB), [history.message(ALICE, BOB)]]));
     expect(outcomeOf(history, draft.cid)).to.equal("ENVELOPE_MALFORMED");
+  });
+
+  it("is ENVELOPE_MALFORMED for a message that its sender signed and did not pad", () => {
+    const history = registered();
+    const envelope = history.envelope(ALICE, BOB);
+    const withMessages = (messages: Uint8Array): Cid => {
+      const signed = signedBytesOf(headerHashOf(envelope), envelope.commitment, messages);
+      const signature = ALICE.identity().signer.sign(signed);
+      return history.put(withMembers(encodeEnvelope(envelope), { messages, signature }));
+    };
+    expect(outcomeOf(history, withMessages(new Uint8Array(144 + 16)))).to.equal("verified");
+    for (const length of [16, 127 + 16, 145 + 16]) {
+      expect(outcomeOf(history, withMessages(new Uint8Array(length))), String(length)).to.equal("ENVELOPE_MALFORMED");
+    }
   });
 
   it("is SELF_ADDRESSED before the room is looked at", () => {
