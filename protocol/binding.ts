@@ -31,7 +31,7 @@ export interface Wallet {
   signTypedData(request: TypedData): Promise<string>;
 }
 
-/** What a binding signature covers. `deadline` is in Unix seconds and is enforced by the registry alone. */
+/** What a binding signature covers besides its purpose. `deadline` is in Unix seconds and is enforced by the registry alone. */
 export interface KeyBinding extends PublicKeys {
   readonly wallet: Address;
   /** 1 for a wallet's first key. */
@@ -44,12 +44,20 @@ export interface KeyBinding extends PublicKeys {
 /** Half the order of secp256k1: the highest s of EIP-2 and of OpenZeppelin's ECDSA. */
 const MAX_S = fromHex("0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0");
 
+/** What a wallet shows to whoever is about to sign: the consequence, in words. KeyRegistry hashes the first two as well. */
+const BINDING_PURPOSE =
+  "Use this key for my DMTP messages from now on. Whoever made it can read what others send me and write in my name. " +
+  "Only sign this in an application that you trust with that.";
+const REVOCATION_PURPOSE =
+  "Revoke all my DMTP keys, for ever. Messages of mine that are not anchored yet will be rejected, and nobody can write to " +
+  "me until I register a new key.";
 const UNLOCK_PURPOSE = "Open my DMTP messages. Only sign this in an application that you trust with them.";
 
 /** SPEC 3.3 */
 export function bindingRequest(deployment: Deployment, binding: KeyBinding): TypedData {
   return request(deployment, "KeyBinding", [
     ["address", "wallet", binding.wallet],
+    ["string", "purpose", BINDING_PURPOSE],
     ["uint256", "version", binding.version],
     ["bytes32", "encryptionKey", toHex(binding.encryptionKey)],
     ["bytes32", "signingKey", toHex(binding.signingKey)],
@@ -67,6 +75,7 @@ export function revocationRequest(
 ): TypedData {
   return request(deployment, "KeyRevocation", [
     ["address", "wallet", wallet],
+    ["string", "purpose", REVOCATION_PURPOSE],
     ["uint256", "version", version],
     ["uint256", "deadline", deadline],
   ]);

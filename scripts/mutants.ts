@@ -20,7 +20,12 @@ import { findTool, ROOT } from "./tool.ts";
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   "CIDStore.sol": ["CIDStore.t.sol", "CIDStore.invariant.t.sol"],
   "CanonicalCID.sol": ["CanonicalCID.t.sol"],
-  "KeyRegistry.sol": ["KeyRegistry.t.sol", "KeyRegistry.relayed.t.sol", "KeyRegistry.invariant.t.sol"],
+  "KeyRegistry.sol": [
+    "KeyRegistry.t.sol",
+    "KeyRegistry.relayed.t.sol",
+    "KeyRegistry.signed.t.sol",
+    "KeyRegistry.invariant.t.sol",
+  ],
 };
 
 interface Equivalent {

@@ -36,6 +36,8 @@ export const keyRegistryInterface = new Interface([
   "error DocumentEmpty()",
   "error SignatureTooLong(uint256 length, uint256 limit)",
   "error DeadlineExpired(uint256 deadline, uint256 timestamp)",
+  "error DeadlineTooFar(uint256 deadline, uint256 limit)",
+  "error BindingNotSigned(address wallet, bytes32 digest)",
   "error InvalidSignature(address wallet, bytes32 digest)",
   "error NothingToRevoke(address wallet, uint256 version)",
   "error UnknownVersion(address wallet, uint256 version, uint256 versionCount)",

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
 import {IKeyRegistry} from "../../contracts/interfaces/IKeyRegistry.sol";
 import {KeyRegistryTest} from "./KeyRegistryTest.sol";
 import {Test, Vm} from "./Vm.sol";
+import {OwnedWallet} from "./Wallets.sol";
 
-/// @notice Four wallets that register and revoke, by themselves and through relayers, and impostors who try to, in any
-/// order, beside a model that knows only what the events said.
+/// @notice Four wallets that register and revoke, by themselves and through relayers, sign or leave it to their code, get
+/// code and lose it; and impostors who try to, in any order, beside a model that knows only what the events said.
 contract KeyRegistryHandler is KeyRegistryTest {
     struct Version {
         bytes32 encryptionKey;
@@ -14,17 +17,34 @@ contract KeyRegistryHandler is KeyRegistryTest {
         uint256 registeredAtBlock;
     }
 
+    /// What is not indexed in `KeyRegistered`.
+    struct Registered {
+        uint256 version;
+        bytes32 encryptionKey;
+        bytes32 signingKey;
+        bytes32 document;
+        uint256 deadline;
+        bytes signature;
+        bool hasCode;
+    }
+
     uint256 public constant WALLETS = 4;
+    /// Whose signatures a wallet's code takes, while it has code.
+    uint256 private constant OWNER_KEY = 0xc0de;
 
     uint256 public eventsSeen;
     /// What a watcher makes of the events alone.
     mapping(address wallet => Version[]) private _versions;
+    /// Whether one of its events carries the wallet's own signature.
+    mapping(address wallet => bool) private _hasSigned;
     /// Whose key may change in the call at hand; nobody's, most of the time.
     address private _mover;
     uint256 private _block;
+    address private immutable _CODE;
 
     constructor() {
         setUp();
+        _CODE = address(new OwnedWallet(vm.addr(OWNER_KEY)));
         _block = block.number;
         vm.recordLogs();
     }
@@ -41,28 +61,34 @@ contract KeyRegistryHandler is KeyRegistryTest {
         return _versions[wallet];
     }
 
-    function register(uint256 who, bytes32 encryptionKey, bytes32 document, bool relayed) external {
+    /// @param isSigned By the wallet's own key; otherwise by what its code takes, if it has code.
+    function register(uint256 who, bytes32 encryptionKey, bytes32 document, bool relayed, bool isSigned) external {
         _advance();
         address wallet = _move(who);
-        // Below 2^248, so that the only key refused is zero; KeyRegistry.t.sol has the other edges.
+        // Below 2^248 and never 1, so that the only key refused is zero; KeyRegistry.t.sol has the other edges.
         encryptionKey = encryptionKey & ~bytes32(uint256(0xff));
+        if (encryptionKey == bytes32(uint256(1 << 248))) encryptionKey = 0;
         uint256 version = registry.versionCount(wallet) + 1;
         bool good = encryptionKey != 0 && document != 0;
+        if (!isSigned) good = good && wallet.code.length != 0 && !_hasSigned[wallet];
+        bytes32 digest = _bindingDigest(wallet, version, encryptionKey, ED25519, document, NOW);
+        bytes memory signature = _sign(isSigned ? _keyAt(who) : OWNER_KEY, digest);
         bytes memory call;
         if (relayed) {
-            bytes32 digest = _anyBindingDigest(wallet, version, encryptionKey, document);
-            bytes memory signature = _sign(_keyAt(who), digest);
-            call = abi.encodeCall(
-                registry.registerFor,
-                (wallet, encryptionKey, ED25519, document, type(uint256).max, signature)
-            );
+            call = abi.encodeCall(registry.registerFor, (wallet, encryptionKey, ED25519, document, NOW, signature));
         } else {
-            call = abi.encodeCall(registry.register, (encryptionKey, ED25519, document, type(uint256).max, ""));
+            call = abi.encodeCall(registry.register, (encryptionKey, ED25519, document, NOW, signature));
             vm.prank(wallet);
         }
         (bool ok, ) = address(registry).call(call);
         require(ok == good, "took a bad key or refused a good one");
         _watch();
+    }
+
+    /// @dev Gives a wallet code, or takes it away, as EIP-7702 lets every account do.
+    function delegate(uint256 who, bool hasCode) external {
+        if (hasCode) _delegate(walletAt(who), _CODE);
+        else vm.etch(walletAt(who), "");
     }
 
     function revoke(uint256 who, bool relayed) external {
@@ -132,10 +158,7 @@ contract KeyRegistryHandler is KeyRegistryTest {
             bytes32 encryptionKey;
             bytes32 document;
             if (log.topics[0] == IKeyRegistry.KeyRegistered.selector) {
-                (version, encryptionKey, , document, , , ) = abi.decode(
-                    log.data,
-                    (uint256, bytes32, bytes32, bytes32, uint256, bytes, bool)
-                );
+                (version, encryptionKey, document) = _watchBinding(wallet, log.data);
             } else {
                 require(log.topics[0] == IKeyRegistry.KeyRevoked.selector, "an unknown event");
                 version = abi.decode(log.data, (uint256));
@@ -146,22 +169,26 @@ contract KeyRegistryHandler is KeyRegistryTest {
         vm.recordLogs();
     }
 
-    function _keyAt(uint256 i) private pure returns (uint256) {
-        return 0x5eed + (i % WALLETS);
+    /// @dev What every reader demands: the wallet's signature, unless it has code and never gave one.
+    function _watchBinding(address wallet, bytes memory data) private returns (uint256, bytes32, bytes32) {
+        // As ABI-encoded, a struct is what an event has, after the offset at which it begins.
+        Registered memory key = abi.decode(abi.encodePacked(uint256(32), data), (Registered));
+        bytes32 digest = _bindingDigest(
+            wallet,
+            key.version,
+            key.encryptionKey,
+            key.signingKey,
+            key.document,
+            key.deadline
+        );
+        (address signer, , ) = ECDSA.tryRecover(digest, key.signature);
+        if (signer == wallet) _hasSigned[wallet] = true;
+        else require(key.hasCode && !_hasSigned[wallet], "readers reject this key");
+        return (key.version, key.encryptionKey, key.document);
     }
 
-    function _anyBindingDigest(
-        address wallet,
-        uint256 version,
-        bytes32 encryptionKey,
-        bytes32 document
-    ) private view returns (bytes32) {
-        return
-            _digest(
-                keccak256(
-                    abi.encode(BINDING_TYPE, wallet, version, encryptionKey, ED25519, document, type(uint256).max)
-                )
-            );
+    function _keyAt(uint256 i) private pure returns (uint256) {
+        return 0x5eed + (i % WALLETS);
     }
 }
 
@@ -178,11 +205,12 @@ contract KeyRegistryInvariantTest is Test {
     }
 
     function targetSelectors() public view returns (FuzzSelector[] memory targets) {
-        bytes4[] memory selectors = new bytes4[](4);
+        bytes4[] memory selectors = new bytes4[](5);
         selectors[0] = handler.register.selector;
         selectors[1] = handler.revoke.selector;
         selectors[2] = handler.impersonate.selector;
         selectors[3] = handler.advance.selector;
+        selectors[4] = handler.delegate.selector;
         targets = new FuzzSelector[](1);
         targets[0] = FuzzSelector(address(handler), selectors);
     }

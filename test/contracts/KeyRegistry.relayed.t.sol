@@ -8,9 +8,6 @@ import {OddWallet, OwnedWallet} from "./Wallets.sol";
 
 /// @notice Registration and revocation by whoever holds the wallet's signature.
 contract KeyRegistryRelayedTest is KeyRegistryTest {
-    /// The order of secp256k1.
-    uint256 private constant N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
-
     // ECDSA
 
     function test_anyoneRegistersWithTheWalletsSignature() public {
@@ -107,10 +104,8 @@ contract KeyRegistryRelayedTest is KeyRegistryTest {
         // The low bits of the deadline and the first byte's of the others: what stays valid in itself.
         message[field] ^= field == 3 ? bytes32((change % 1000) << 40) : bytes32(((change % 7) + 1) << 240);
         if (field == 3 && change % 1000 == 0) return;
-        bytes32 structHash = keccak256(
-            abi.encode(BINDING_TYPE, alice, 1, message[0], message[1], message[2], uint256(message[3]))
-        );
-        _expectInvalid(alice, _digest(structHash));
+        bytes32 digest = _bindingDigest(alice, 1, message[0], message[1], message[2], uint256(message[3]));
+        _expectInvalid(alice, digest);
         registry.registerFor(alice, message[0], message[1], message[2], uint256(message[3]), signature);
     }
 
@@ -293,14 +288,5 @@ contract KeyRegistryRelayedTest is KeyRegistryTest {
 
     function _registerFor(address wallet, bytes memory signature) private returns (uint256) {
         return registry.registerFor(wallet, X25519, ED25519, DOCUMENT, NOW, signature);
-    }
-
-    function _expectInvalid(address wallet, bytes32 digest) private {
-        vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.InvalidSignature.selector, wallet, digest));
-    }
-
-    /// @dev What a type-4 transaction leaves at the account: EIP-7702's delegation designator.
-    function _delegate(address account, address implementation) private {
-        vm.etch(account, abi.encodePacked(hex"ef0100", implementation));
     }
 }

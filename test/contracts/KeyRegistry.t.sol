@@ -4,9 +4,10 @@ pragma solidity 0.8.37;
 import {KeyRegistry} from "../../contracts/KeyRegistry.sol";
 import {IKeyRegistry} from "../../contracts/interfaces/IKeyRegistry.sol";
 import {KeyRegistryTest} from "./KeyRegistryTest.sol";
-import {EagerWallet, OwnedWallet} from "./Wallets.sol";
+import {OwnedWallet} from "./Wallets.sol";
 
-/// @notice Versions, tombstones, keys and reading; what is relayed is in KeyRegistry.relayed.t.sol.
+/// @notice Versions, tombstones, keys and reading; what is relayed is in
+/// KeyRegistry.relayed.t.sol, and who has to sign in KeyRegistry.signed.t.sol.
 contract KeyRegistryDirectTest is KeyRegistryTest {
     /// 2^255 - 19 and its neighbours, little-endian.
     uint256 private constant P = 0xedffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f;
@@ -43,12 +44,10 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
     // register
 
     function test_registersTheCallersKeys() public {
-        bytes memory signature = hex"c0ffee";
+        bytes memory signature = _signBinding(ALICE_KEY, alice, 1);
         vm.expectEmit(address(registry));
-        emit IKeyRegistry.KeyRegistered(0, alice, 1, X25519, ED25519, DOCUMENT, 77, signature, false);
-        vm.prank(alice);
-        uint256 version = registry.register(X25519, ED25519, DOCUMENT, 77, signature);
-        vm.assertEq(version, 1);
+        emit IKeyRegistry.KeyRegistered(0, alice, 1, X25519, ED25519, DOCUMENT, NOW, signature, false);
+        vm.assertEq(_registerAs(alice, signature), 1);
         vm.assertEq(registry.count(), 1);
         vm.assertEq(registry.versionCount(alice), 1);
         _checkVersion(alice, 1, X25519, DOCUMENT, 1000);
@@ -59,10 +58,11 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         vm.roll(1001);
         bytes32 other = bytes32(uint256(X25519) | (1 << 200));
         bytes32 document = bytes32(uint256(1));
+        bytes memory signature = _sign(ALICE_KEY, _bindingDigest(alice, 2, other, ED25519, document, NOW));
         vm.expectEmit(address(registry));
-        emit IKeyRegistry.KeyRegistered(1, alice, 2, other, ED25519, document, NOW, "", false);
+        emit IKeyRegistry.KeyRegistered(1, alice, 2, other, ED25519, document, NOW, signature, false);
         vm.prank(alice);
-        registry.register(other, ED25519, document, NOW, "");
+        registry.register(other, ED25519, document, NOW, signature);
         vm.assertEq(registry.versionCount(alice), 2);
         _checkVersion(alice, 1, X25519, DOCUMENT, 1000);
         _checkVersion(alice, 2, other, document, 1001);
@@ -72,17 +72,19 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
 
     function test_walletsDoNotTouchEachOther() public {
         _registerAs(alice);
+        bytes memory signature = _signBinding(BOB_KEY, bob, 1);
         vm.expectEmit(address(registry));
-        emit IKeyRegistry.KeyRegistered(1, bob, 1, X25519, ED25519, DOCUMENT, NOW, "", false);
-        _registerAs(bob);
+        emit IKeyRegistry.KeyRegistered(1, bob, 1, X25519, ED25519, DOCUMENT, NOW, signature, false);
+        _registerAs(bob, signature);
         vm.assertEq(registry.versionCount(alice), 1);
         vm.assertEq(registry.versionCount(bob), 1);
         vm.assertEq(registry.count(), 2);
     }
 
-    function test_doesNotCheckTheCallersOwnDeadlineOrSignature() public {
+    function test_doesNotCheckTheCallersOwnDeadline() public {
+        bytes memory signature = _sign(ALICE_KEY, _bindingDigest(alice, 1, 0));
         vm.prank(alice);
-        vm.assertEq(registry.register(X25519, ED25519, DOCUMENT, 0, "not a signature"), 1);
+        vm.assertEq(registry.register(X25519, ED25519, DOCUMENT, 0, signature), 1);
     }
 
     function test_saysThatAContractWalletHasCode() public {
@@ -92,43 +94,31 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         wallet.register(registry, X25519, ED25519, DOCUMENT);
     }
 
-    function test_aWalletUnderConstructionHasNoCode() public {
-        vm.recordLogs();
-        EagerWallet wallet = new EagerWallet(registry, X25519, ED25519, DOCUMENT);
-        (, , , , , , bool hasCode) = abi.decode(
-            vm.getRecordedLogs()[0].data,
-            (uint256, bytes32, bytes32, bytes32, uint256, bytes, bool)
-        );
-        vm.assertEq(hasCode, false);
-        vm.assertEq(registry.versionCount(address(wallet)), 1);
-    }
-
-    function test_takesASignatureOf2048Bytes() public {
-        vm.prank(alice);
-        registry.register(X25519, ED25519, DOCUMENT, NOW, new bytes(2048));
-        vm.assertEq(registry.versionCount(alice), 1);
+    function test_takesASignatureOf2048BytesFromAContractWallet() public {
+        _registerAs(_contractWallet(), new bytes(2048));
+        vm.assertEq(registry.count(), 1);
     }
 
     function test_refusesASignatureOf2049Bytes() public {
+        address wallet = _contractWallet();
         vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.SignatureTooLong.selector, 2049, 2048));
-        vm.prank(alice);
-        registry.register(X25519, ED25519, DOCUMENT, NOW, new bytes(2049));
+        _registerAs(wallet, new bytes(2049));
     }
 
     function test_refusesAnEmptyDocument() public {
+        bytes memory signature = _sign(ALICE_KEY, _bindingDigest(alice, 1, X25519, ED25519, 0, NOW));
         vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.DocumentEmpty.selector));
         vm.prank(alice);
-        registry.register(X25519, ED25519, 0, NOW, "");
+        registry.register(X25519, ED25519, 0, NOW, signature);
     }
 
     // The edges of valid keys
 
     function test_encryptionKeysEndAtTheFieldPrime() public {
-        _refuseEncryptionKey(0);
-        _takeEncryptionKey(uint256(1) << 248); // 1
+        _takeEncryptionKey(uint256(2) << 248); // 2
         _takeEncryptionKey(1); // 2^248
         _takeEncryptionKey(0x7f); // 127 * 2^248
-        _takeEncryptionKey(P - (1 << 248)); // p - 1
+        _takeEncryptionKey(P - (2 << 248)); // p - 2
         _takeEncryptionKey(P - 1); // p - 2^248
         _takeEncryptionKey(P - (1 << 8)); // p - 2^240
         _takeEncryptionKey(P - (1 << 240)); // p - 2^8
@@ -140,12 +130,11 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
     }
 
     function test_signingKeysEndAtTheFieldPrimeWhicheverTheSign() public {
-        _refuseSigningKey(0);
-        _takeSigningKey(uint256(1) << 248);
         for (uint256 sign = 0; sign <= 0x80; sign += 0x80) {
+            _takeSigningKey((2 << 248) | sign);
             _takeSigningKey(1 | sign);
             _takeSigningKey(0x7f | sign);
-            _takeSigningKey((P - (1 << 248)) | sign);
+            _takeSigningKey((P - (2 << 248)) | sign);
             _takeSigningKey((P - 1) | sign);
             _takeSigningKey((P - (1 << 8)) | sign);
             _takeSigningKey((P - (1 << 240)) | sign);
@@ -154,19 +143,38 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
                 _refuseSigningKey((P & (type(uint256).max >> 8)) | (i << 248) | sign);
             }
         }
-        _takeSigningKey(0x80); // y = 0 with the sign of x: an encoding of the curve
+    }
+
+    /// @dev The list of RFC 7748's small orders, and of the eight points of Ed25519's torsion: SPEC 3.1 calls none admissible.
+    function test_refusesKeysOfSmallOrder() public {
+        _refuseEncryptionKey(0);
+        _refuseEncryptionKey(1 << 248);
+        _refuseEncryptionKey(P - (1 << 248));
+        _refuseEncryptionKey(0xe0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800);
+        _refuseEncryptionKey(0x5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157);
+        for (uint256 sign = 0; sign <= 0x80; sign += 0x80) {
+            _refuseSigningKey(sign);
+            _refuseSigningKey((1 << 248) | sign);
+            _refuseSigningKey((P - (1 << 248)) | sign);
+            _refuseSigningKey(0x26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05 | sign);
+            _refuseSigningKey(0xc7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a | sign);
+        }
+        // The same numbers are good keys of the other kind.
+        _takeSigningKey(0xe0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800);
+        _takeEncryptionKey(0x26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05);
     }
 
     function testFuzz_keysAreTakenIfTheirNumberIsBelowThePrime(bytes32 encryptionKey, bytes32 signingKey) public {
         uint256 u = _littleEndian(encryptionKey);
         uint256 y = _littleEndian(signingKey) & (type(uint256).max >> 1);
         uint256 p = 2 ** 255 - 19;
-        if (u == 0 || u >= p) {
+        address wallet = _contractWallet();
+        if (u < 2 || u >= p - 1) {
             vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.InvalidEncryptionKey.selector, encryptionKey));
-        } else if (signingKey == 0 || y >= p) {
+        } else if (y < 2 || y >= p - 1) {
             vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.InvalidSigningKey.selector, signingKey));
         }
-        vm.prank(alice);
+        vm.prank(wallet);
         registry.register(encryptionKey, signingKey, DOCUMENT, NOW, "");
     }
 
@@ -176,7 +184,6 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         // Some byte changed, or none.
         key ^= uint256(change) << (8 * (place % 64 < 32 ? place % 32 : 256));
         testFuzz_keysAreTakenIfTheirNumberIsBelowThePrime(bytes32(key), ED25519);
-        if (registry.versionCount(alice) == 0) _registerAs(alice);
         testFuzz_keysAreTakenIfTheirNumberIsBelowThePrime(X25519, bytes32(key));
     }
 
@@ -326,25 +333,34 @@ contract KeyRegistryDirectTest is KeyRegistryTest {
         vm.assertEq(key.registeredAtBlock, registeredAtBlock);
     }
 
+    /// @dev Who needs no signature, so that nothing but the keys decides.
+    function _contractWallet() private returns (address) {
+        return address(new OwnedWallet(alice));
+    }
+
     function _takeEncryptionKey(uint256 key) private {
-        vm.prank(alice);
+        address wallet = _contractWallet();
+        vm.prank(wallet);
         registry.register(bytes32(key), ED25519, DOCUMENT, NOW, "");
     }
 
     function _refuseEncryptionKey(uint256 key) private {
+        address wallet = _contractWallet();
         vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.InvalidEncryptionKey.selector, key));
-        vm.prank(alice);
+        vm.prank(wallet);
         registry.register(bytes32(key), ED25519, DOCUMENT, NOW, "");
     }
 
     function _takeSigningKey(uint256 key) private {
-        vm.prank(alice);
+        address wallet = _contractWallet();
+        vm.prank(wallet);
         registry.register(X25519, bytes32(key), DOCUMENT, NOW, "");
     }
 
     function _refuseSigningKey(uint256 key) private {
+        address wallet = _contractWallet();
         vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.InvalidSigningKey.selector, key));
-        vm.prank(alice);
+        vm.prank(wallet);
         registry.register(X25519, bytes32(key), DOCUMENT, NOW, "");
     }
 

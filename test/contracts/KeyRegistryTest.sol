@@ -2,17 +2,22 @@
 pragma solidity 0.8.37;
 
 import {KeyRegistry} from "../../contracts/KeyRegistry.sol";
+import {IKeyRegistry} from "../../contracts/interfaces/IKeyRegistry.sol";
 import {Test} from "./Vm.sol";
 
 /// @notice What all tests of the registry share: a registry, keys that it takes, and a wallet's signatures, whose hashes
 /// are written out here a second time, from EIP-712 and not from the contract.
 abstract contract KeyRegistryTest is Test {
     bytes32 internal constant BINDING_TYPE = keccak256(
-        "KeyBinding(address wallet,uint256 version,bytes32 encryptionKey,bytes32 signingKey,bytes32 document,uint256 deadline)"
+        "KeyBinding(address wallet,string purpose,uint256 version,bytes32 encryptionKey,bytes32 signingKey,bytes32 document,uint256 deadline)"
     );
     bytes32 internal constant REVOCATION_TYPE = keccak256(
-        "KeyRevocation(address wallet,uint256 version,uint256 deadline)"
+        "KeyRevocation(address wallet,string purpose,uint256 version,uint256 deadline)"
     );
+    string internal constant BINDING_PURPOSE =
+        "Use this key for my DMTP messages from now on. Whoever made it can read what others send me and write in my name. Only sign this in an application that you trust with that.";
+    string internal constant REVOCATION_PURPOSE =
+        "Revoke all my DMTP keys, for ever. Messages of mine that are not anchored yet will be rejected, and nobody can write to me until I register a new key.";
 
     /// The base point of Curve25519 and of Ed25519, and the hash of nothing.
     bytes32 internal constant X25519 = 0x0900000000000000000000000000000000000000000000000000000000000000;
@@ -22,6 +27,8 @@ abstract contract KeyRegistryTest is Test {
     uint256 internal constant ALICE_KEY = 0xa11ce;
     uint256 internal constant BOB_KEY = 0xb0b;
     uint256 internal constant NOW = 1_800_000_000;
+    /// The order of secp256k1.
+    uint256 internal constant N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
 
     KeyRegistry internal registry;
     address internal alice;
@@ -35,9 +42,16 @@ abstract contract KeyRegistryTest is Test {
         bob = vm.addr(BOB_KEY);
     }
 
+    /// @dev Alice's or Bob's next version, by their own transaction.
     function _registerAs(address wallet) internal returns (uint256) {
+        uint256 next = registry.versionCount(wallet) + 1;
+        bytes memory signature = _signBinding(wallet == alice ? ALICE_KEY : BOB_KEY, wallet, next);
+        return _registerAs(wallet, signature);
+    }
+
+    function _registerAs(address wallet, bytes memory signature) internal returns (uint256) {
         vm.prank(wallet);
-        return registry.register(X25519, ED25519, DOCUMENT, NOW, "");
+        return registry.register(X25519, ED25519, DOCUMENT, NOW, signature);
     }
 
     function _revokeAs(address wallet) internal returns (uint256) {
@@ -59,11 +73,42 @@ abstract contract KeyRegistryTest is Test {
     }
 
     function _bindingDigest(address wallet, uint256 version, uint256 deadline) internal view returns (bytes32) {
-        return _digest(keccak256(abi.encode(BINDING_TYPE, wallet, version, X25519, ED25519, DOCUMENT, deadline)));
+        return _bindingDigest(wallet, version, X25519, ED25519, DOCUMENT, deadline);
+    }
+
+    function _bindingDigest(
+        address wallet,
+        uint256 version,
+        bytes32 encryptionKey,
+        bytes32 signingKey,
+        bytes32 document,
+        uint256 deadline
+    ) internal view returns (bytes32) {
+        bytes32 purpose = keccak256(bytes(BINDING_PURPOSE));
+        return
+            _digest(
+                keccak256(
+                    abi.encode(BINDING_TYPE, wallet, purpose, version, encryptionKey, signingKey, document, deadline)
+                )
+            );
     }
 
     function _revocationDigest(address wallet, uint256 version, uint256 deadline) internal view returns (bytes32) {
-        return _digest(keccak256(abi.encode(REVOCATION_TYPE, wallet, version, deadline)));
+        bytes32 purpose = keccak256(bytes(REVOCATION_PURPOSE));
+        return _digest(keccak256(abi.encode(REVOCATION_TYPE, wallet, purpose, version, deadline)));
+    }
+
+    function _expectInvalid(address wallet, bytes32 digest) internal {
+        vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.InvalidSignature.selector, wallet, digest));
+    }
+
+    function _expectNotSigned(address wallet, bytes32 digest) internal {
+        vm.expectRevert(abi.encodeWithSelector(IKeyRegistry.BindingNotSigned.selector, wallet, digest));
+    }
+
+    /// @dev What a type-4 transaction leaves at the account: EIP-7702's delegation designator.
+    function _delegate(address account, address implementation) internal {
+        vm.etch(account, abi.encodePacked(hex"ef0100", implementation));
     }
 
     function _digest(bytes32 structHash) internal view returns (bytes32) {

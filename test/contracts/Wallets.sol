@@ -32,6 +32,13 @@ contract EagerWallet {
     }
 }
 
+/// @notice Code that takes every signature; it keeps nothing in storage, so an account may delegate to it.
+contract OpenWallet is IERC1271 {
+    function isValidSignature(bytes32, bytes calldata) external pure returns (bytes4) {
+        return this.isValidSignature.selector;
+    }
+}
+
 /// @notice Answers `isValidSignature` with whatever it was made with, and reverts when that is empty.
 contract OddWallet {
     bytes private _answer;

@@ -1,18 +1,11 @@
 import { expect } from "chai";
 import { network } from "hardhat";
 
-const { ethers } = await network.create();
+import { parseAddress } from "../../protocol/address.ts";
+import { bindingRequest, digestOf, type TypedData } from "../../protocol/binding.ts";
+import { fromHex } from "../../protocol/bytes.ts";
 
-const TYPES = {
-  KeyBinding: [
-    { name: "wallet", type: "address" },
-    { name: "version", type: "uint256" },
-    { name: "encryptionKey", type: "bytes32" },
-    { name: "signingKey", type: "bytes32" },
-    { name: "document", type: "bytes32" },
-    { name: "deadline", type: "uint256" },
-  ],
-};
+const { ethers } = await network.create();
 
 describe("KeyRegistry and an externally owned account that carries EIP-7702 code", () => {
   it("takes the account's own signature, after a real type-4 transaction has put code there that signs for another", async () => {
@@ -34,32 +27,48 @@ describe("KeyRegistry and an externally owned account that carries EIP-7702 code
     );
 
     const { chainId } = await ethers.provider.getNetwork();
-    const domain = { name: "DMTP KeyRegistry", version: "1", chainId, verifyingContract: await registry.getAddress() };
-    const binding = {
-      wallet: wallet.address,
-      version: 1n,
-      encryptionKey: ethers.sha256("0x01").slice(0, -2) + "00",
-      signingKey: ethers.sha256("0x02").slice(0, -2) + "00",
-      document: ethers.sha256("0x03"),
-      deadline: ethers.MaxUint256,
+    const keyRegistry = parseAddress(await registry.getAddress());
+    const keys = [ethers.sha256("0x01").slice(0, -2) + "00", ethers.sha256("0x02").slice(0, -2) + "00"] as const;
+    const document = ethers.sha256("0x03");
+    const deadline = Number.MAX_SAFE_INTEGER;
+    const [encryptionKey, signingKey] = keys.map((key) => fromHex(key)) as [Uint8Array, Uint8Array];
+    const requestFor = (version: number): TypedData =>
+      bindingRequest(
+        { chainId: Number(chainId), cidStore: keyRegistry, keyRegistry },
+        {
+          wallet: parseAddress(wallet.address),
+          version,
+          encryptionKey,
+          signingKey,
+          document: fromHex(document),
+          deadline,
+        },
+      );
+    const signAs = (signer: Pick<typeof wallet, "signTypedData">, version: number): Promise<string> => {
+      const { domain, types, message } = requestFor(version);
+      return signer.signTypedData(domain, types, message);
     };
-    const fields = [binding.encryptionKey, binding.signingKey, binding.document, binding.deadline] as const;
-    const signature = await wallet.signTypedData(domain, TYPES, binding);
+    const fields = [...keys, document, deadline] as const;
     const registerFor = registry.getFunction("registerFor");
     const versionCount = registry.getFunction("versionCount");
+
+    // As long as the account has not signed, its code's answer counts; what neither the key nor the code signed, doesn't.
+    await expect(registerFor(wallet.address, ...fields, await signAs(relayer, 1)))
+      .to.be.revertedWithCustomError(registry, "InvalidSignature")
+      .withArgs(wallet.address, ethers.hexlify(digestOf(requestFor(1))));
+    await registerFor(wallet.address, ...fields, await signAs(stranger, 1));
+
+    const signature = await signAs(wallet, 2);
     await expect(registerFor(wallet.address, ...fields, signature))
       .to.emit(registry, "KeyRegistered")
-      .withArgs(0n, wallet.address, 1n, ...fields, signature, true);
-    expect(await versionCount(wallet.address)).to.equal(1n);
-
-    // The code's own answer counts too; what neither the key nor the code signed, doesn't.
-    const second = { ...binding, version: 2n };
-    const byCode = await stranger.signTypedData(domain, TYPES, second);
-    const byNeither = await relayer.signTypedData(domain, TYPES, second);
-    await expect(registerFor(wallet.address, ...fields, byNeither))
-      .to.be.revertedWithCustomError(registry, "InvalidSignature")
-      .withArgs(wallet.address, ethers.TypedDataEncoder.hash(domain, TYPES, second));
-    await registerFor(wallet.address, ...fields, byCode);
+      .withArgs(1n, wallet.address, 2n, ...fields, signature, true);
     expect(await versionCount(wallet.address)).to.equal(2n);
+
+    // From then on nothing but its key counts.
+    await expect(registerFor(wallet.address, ...fields, await signAs(stranger, 3)))
+      .to.be.revertedWithCustomError(registry, "BindingNotSigned")
+      .withArgs(wallet.address, ethers.hexlify(digestOf(requestFor(3))));
+    await registerFor(wallet.address, ...fields, await signAs(wallet, 3));
+    expect(await versionCount(wallet.address)).to.equal(3n);
   });
 });

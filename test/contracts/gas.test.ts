@@ -17,7 +17,7 @@ type Contract = Awaited<ReturnType<typeof ethers.deployContract>>;
 const LIMITS: Readonly<Record<string, bigint>> = {
   "CIDStore.anchor": 56_000n,
   "CIDStore.storeCID, canonical": 55_500n,
-  "KeyRegistry.register": 103_000n,
+  "KeyRegistry.register": 106_200n,
   "KeyRegistry.registerFor": 110_000n,
 };
 
@@ -29,6 +29,7 @@ const SHA2_256 = 0x12;
 
 const WALLET_VERSION = [
   { name: "wallet", type: "address" },
+  { name: "purpose", type: "string" },
   { name: "version", type: "uint256" },
 ];
 const DEADLINE = { name: "deadline", type: "uint256" };
@@ -42,6 +43,12 @@ const KEY_BINDING = {
   ],
 };
 const KEY_REVOCATION = { KeyRevocation: [...WALLET_VERSION, DEADLINE] };
+const BINDING_PURPOSE =
+  "Use this key for my DMTP messages from now on. Whoever made it can read what others send me and write in my name. " +
+  "Only sign this in an application that you trust with that.";
+const REVOCATION_PURPOSE =
+  "Revoke all my DMTP keys, for ever. Messages of mine that are not anchored yet will be rejected, and nobody can " +
+  "write to me until I register a new key.";
 const FAR = 0xffff_ffffn; // four bytes that are not zero, as a time of this century
 
 /** 32 bytes that both curves' checks take; none is zero, because calldata costs least for zeros. */
@@ -159,7 +166,11 @@ describe("gas of whole transactions", () => {
         signingKey: fullBytes(`signing key ${version}`),
         document: fullBytes(`document ${version}`),
       };
-      return [...Object.values(keys), FAR, await sign(registry, wallet, KEY_BINDING, { version, ...keys })];
+      return [
+        ...Object.values(keys),
+        FAR,
+        await sign(registry, wallet, KEY_BINDING, { purpose: BINDING_PURPOSE, version, ...keys }),
+      ];
     }
 
     /** With one wallet registered, so that another one writes no counter from zero. */
@@ -182,7 +193,7 @@ describe("gas of whole transactions", () => {
       const wallet = new ethers.Wallet(ethers.id("a wallet"));
       const args = [wallet.address, ...(await bindingOf(registry, wallet))];
       record("KeyRegistry.registerFor", await gasOf(registry, deployer, "registerFor", args));
-      const signature = await sign(registry, wallet, KEY_REVOCATION, { version: 2n });
+      const signature = await sign(registry, wallet, KEY_REVOCATION, { purpose: REVOCATION_PURPOSE, version: 2n });
       const gas = await gasOf(registry, deployer, "revokeFor", [wallet.address, FAR, signature]);
       record("KeyRegistry.revokeFor", gas);
     });

@@ -65,10 +65,10 @@ describe("EIP-712 requests", () => {
     const encodeType = ({ types }: TypedData): string =>
       TypedDataEncoder.from(types).encodeType(Object.keys(types)[0]!);
     expect(encodeType(bindingRequest(DEPLOYMENT, BINDING))).to.equal(
-      "KeyBinding(address wallet,uint256 version,bytes32 encryptionKey,bytes32 signingKey,bytes32 document,uint256 deadline)",
+      "KeyBinding(address wallet,string purpose,uint256 version,bytes32 encryptionKey,bytes32 signingKey,bytes32 document,uint256 deadline)",
     );
     expect(encodeType(revocationRequest(DEPLOYMENT, ALICE.address, 2, 7))).to.equal(
-      "KeyRevocation(address wallet,uint256 version,uint256 deadline)",
+      "KeyRevocation(address wallet,string purpose,uint256 version,uint256 deadline)",
     );
     expect(encodeType(unlockRequest(DEPLOYMENT, ALICE.address, fixedBytes("salt")))).to.equal(
       "KeyUnlock(address wallet,string purpose,bytes32 salt)",

@@ -138,6 +138,7 @@ describe("send refuses before anything is stored", () => {
       readonly wallet?: Address;
       readonly document?: (block: Uint8Array) => Uint8Array;
       readonly signature?: (signature: Uint8Array) => Uint8Array;
+      readonly signingKey?: Uint8Array;
     }
 
     /** Carol registers a key of a fixed seed, with something changed that an honest wallet would not change. */
@@ -146,7 +147,7 @@ describe("send refuses before anything is stored", () => {
       const { signer } = await session.signer(chain.carol);
       const wallet = await walletOf(signer);
       const version = (await session.reader.walletEvents(chain.carol)).length + 1;
-      const { encryptionKey, signingKey } = identityOfSeed(fixedBytes("carol"));
+      const { encryptionKey, signingKey } = { ...identityOfSeed(fixedBytes("carol")), ...change };
       const sealed = { method: "wallet", salt: fixedBytes("salt"), ciphertext: new Uint8Array(48) } as const;
       const honest = encodeKeyDocument({
         ...deployment,
@@ -168,10 +169,16 @@ describe("send refuses before anything is stored", () => {
       await (await signer.sendTransaction({ to: deployment.keyRegistry, data })).wait();
     };
 
-    it("was not signed by its wallet", async () => {
-      await registerCarol({ signature: () => new Uint8Array(0) });
-      expect(await sendTo(chain.carol)).to.equal("RECEIVER_KEY_INVALID");
-      await registerCarol({ signature: (bytes) => bytes.with(5, (bytes[5] ?? 0) ^ 1) });
+    it("was not signed by its wallet is none: the contract refuses it", async () => {
+      for (const change of [() => new Uint8Array(0), (bytes: Uint8Array) => bytes.with(5, (bytes[5] ?? 0) ^ 1)]) {
+        const error = await registerCarol({ signature: change }).catch((cause: unknown) => cause);
+        expect(String(error)).to.include("BindingNotSigned");
+      }
+      expect(await sendTo(chain.carol)).to.equal("RECEIVER_UNREGISTERED");
+    });
+
+    it("is no point of the curve, which the contract cannot see", async () => {
+      await registerCarol({ signingKey: fromHex(`0x02${"00".repeat(31)}`) });
       expect(await sendTo(chain.carol)).to.equal("RECEIVER_KEY_INVALID");
     });
 
