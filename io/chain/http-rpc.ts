@@ -1,25 +1,21 @@
 /** JSON-RPC 2.0 over HTTP, with batches. A call may be sent again: reading does no harm, and a signed transaction is mined once. */
 import { DmtpError } from "../../protocol/error.ts";
-import { originOf, unreachable, withoutUrls, type RpcFault } from "./rpc-fault.ts";
+import { CallBatches, type BatchOptions } from "./call-batches.ts";
+import { faultOf, originOf, unreachable, withoutUrls, type RpcFault } from "./rpc-fault.ts";
 import { resultOf, type Rpc, type RpcAnswer, type RpcCall } from "./rpc.ts";
-import { answerOf, isObject } from "./rpc-answer.ts";
+import { answerOf, isObject, readBatch, type Failure } from "./rpc-answer.ts";
 
-export interface HttpRpcOptions {
+export interface HttpRpcOptions extends BatchOptions {
   readonly timeoutMs?: number;
   readonly fetch?: typeof fetch;
-  readonly pause?: (ms: number) => Promise<void>;
 }
 
-/** Where it begins; a provider that refuses it gets ever smaller ones. */
-const MAX_BATCH = 100;
 /** An answer that is larger is no honest one: a whole range of logs that long would have been refused. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
-const ATTEMPTS = 4;
-const FIRST_PAUSE_MS = 250;
 /** A connection that was closed, as the system and fetch name it. */
 const CLOSED = /ECONNRESET|EPIPE|UND_ERR_SOCKET/;
-/** Too many requests, and gateways whose node is away for a moment. */
-const PASSING = new Set([429, 502, 503, 504]);
+/** Statuses of a gateway, or of one that was asked too much: whatever stands in the body is not what the node says. */
+const OF_GATEWAYS = new Set([429, 502, 503, 504]);
 
 /**
  * An endpoint by its URL; a user name and password in it are sent as basic authentication.
@@ -36,12 +32,11 @@ class HttpRpc implements Rpc {
   private readonly secrets: readonly string[];
   private readonly timeoutMs: number;
   private readonly fetch: typeof fetch;
-  private readonly pause: (ms: number) => Promise<void>;
-  private maxBatch = MAX_BATCH;
+  private readonly batches: CallBatches;
   private lastId = 0;
 
   /** @throws CONFIGURATION_INVALID */
-  constructor(text: string, { timeoutMs = 30_000, fetch: fetchAnswer = fetch, pause = sleep }: HttpRpcOptions) {
+  constructor(text: string, { timeoutMs = 30_000, fetch: fetchAnswer = fetch, ...options }: HttpRpcOptions) {
     if (!URL.canParse(text)) throw new DmtpError("CONFIGURATION_INVALID", "the RPC URL is not a URL");
     const url = new URL(text);
     const credentials = [url.username, url.password].map(decodeCredential);
@@ -56,71 +51,52 @@ class HttpRpc implements Rpc {
     this.url = url.href;
     this.timeoutMs = timeoutMs;
     this.fetch = fetchAnswer;
-    this.pause = pause;
+    this.batches = new CallBatches((calls) => this.send(calls), options);
   }
 
   async request(call: RpcCall): Promise<unknown> {
-    const id = ++this.lastId;
-    return resultOf(this.read(await this.post({ jsonrpc: "2.0", id, ...call }), id));
+    return resultOf((await this.attempt([call]))[0]);
   }
 
   async batch(calls: readonly RpcCall[]): Promise<unknown[]> {
     return (await this.attempt(calls)).map(resultOf);
   }
 
-  async attempt(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
-    const answers: RpcAnswer[] = [];
-    while (answers.length < calls.length) {
-      const part = calls.slice(answers.length, answers.length + this.maxBatch);
-      const got = part.length === 1 ? await this.attemptOne(part[0]) : await this.tryBatch(part);
-      if (got === null) this.maxBatch = Math.max(1, Math.floor(part.length / 2));
-      else answers.push(...got);
-    }
-    return answers;
+  attempt(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
+    return this.batches.attempt(calls);
   }
 
-  private async attemptOne(call: RpcCall | undefined): Promise<RpcAnswer[]> {
-    if (call === undefined) return [];
-    const id = ++this.lastId;
-    return [this.read(await this.post({ jsonrpc: "2.0", id, ...call }), id)];
-  }
-
-  /** Null when the endpoint does not take as many at once. */
-  private async tryBatch(calls: readonly RpcCall[]): Promise<RpcAnswer[] | null> {
-    const first = this.lastId + 1;
-    this.lastId += calls.length;
-    const answer = await this.post(calls.map((call, i) => ({ jsonrpc: "2.0", id: first + i, ...call })));
-    if (!Array.isArray(answer)) return null;
-    const byId = new Map(answer.map((one: unknown) => [isObject(one) ? one.id : undefined, one]));
-    return calls.map((_, i) => this.read(byId.get(first + i), first + i));
-  }
-
-  /** @throws CHAIN_UNREACHABLE for what is no answer to this call */
-  private read(answer: unknown, id: number): RpcAnswer {
-    return answerOf(answer, id, (fault, code, message, data) => this.failure(fault, code, message, data));
+  /** One request, and an answer to each of its calls. */
+  private async send(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
+    const bodies = calls.map((call) => ({ jsonrpc: "2.0", id: ++this.lastId, ...call }));
+    const [only] = bodies;
+    const failure: Failure = (...fault) => this.failure(...fault);
+    if (bodies.length === 1 && only !== undefined) return [answerOf(await this.post(only), only.id, failure)];
+    const ids = bodies.map(({ id }) => id);
+    return readBatch(await this.post(bodies), ids, failure);
   }
 
   private async post(body: unknown): Promise<unknown> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.postOnce(JSON.stringify(body));
-      } catch (error) {
-        const { fault, code, message } = (error as DmtpError).cause as RpcFault;
-        // The node closed a connection that was kept open just as it was used again.
-        if (attempt === 1 && fault === "network" && CLOSED.test(message)) continue;
-        if (attempt === ATTEMPTS || fault !== "status" || !PASSING.has(code)) throw error;
-        await this.pause(FIRST_PAUSE_MS * 2 ** attempt);
-      }
+    const text = JSON.stringify(body);
+    try {
+      return await this.postOnce(text);
+    } catch (error) {
+      const fault = faultOf(error);
+      if (fault?.fault !== "network" || !CLOSED.test(fault.message)) throw error;
+      // The node closed a connection that was kept open just as it was used again.
+      return this.postOnce(text);
     }
   }
 
   private async postOnce(body: string): Promise<unknown> {
     let status: number;
     let text: string;
+    let retryAfterMs: number | undefined;
     try {
       const signal = AbortSignal.timeout(this.timeoutMs);
       const response = await this.fetch(this.url, { method: "POST", headers: this.headers, body, signal });
-      status = response.status;
+      ({ status } = response);
+      retryAfterMs = parseRetryAfter(response.headers.get("retry-after"));
       text = await readText(response);
     } catch (error) {
       if (error instanceof DOMException && error.name === "TimeoutError") {
@@ -136,14 +112,21 @@ class HttpRpc implements Rpc {
     }
     // Some nodes send JSON-RPC errors, reverts among them, with a status other than 200.
     const isAnswer = Array.isArray(answer) || (isObject(answer) && ("result" in answer || isObject(answer.error)));
-    if (!isAnswer || PASSING.has(status)) throw this.failure("status", status, `HTTP status ${status}`);
+    if (!isAnswer || OF_GATEWAYS.has(status))
+      throw this.failure("status", status, `HTTP status ${status}`, undefined, retryAfterMs);
     return answer;
   }
 
-  private failure(fault: RpcFault["fault"], code: number, message: string, data?: string): DmtpError {
+  private failure(
+    fault: RpcFault["fault"],
+    code: number,
+    message: string,
+    data?: string,
+    retryAfterMs?: number,
+  ): DmtpError {
     let said = withoutUrls(message);
     for (const secret of this.secrets) said = said.replaceAll(secret, "…");
-    return unreachable(this.name, { fault, code, message: said, data });
+    return unreachable(this.name, { fault, code, message: said, data, retryAfterMs });
   }
 }
 
@@ -168,8 +151,11 @@ function reasonOf(error: unknown): string {
   return error.message;
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** A number of seconds, or a date (RFC 9110, 10.2.3); in milliseconds from now. */
+function parseRetryAfter(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const afterMs = /^\d{1,9}$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
+  return afterMs > 0 ? afterMs : undefined;
 }
 
 function decodeCredential(text: string): string {

@@ -1,50 +1,18 @@
 /** Logs in ranges of blocks that adapt to what a provider grants; their limits differ, change, and are told in prose only. */
 import { DmtpError } from "../../protocol/error.ts";
+import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { isBusy, rangeLimitOf } from "./range-limit.ts";
 import { faultOf } from "./rpc-fault.ts";
 
-/** Ranges that it takes, at most, to try a larger one. */
-const MAX_PATIENCE = 4_096;
-
 /** The size of range that one provider grants, learnt from its refusals. */
-export class LogRange {
-  private static readonly INITIAL = 10_000;
-  private static readonly MAX = 2 ** 24;
-  private size = LogRange.INITIAL;
-  /** Ranges read since the last refusal, and how many it takes to try a larger one again. */
-  private granted = 0;
-  private patience = 1;
-  /** Whether the present size is a larger one that has not been granted yet. */
-  private isTrial = false;
+export class LogRange extends AdaptiveLimit {
+  constructor() {
+    super(10_000, 2 ** 24);
+  }
 
   /** How many blocks to ask for. */
   get sizeBlocks(): number {
     return this.size;
-  }
-
-  /** A whole range was read. */
-  grow(): void {
-    this.granted += 1;
-    this.isTrial = false;
-    if (this.granted < this.patience) return;
-    this.granted = 0;
-    this.isTrial = true;
-    this.size = Math.min(LogRange.MAX, this.size * 2);
-  }
-
-  /** A range of `sizeBlocks` was refused, or was answered with gaps. */
-  shrink(sizeBlocks: number, factor = 2): void {
-    this.shrinkTo(Math.floor(sizeBlocks / factor));
-  }
-
-  /** As many blocks may be granted; `isNamed` by the provider's own word. */
-  shrinkTo(sizeBlocks: number, isNamed = false): void {
-    this.size = Math.max(1, sizeBlocks);
-    this.granted = 0;
-    // A limit that held when it was tried is tried ever more rarely, and one that was named hardly ever.
-    if (isNamed) this.patience = MAX_PATIENCE;
-    else this.patience = Math.max(16, this.isTrial ? Math.min(MAX_PATIENCE, this.patience * 2) : this.patience);
-    this.isTrial = false;
   }
 }
 

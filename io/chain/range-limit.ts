@@ -53,7 +53,23 @@ export function rangeLimitOf(message: string, sizeBlocks: number): RangeLimit {
   return "less";
 }
 
+/** What a contract said: its words are not the node's. */
+const REVERTED = 3;
+/** Codes that only say that there were too many calls: of HTTP, QuickNode, BlockPI, Base, Polygon. */
+const BUSY_CODES: ReadonlySet<number> = new Set([429, -32_007, -32_029, -32_016, -32_090]);
+/** "Limit exceeded" (EIP-1474): too many calls, or for a list of logs too many blocks. */
+const LIMIT_EXCEEDED = -32_005;
+
 /** Whether a refusal has nothing to do with the size of what was asked for, and passes by itself. */
-export function isBusy(code: number, message: string): boolean {
-  return code === 429 || (BUSY.test(message) && !/block range|results/i.test(message));
+export function isBusy(code: number, message: string, method = "eth_getLogs"): boolean {
+  if (code === REVERTED) return false;
+  if (BUSY_CODES.has(code) || (code === LIMIT_EXCEEDED && method !== "eth_getLogs")) return true;
+  return BUSY.test(message) && !/block range|results/i.test(message);
+}
+
+/** How long a refusal says that it lasts, such as "retry in 10s"; 0 when it does not say, in milliseconds. */
+export function pauseNamedIn(message: string): number {
+  const named = /(?:retry|try again)\s+(?:in|after)\s+(?<count>\d{1,6})\s*(?<unit>ms|milli|s|m)/i.exec(message)?.groups;
+  const unitMs = { ms: 1, milli: 1, s: 1_000, m: 60_000 }[named?.unit?.toLowerCase() ?? "s"] ?? 0;
+  return Number(named?.count ?? 0) * unitMs;
 }

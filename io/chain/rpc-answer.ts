@@ -19,6 +19,25 @@ export function answerOf(answer: unknown, id: number, failure: Failure): RpcAnsw
   return { result: answer.result };
 }
 
+/**
+ * What a node says to each call of a batch, in the order of their ids; what it leaves out has an error of its own.
+ * @throws CHAIN_UNREACHABLE for one answer to them all
+ */
+export function readBatch(answer: unknown, ids: readonly number[], failure: Failure): RpcAnswer[] {
+  if (!Array.isArray(answer)) {
+    const { code, message } = isObject(answer) && isObject(answer.error) ? answer.error : {};
+    const said = typeof message === "string" ? message : "the answer to a batch is no list";
+    throw failure("answer", typeof code === "number" ? code : 0, said);
+  }
+  const byId = new Map(answer.map((one: unknown) => [isObject(one) ? one.id : undefined, one]));
+  return ids.map((id) => {
+    const one = byId.get(id);
+    return isObject(one) && (one.error !== undefined || "result" in one)
+      ? answerOf(one, id, failure)
+      : { error: failure("network", 0, "the answer to a batch leaves a call out") };
+  });
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -9,6 +9,8 @@ export interface RpcFault {
   readonly message: string;
   /** What a revert returned. */
   readonly data: string | undefined;
+  /** How long the node wants to be left alone. */
+  readonly retryAfterMs?: number | undefined;
 }
 
 /** What stands behind a CHAIN_UNREACHABLE; null for any other error. */

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 
 import { faultOf } from "../../io/chain/rpc-fault.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc, type HttpRpcOptions } from "../../io/chain/http-rpc.ts";
 import { providerRpc } from "../../io/chain/provider-rpc.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { codeOf } from "../fixtures/refusal.ts";
@@ -74,6 +74,211 @@ describe("JSON-RPC over HTTP", () => {
     expect(await rpc.batch(calls)).to.deep.equal(["a", "b"]);
     expect(await rpc.batch(calls)).to.deep.equal(["a", "b"]);
     expect(sent.length).to.equal(5);
+  });
+
+  describe("and a node that takes only so many calls in a batch", () => {
+    const calls = Array.from({ length: 40 }, (_, i) => ({ method: `call ${i}`, params: [] }));
+    const methods = calls.map(({ method }) => method);
+    const error = { code: -32_600, message: "no" };
+    const refusals: Record<string, (bodies: readonly Call[]) => Response> = {
+      "HTTP status 500 and a page": () => new Response("<html>", { status: 500 }),
+      "HTTP status 500 and JSON of its own": () => Response.json({ message: "no" }, { status: 500 }),
+      "HTTP status 413": () => new Response("", { status: 413 }),
+      "HTTP status 400": () => new Response("Bad Request", { status: 400 }),
+      "HTTP status 502 of the gateway in front": () => new Response("", { status: 502 }),
+      "one error for all": () => ok({ jsonrpc: "2.0", id: null, error }),
+      "one error and HTTP status 500": () => Response.json({ jsonrpc: "2.0", id: null, error }, { status: 500 }),
+      "a list with one error": (bodies) => ok([{ jsonrpc: "2.0", id: bodies[0]?.id, error }]),
+      "a list with one error without an id": () => ok([{ jsonrpc: "2.0", id: null, error }]),
+      "an empty list": () => ok([]),
+      "a list with fewer answers": (bodies) =>
+        ok(bodies.slice(0, -1).map(({ id, method }) => ({ id, result: method }))),
+      "an error for each call": (bodies) => ok(bodies.map(({ id }) => ({ id, error }))),
+      "an error for each call and HTTP status 500": (bodies) =>
+        Response.json(
+          bodies.map(({ id }) => ({ id, error })),
+          { status: 500 },
+        ),
+      "an error for the calls that do not fit": (bodies) => {
+        const late = { code: -32_003, message: "response too large" };
+        return ok(bodies.map(({ id, method }, i) => (i < 2 ? { id, result: method } : { id, error: late })));
+      },
+      "an answer that ends in the middle": () => new Response('[{"jsonrpc":"2.0","id":1,"res'),
+      "a closed connection": () => {
+        throw new TypeError("fetch failed", { cause: { code: "UND_ERR_SOCKET" } });
+      },
+    };
+    for (const [title, refuse] of Object.entries(refusals)) {
+      for (const most of [1, 3, 12]) {
+        it(`finds the ${most} that it takes, and keeps to them, where more is answered with ${title}`, async () => {
+          const { sent, fetch } = scripted((body) => {
+            if (!Array.isArray(body)) return result(body);
+            const bodies = body as Call[];
+            if (bodies.length > most) return refuse(bodies);
+            return ok(bodies.map(({ id, method }) => ({ id, result: method })));
+          });
+          const rpc = httpRpc("https://node.example", { fetch, pause });
+          expect(await rpc.batch(calls)).to.deep.equal(methods);
+          sent.length = 0;
+          const few = calls.slice(0, 12);
+          expect(await rpc.batch(few)).to.deep.equal(methods.slice(0, 12));
+          expect(sent.length).to.be.at.most(Math.ceil(12 / Math.max(1, Math.floor((most * 3) / 4))) + 2);
+        });
+      }
+    }
+
+    it("tries a larger batch again after a while", async () => {
+      let most = 2;
+      const { sent, fetch } = scripted((body) => {
+        if (!Array.isArray(body)) return result(body);
+        const bodies = body as Call[];
+        if (bodies.length > most) return new Response("", { status: 413 });
+        return ok(bodies.map(({ id, method }) => ({ id, result: method })));
+      });
+      const rpc = httpRpc("https://node.example", { fetch, pause });
+      await rpc.batch(calls);
+      most = 100;
+      for (let i = 0; i < 60; i++) await rpc.batch(calls);
+      sent.length = 0;
+      await rpc.batch(calls);
+      expect(sent).to.have.length(1);
+    });
+
+    it("does not make a batch smaller for what went wrong once", async () => {
+      const { sent, fetch } = scripted((body, attempt) => {
+        if (attempt === 2) return new Response("", { status: 500 });
+        return ok((body as Call[]).map(({ id, method }) => ({ id, result: method })));
+      });
+      const rpc = httpRpc("https://node.example", { fetch, pause });
+      for (let i = 0; i < 3; i++) expect(await rpc.batch(calls)).to.deep.equal(methods);
+      expect(sent.map(({ body }) => (body as unknown[]).length)).to.deep.equal([40, 40, 40, 40]);
+    });
+
+    it("does not take a node that is away, or calls that fail by themselves, for one that wants less", async () => {
+      let isAway = true;
+      const { sent, fetch } = scripted((body) => {
+        if (isAway) return new Response("", { status: 500 });
+        return ok([body].flat().map((call) => ({ id: (call as Call).id, result: (call as Call).method })));
+      });
+      const rpc = httpRpc("https://node.example", { fetch, pause });
+      expect((await failureOf(() => rpc.batch(calls))).code).to.equal("CHAIN_UNREACHABLE");
+      isAway = false;
+      sent.length = 0;
+      expect(await rpc.batch(calls)).to.deep.equal(methods);
+      expect(sent).to.have.length(1);
+
+      const without = scripted((body) =>
+        Array.isArray(body)
+          ? ok((body as Call[]).map(({ id }) => ({ id, error })))
+          : ok({ id: (body as Call).id, error }),
+      );
+      const failing = httpRpc("https://node.example", { fetch: without.fetch, pause });
+      const answers = await failing.attempt!(calls);
+      expect(answers.every((answer) => "error" in answer && faultOf(answer.error)?.code === -32_600)).to.equal(true);
+      expect(without.sent.length).to.be.at.most(8);
+      const nobody = scripted(() => {
+        throw new TypeError("fetch failed", { cause: { code: "ECONNREFUSED" } });
+      });
+      await failureOf(() => httpRpc("https://node.example", { fetch: nobody.fetch }).batch(calls));
+      expect(nobody.sent).to.have.length(1);
+    });
+  });
+
+  describe("and a node that was asked too much", () => {
+    const calls = Array.from({ length: 40 }, (_, i) => ({ method: `call ${i}`, params: [] }));
+    /** Grants so many calls between two pauses. */
+    function limited(refusal: object, granted: number): { options: HttpRpcOptions; pauses: number[]; seen: string[] } {
+      const pauses: number[] = [];
+      const seen: string[] = [];
+      let left = granted;
+      const { fetch } = scripted((body) => {
+        const answers = [body].flat().map((call) => {
+          const { id, method } = call as Call;
+          if (left <= 0) return { id, error: refusal };
+          left -= 1;
+          seen.push(method);
+          return { id, result: method };
+        });
+        return ok(Array.isArray(body) ? answers : answers[0]);
+      });
+      const wait = (ms: number): Promise<void> => {
+        pauses.push(ms);
+        left = granted;
+        return Promise.resolve();
+      };
+      return { options: { fetch, pause: wait }, pauses, seen };
+    }
+
+    for (const refusal of [
+      { code: 429, message: "slow down" },
+      { code: -32_005, message: "limit exceeded" },
+      { code: -32_007, message: "12/second request limit reached" },
+      { code: -32_029, message: "slow down" },
+      { code: -32_000, message: "Too many requests" },
+    ]) {
+      it(`waits, and asks for what was refused with ${refusal.code}: ${refusal.message}`, async () => {
+        const { options, pauses, seen } = limited(refusal, 12);
+        const answers = await httpRpc("https://node.example", options).batch(calls);
+        expect(answers).to.deep.equal(calls.map(({ method }) => method));
+        expect(seen).to.deep.equal(answers);
+        expect(pauses).to.deep.equal([500, 500, 500]);
+      });
+    }
+
+    it("waits ever longer for one that grants nothing, and in the end says so", async () => {
+      const { options, pauses } = limited({ code: -32_005, message: "limit exceeded" }, 0);
+      const failure = await failureOf(() => httpRpc("https://node.example", options).request(CALL));
+      expect(faultOf(failure)?.code).to.equal(-32_005);
+      expect(pauses).to.deep.equal([500, 1_000, 2_000]);
+    });
+
+    it("waits as long as it says, in a header or in words", async () => {
+      const pauses: number[] = [];
+      const wait = (ms: number): Promise<void> => {
+        pauses.push(ms);
+        return Promise.resolve();
+      };
+      const options = { pause: wait, now: () => 0 };
+      const header = scripted((body, attempt) =>
+        attempt === 1 ? new Response("", { status: 429, headers: { "retry-after": "4" } }) : result(body),
+      );
+      await httpRpc("https://node.example", { ...options, fetch: header.fetch }).request(CALL);
+      expect(pauses[0]).to.equal(4_000);
+      pauses.length = 0;
+      const words = scripted((body, attempt) =>
+        attempt === 1
+          ? ok({ id: (body as Call).id, error: { code: -32_090, message: "Too many requests, retry in 3s" } })
+          : result(body),
+      );
+      await httpRpc("https://node.example", { ...options, fetch: words.fetch }).request(CALL);
+      expect(pauses[0]).to.equal(3_000);
+    });
+
+    it("is left alone until the time that it names, where that is too long to be waited for", async () => {
+      let nowMs = 0;
+      const { sent, fetch } = scripted((body, attempt) =>
+        attempt === 1 ? new Response("", { status: 429, headers: { "retry-after": "60" } }) : result(body),
+      );
+      const rpc = httpRpc("https://node.example", { fetch, pause, now: () => nowMs });
+      for (let i = 0; i < 3; i++)
+        expect(faultOf(await failureOf(() => rpc.batch(calls.slice(0, 2))))).to.include({
+          code: 429,
+          retryAfterMs: 60_000,
+        });
+      expect(sent).to.have.length(1);
+      nowMs = 60_000;
+      expect(await rpc.request(CALL)).to.equal("eth_chainId");
+    });
+
+    it("is not waited for where a contract or a range of blocks is what says so", async () => {
+      const { options, pauses } = limited({ code: 3, message: "execution reverted: rate limit" }, 0);
+      await failureOf(() => httpRpc("https://node.example", options).request(CALL));
+      const range = limited({ code: -32_005, message: "limit exceeded" }, 0);
+      await failureOf(() =>
+        httpRpc("https://node.example", range.options).request({ method: "eth_getLogs", params: [] }),
+      );
+      expect([pauses, range.pauses]).to.deep.equal([[], []]);
+    });
   });
 
   it("asks again at once when a kept connection was closed, and not when there is no node", async () => {
