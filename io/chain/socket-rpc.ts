@@ -1,17 +1,14 @@
 /** JSON-RPC 2.0 over a WebSocket: as over HTTP, and the node says when it has a new block. */
 import { DmtpError } from "../../protocol/error.ts";
-import { answerOf, isObject } from "./rpc-answer.ts";
+import { CallBatches, type BatchOptions } from "./call-batches.ts";
+import { answerOf, readBatch, type Failure } from "./rpc-answer.ts";
 import { originOf, unreachable, withoutUrls, type RpcFault } from "./rpc-fault.ts";
 import { resultOf, type Rpc, type RpcAnswer, type RpcCall } from "./rpc.ts";
+import { SocketConnection } from "./socket-connection.ts";
 
-export interface SocketRpcOptions {
+export interface SocketRpcOptions extends BatchOptions {
   readonly timeoutMs?: number;
   readonly open?: (url: string) => WebSocket;
-}
-
-interface Pending {
-  readonly resolve: (answer: unknown) => void;
-  readonly reject: (error: DmtpError) => void;
 }
 
 /** How long after a connection was lost a subscriber's is made again. */
@@ -28,40 +25,36 @@ class SocketRpc implements Required<Rpc> {
   private readonly secrets: readonly string[];
   private readonly timeoutMs: number;
   private readonly open: (url: string) => WebSocket;
-  private socket: Promise<WebSocket> | null = null;
-  private readonly pending = new Map<number, Pending>();
+  private readonly batches: CallBatches;
   private readonly listeners = new Set<() => void>();
-  private subscription: unknown = null;
+  private connection: SocketConnection | null = null;
+  /** The connection that new blocks are told on, or are asked to be told on. */
+  private subscribed: SocketConnection | null = null;
   private reconnection: NodeJS.Timeout | null = null;
   private lastId = 0;
 
-  constructor(text: string, { timeoutMs = 30_000, open = (url) => new WebSocket(url) }: SocketRpcOptions) {
+  constructor(text: string, options: SocketRpcOptions) {
     if (!URL.canParse(text) || !/^wss?:$/.test(new URL(text).protocol))
       throw new DmtpError("CONFIGURATION_INVALID", "the RPC URL is not a ws or wss URL");
     const url = new URL(text);
     this.name = originOf(url);
     this.secrets = [...url.pathname.split("/"), ...url.searchParams.values()].filter((part) => part.length >= 6);
     this.url = url.href;
-    this.timeoutMs = timeoutMs;
-    this.open = open;
+    this.timeoutMs = options.timeoutMs ?? 30_000;
+    this.open = options.open ?? ((url) => new WebSocket(url));
+    this.batches = new CallBatches((calls) => this.send(calls), options);
   }
 
   async request(call: RpcCall): Promise<unknown> {
-    const id = ++this.lastId;
-    const [answer] = await this.exchange([id], { jsonrpc: "2.0", id, ...call });
-    return resultOf(this.read(answer, id));
+    return resultOf((await this.attempt([call]))[0]);
   }
 
   async batch(calls: readonly RpcCall[]): Promise<unknown[]> {
     return (await this.attempt(calls)).map(resultOf);
   }
 
-  /** One frame: a node answers its calls together, as it does a batch over HTTP. */
-  async attempt(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
-    const bodies = calls.map((call) => ({ jsonrpc: "2.0", id: ++this.lastId, ...call }));
-    const ids = bodies.map(({ id }) => id);
-    const answers = await this.exchange(ids, bodies.length === 1 ? bodies[0] : bodies);
-    return ids.map((id, i) => this.read(answers[i], id));
+  attempt(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
+    return this.batches.attempt(calls);
   }
 
   subscribe(onHead: () => void): () => void {
@@ -71,48 +64,40 @@ class SocketRpc implements Required<Rpc> {
       this.listeners.delete(onHead);
       if (this.listeners.size > 0) return;
       clearTimeout(this.reconnection ?? undefined);
-      void this.socket?.then((socket) => socket.close()).catch(() => undefined);
+      this.connection?.close();
     };
   }
 
-  private async exchange(ids: readonly number[], body: unknown): Promise<unknown[]> {
-    const answers = ids.map((id) => {
-      return new Promise<unknown>((resolve, reject) => this.pending.set(id, { resolve, reject }));
-    });
-    const timer = setTimeout(() => {
-      const error = this.failure("timeout", 0, `no answer within ${this.timeoutMs} ms`);
-      for (const id of ids) this.pending.get(id)?.reject(error);
-    }, this.timeoutMs);
-    const all = Promise.all(answers);
-    try {
-      // Either may fail first: the connection, or the wait for an answer.
-      all.catch(() => undefined);
-      const socket = await Promise.race([this.connect(), all.then(() => this.connect())]);
-      socket.send(JSON.stringify(body));
-      return await all;
-    } finally {
-      clearTimeout(timer);
-      for (const id of ids) this.pending.delete(id);
-    }
+  /** One frame: a node answers its calls together, as it does a batch over HTTP. */
+  private async send(calls: readonly RpcCall[]): Promise<RpcAnswer[]> {
+    const bodies = calls.map((call) => ({ jsonrpc: "2.0", id: ++this.lastId, ...call }));
+    const ids = bodies.map(({ id }) => id);
+    const [only] = bodies;
+    const failure: Failure = (...fault) => this.failure(...fault);
+    const answer = await this.connect().exchange(ids, bodies.length === 1 ? only : bodies);
+    return bodies.length === 1 && only !== undefined
+      ? [answerOf(answer, only.id, failure)]
+      : readBatch(answer, ids, failure);
   }
 
-  private connect(): Promise<WebSocket> {
-    this.socket ??= new Promise<WebSocket>((resolve, reject) => {
-      const socket = this.open(this.url);
-      const lose = (): void => {
-        this.socket = null;
-        this.subscription = null;
-        const error = this.failure("network", 0, "the connection was closed");
-        reject(error);
-        for (const { reject: fail } of this.pending.values()) fail(error);
+  private connect(): SocketConnection {
+    if (this.connection !== null) return this.connection;
+    const connection: SocketConnection = new SocketConnection(this.open(this.url), {
+      timeoutMs: this.timeoutMs,
+      failure: (...fault) => this.failure(...fault),
+      onHead: () => {
+        for (const listener of this.listeners) listener();
+      },
+      onLost: () => {
+        // Only itself: another may be in its place by now, and what it carries goes on.
+        if (this.subscribed === connection) this.subscribed = null;
+        if (this.connection !== connection) return;
+        this.connection = null;
         this.reconnect();
-      };
-      socket.addEventListener("open", () => resolve(socket));
-      socket.addEventListener("close", lose);
-      socket.addEventListener("error", lose);
-      socket.addEventListener("message", ({ data }) => this.receive(data));
+      },
     });
-    return this.socket;
+    this.connection = connection;
+    return connection;
   }
 
   private reconnect(): void {
@@ -124,40 +109,16 @@ class SocketRpc implements Required<Rpc> {
 
   /** Subscribes, unless the connection is: what goes wrong shows in the calls, and is tried again. */
   private async listen(): Promise<void> {
+    let connection: SocketConnection | null = null;
     try {
-      if (this.subscription !== null) return;
-      this.subscription = await this.request({ method: "eth_subscribe", params: ["newHeads"] });
+      connection = this.connect();
+      if (this.subscribed === connection) return;
+      this.subscribed = connection;
+      await this.request({ method: "eth_subscribe", params: ["newHeads"] });
     } catch {
+      if (this.subscribed === connection) this.subscribed = null;
       this.reconnect();
     }
-  }
-
-  private receive(data: unknown): void {
-    let message: unknown;
-    try {
-      message = JSON.parse(String(data));
-    } catch {
-      return;
-    }
-    for (const one of Array.isArray(message) ? (message as unknown[]) : [message]) {
-      if (!isObject(one)) continue;
-      if (one.method === "eth_subscription") for (const listener of this.listeners) listener();
-      else this.settle(one);
-    }
-  }
-
-  private settle(answer: Record<string, unknown>): void {
-    if (typeof answer.id === "number") {
-      this.pending.get(answer.id)?.resolve(answer);
-      return;
-    }
-    // An error without an id is an answer to nothing in particular: to all that was asked.
-    const error = this.failure("answer", 0, "the node refused the request");
-    for (const { reject } of this.pending.values()) reject(error);
-  }
-
-  private read(answer: unknown, id: number): RpcAnswer {
-    return answerOf(answer, id, (fault, code, message, data) => this.failure(fault, code, message, data));
   }
 
   private failure(fault: RpcFault["fault"], code: number, message: string, data?: string): DmtpError {

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
 import { expect } from "chai";
 
 import { ChainFeed } from "../../io/chain/feed.ts";
@@ -28,7 +31,10 @@ class ScriptedSocket extends EventTarget {
     this.sent.push(text);
     this.onSend(text);
   }
+  isClosed = false;
+
   close(): void {
+    this.isClosed = true;
     this.dispatchEvent(new Event("close"));
   }
   say(text: string): void {
@@ -107,6 +113,119 @@ describe("JSON-RPC over a WebSocket", function () {
     sockets[1]!.say(JSON.stringify({ jsonrpc: "2.0", id, result: "0x1" }));
     expect(await second).to.equal("0x1");
   });
+
+  /** Answers every call that it gets with its method, after so many answers not any more. */
+  function answer(socket: ScriptedSocket): void {
+    socket.onSend = (text) => {
+      const { id, method } = JSON.parse(text) as { id: number; method: string };
+      socket.say(JSON.stringify({ jsonrpc: "2.0", id, result: method }));
+    };
+  }
+
+  it("keeps a new connection when the old one fails again, late", async () => {
+    const { rpc, sockets } = scripted();
+    const first = failureOf(() => rpc.request(CHAIN_ID));
+    await sent();
+    sockets[0]!.dispatchEvent(new Event("error"));
+    await first;
+    const second = rpc.request(CHAIN_ID);
+    await sent();
+    sockets[0]!.dispatchEvent(new Event("close"));
+    answer(sockets[1]!);
+    sockets[1]!.onSend(sockets[1]!.sent[0]!);
+    expect(await second).to.equal("eth_chainId");
+    expect(await rpc.request(CHAIN_ID)).to.equal("eth_chainId");
+    expect(sockets).to.have.length(2);
+    expect(sockets.map(({ isClosed }) => isClosed)).to.deep.equal([true, false]);
+  });
+
+  it("replaces a connection that is silent, and not one that is slow with one answer", async () => {
+    const { rpc, sockets } = scripted(40);
+    const first = failureOf(() => rpc.request(CHAIN_ID));
+    expect(faultOf(await first)?.fault).to.equal("timeout");
+    expect(sockets[0]!.isClosed).to.equal(true);
+    const second = failureOf(() => rpc.request({ method: "eth_getLogs", params: [] }));
+    await sent();
+    expect(sockets).to.have.length(2);
+    answer(sockets[1]!);
+    expect(await rpc.request(CHAIN_ID)).to.equal("eth_chainId");
+    expect(faultOf(await second)?.fault).to.equal("timeout");
+    expect(sockets[1]!.isClosed).to.equal(false);
+  });
+
+  it("hears of new blocks again after a connection went dead without being closed", async () => {
+    let isDead = false;
+    const accepted: Socket[] = [];
+    const proxy = createServer((near) => {
+      accepted.push(near);
+      const far = connect({ port: Number(new URL(url).port), host: "127.0.0.1" });
+      const isOfBefore = !isDead;
+      near.on("data", (data) => (isOfBefore && isDead) || far.write(data));
+      far.on("data", (data) => (isOfBefore && isDead) || near.write(data));
+      for (const socket of [near, far]) socket.on("error", () => undefined);
+      near.on("close", () => far.destroy());
+    });
+    proxy.listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const { port } = proxy.address() as { port: number };
+    const rpc = socketRpc(`ws://127.0.0.1:${port}`, { timeoutMs: 300 });
+    let told = 0;
+    const end = rpc.subscribe(() => (told += 1));
+    const hear = async (): Promise<void> => {
+      const before = told;
+      await waitFor("a word of a block", async () => {
+        await deployed.provider.send("anvil_mine", ["0x1"]);
+        return told > before;
+      });
+    };
+    await hear();
+    isDead = true;
+    // What was under way may still come; then the connection is silent.
+    await waitFor("an answer", () => rpc.request(CHAIN_ID).then(Boolean, () => false));
+    await hear();
+    end();
+    expect(accepted).to.have.length(2);
+    for (const socket of accepted) socket.destroy();
+    proxy.close();
+  });
+
+  const calls = Array.from({ length: 20 }, (_, i) => ({ method: `call ${i}`, params: [] }));
+  const answersTo = (bodies: readonly { id: number; method: string }[]): object[] =>
+    bodies.map(({ id, method }) => ({ jsonrpc: "2.0", id, result: method }));
+  const refusals: Record<string, (socket: ScriptedSocket, ids: readonly number[]) => void> = {
+    "closes the connection": (socket) => socket.close(),
+    "answers with one error": (socket) =>
+      socket.say(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: -32_600, message: "too large" } })),
+    "answers with a list of one error": (socket, [id]) =>
+      socket.say(JSON.stringify([{ jsonrpc: "2.0", id, error: { code: -32_600, message: "too large" } }])),
+  };
+  for (const [title, refuse] of Object.entries(refusals)) {
+    it(`asks for less at a time where a node ${title} on more than three calls`, async () => {
+      const sockets: ScriptedSocket[] = [];
+      const rpc = socketRpc("ws://node.example", {
+        open: () => {
+          const socket = new ScriptedSocket();
+          sockets.push(socket);
+          socket.onSend = (text) => {
+            const body = JSON.parse(text) as { id: number; method: string };
+            const bodies = [body].flat();
+            if (bodies.length > 3)
+              refuse(
+                socket,
+                bodies.map(({ id }) => id),
+              );
+            else socket.say(JSON.stringify(Array.isArray(body) ? answersTo(bodies) : answersTo(bodies)[0]));
+          };
+          queueMicrotask(() => socket.dispatchEvent(new Event("open")));
+          return socket as unknown as WebSocket;
+        },
+      });
+      expect(await rpc.batch(calls)).to.deep.equal(calls.map(({ method }) => method));
+      const before = sockets.flatMap((socket) => socket.sent).length;
+      await rpc.batch(calls.slice(0, 4));
+      expect(sockets.flatMap((socket) => socket.sent).length - before).to.be.at.most(2);
+    });
+  }
 
   it("does not wait for ever, and shows no key", async () => {
     const { rpc } = scripted(20);
