@@ -168,6 +168,9 @@ export async function openSession(
   });
 }
 
+/** A command has one node, and waits about a minute for one that was asked too much. */
+const PATIENT = { maxPauses: 7, maxPauseMs: 30_000 } as const;
+
 /**
  * Where the chosen network is read from. An http network is asked directly: reading needs no wallet, so an auditor is asked for
  * no key, and nothing of what Hardhat loads to sign is waited for.
@@ -183,7 +186,8 @@ async function openRpc(hre: HardhatRuntimeEnvironment): Promise<{ rpc: Rpc; expe
     for (const [name, value] of Object.entries(config.httpHeaders)) headers.set(name, value);
     return fetch(input, { ...init, headers });
   };
-  return { rpc: httpRpc(await config.url.getUrl(), { fetch: fetchWithHeaders }), expectedChainId: config.chainId };
+  const rpc = httpRpc(await config.url.getUrl(), { fetch: fetchWithHeaders, ...PATIENT });
+  return { rpc, expectedChainId: config.chainId };
 }
 
 const deployedAddresses = z.object({ "DMTP#CIDStore": z.string(), "DMTP#KeyRegistry": z.string() });

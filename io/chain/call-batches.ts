@@ -155,6 +155,12 @@ function pauseOf(fault: RpcFault | null): number {
   return fault?.retryAfterMs ?? pauseNamedIn(fault?.message ?? "");
 }
 
+/** Whether a node that can be reached did not answer because it was asked too often. */
+export function isAskedTooMuch(error: unknown): boolean {
+  const fault = faultOf(error);
+  return fault !== null && (fault.fault === "status" ? fault.code === 429 : isPassing(fault));
+}
+
 /** Whether a whole request failed in a way that passes by itself. */
 function isPassing(fault: RpcFault): boolean {
   if (fault.fault === "status") return PASSING.has(fault.code);

@@ -1,9 +1,11 @@
 /** What tells one chain with one deployment from every other, also from one with the same chain id and addresses. */
 import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
 import { primitives } from "../../protocol/crypto/provider.ts";
+import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { parseBlock } from "./answer.ts";
 import { CHAIN_ID, contractCalls, judgeContracts, requireChainId, type Contracts } from "./contract-check.ts";
+import type { Endpoint } from "./endpoint.ts";
 import { attempt, resultOf, type Rpc } from "./rpc.ts";
 import { headerCall } from "./stretch.ts";
 
@@ -43,4 +45,42 @@ export function isSameChain(a: ChainIdentity, b: ChainIdentity): boolean {
     return JSON.stringify([deployment.chainId, deployment.cidStore, deployment.keyRegistry, startBlock, codes]);
   };
   return isGenesisSame && rest(a) === rest(b);
+}
+
+/**
+ * The identity that every node has that answers; one that does not is put off.
+ * @throws CHAIN_UNREACHABLE when none answers; CHAIN_ID_WRONG, CONTRACT_MISSING, CONTRACT_WRONG, CHAIN_DISAGREES
+ */
+export async function identify(
+  endpoints: readonly Endpoint[],
+  contracts: Contracts,
+  expectedChainId?: number,
+): Promise<ChainIdentity> {
+  if (endpoints.length === 0) throw new DmtpError("CONFIGURATION_INVALID", "no RPC URL is given");
+  let identity: ChainIdentity | null = null;
+  const reasons: DmtpError[] = [];
+  const found = await Promise.all(
+    endpoints.map(async (endpoint) => {
+      try {
+        return { endpoint, own: await readIdentity(endpoint.rpc, contracts, expectedChainId) };
+      } catch (error) {
+        if (!(error instanceof DmtpError))
+          throw new DmtpError("INTERNAL", "a node was asked wrongly", { cause: error });
+        if (error.code !== "CHAIN_UNREACHABLE") throw error;
+        endpoint.rest();
+        reasons.push(error);
+        return { endpoint, own: null };
+      }
+    }),
+  );
+  for (const { endpoint, own } of found) {
+    if (own === null) continue;
+    if (identity !== null && !isSameChain(identity, own)) {
+      throw new DmtpError("CHAIN_DISAGREES", `${endpoints[0]?.name ?? ""} and ${endpoint.name} serve two chains`);
+    }
+    identity = own;
+    endpoint.isChecked = true;
+  }
+  if (identity === null) throw reasons[0] ?? new DmtpError("CHAIN_UNREACHABLE", "no node answers");
+  return identity;
 }

@@ -7,7 +7,8 @@ import type { Deployment } from "../../protocol/room.ts";
 import { agreeOnLook, type Look } from "./agreed-look.ts";
 import { proveCounts, readAgreed, readWhole } from "./agreed-stretch.ts";
 import { parseBlock, type Block } from "./answer.ts";
-import { readIdentity, isSameChain, type ChainIdentity } from "./chain-identity.ts";
+import { isAskedTooMuch } from "./call-batches.ts";
+import { identify, isSameChain, readIdentity, type ChainIdentity } from "./chain-identity.ts";
 import type { Contracts } from "./contract-check.ts";
 import { Endpoint, isPassing } from "./endpoint.ts";
 import { gapIn } from "./gap.ts";
@@ -26,6 +27,7 @@ export interface FeedOptions {
   /** No range is larger. */
   readonly maxRangeBlocks?: number;
   readonly now?: () => number;
+  readonly pause?: (ms: number) => Promise<void>;
   readonly log?: (line: string) => void;
 }
 
@@ -35,6 +37,10 @@ const STRETCH_EVENTS = 4_000;
 const MAX_GROWTH = 4;
 /** Ranges of a stretch, at most: what is read must be taken at some time. */
 const MAX_PARTS = 64;
+
+const MAX_PAUSES_AT_START = 8;
+const FIRST_PAUSE_AT_START_MS = 1_000;
+const MAX_PAUSE_AT_START_MS = 30_000;
 
 export class ChainFeed {
   readonly identity: ChainIdentity;
@@ -60,6 +66,7 @@ export class ChainFeed {
 
   /**
    * Checks chain and contracts at every node that answers; one that is away now is checked when it comes.
+   * Where all say that they were asked too much, it is waited for two minutes.
    * @throws CHAIN_UNREACHABLE when none answers; CHAIN_ID_WRONG, CONTRACT_MISSING, CONTRACT_WRONG, CHAIN_DISAGREES
    */
   static async open(
@@ -68,31 +75,18 @@ export class ChainFeed {
     expectedChainId?: number,
     options: FeedOptions = {},
   ): Promise<ChainFeed> {
-    if (rpcs.length === 0) throw new DmtpError("CONFIGURATION_INVALID", "no RPC URL is given");
-    const endpoints = rpcs.map((rpc) => new Endpoint(rpc, options.now));
-    let identity: ChainIdentity | null = null;
-    let reason: Error | null = null;
-    for (const [i, check] of (
-      await Promise.allSettled(endpoints.map(({ rpc }) => readIdentity(rpc, contracts, expectedChainId)))
-    ).entries()) {
-      const endpoint = endpoints[i];
-      if (check.status === "rejected") {
-        const failure: unknown = check.reason;
-        if (!(failure instanceof DmtpError))
-          throw new DmtpError("INTERNAL", "a node was asked wrongly", { cause: failure });
-        if (failure.code !== "CHAIN_UNREACHABLE") throw failure;
-        reason ??= failure;
-        endpoint?.rest();
-        continue;
+    const { now, pause = sleep, log = () => undefined } = options;
+    const endpoints = rpcs.map((rpc) => new Endpoint(rpc, now));
+    for (let pauses = 0; ; pauses++) {
+      try {
+        return new ChainFeed(endpoints, await identify(endpoints, contracts, expectedChainId), options);
+      } catch (error) {
+        // A service that ended because its provider was asked too much would be started again, and ask again.
+        if (!isAskedTooMuch(error) || pauses === MAX_PAUSES_AT_START) throw error;
+        log(`${(error as Error).message}; the chain is asked again in a moment`);
+        await pause(Math.min(MAX_PAUSE_AT_START_MS, FIRST_PAUSE_AT_START_MS * 2 ** pauses));
       }
-      if (identity !== null && !isSameChain(identity, check.value)) {
-        throw new DmtpError("CHAIN_DISAGREES", `${rpcs[0]?.name ?? ""} and ${endpoint?.name ?? ""} serve two chains`);
-      }
-      identity = check.value;
-      if (endpoint !== undefined) endpoint.isChecked = true;
     }
-    if (identity === null) throw reason ?? new DmtpError("CHAIN_UNREACHABLE", "no node answers");
-    return new ChainFeed(endpoints, identity, options);
   }
 
   get deployment(): Deployment {
@@ -257,4 +251,8 @@ export class ChainFeed {
     }
     throw reason;
   }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -332,6 +332,30 @@ describe("The chain feed", function () {
       expect(await eventsOf(await openFeed([node]))).to.deep.equal(all);
     });
 
+    it("starts at a node that was asked too much, once it grants more, and gives up at last", async () => {
+      const lines: string[] = [];
+      const pauses: number[] = [];
+      const options = {
+        log: (line: string) => void lines.push(line),
+        pause: (ms: number) => {
+          pauses.push(ms);
+          if (pauses.length === 3) node.fault = () => null;
+          return Promise.resolve();
+        },
+      };
+      node.fault = () => "busy";
+      expect(await eventsOf(await openFeed([node], options))).to.deep.equal(all);
+      expect(pauses).to.deep.equal([1_000, 2_000, 4_000]);
+      expect(lines[0]).to.match(/HTTP status 429; the chain is asked again/);
+      node.fault = () => "busy";
+      expect(await codeOfAsync(() => openFeed([node], options))).to.equal("CHAIN_UNREACHABLE");
+      expect(pauses).to.have.length(11);
+      // What is away is told at once.
+      node.fault = () => "refused";
+      expect(await codeOfAsync(() => openFeed([node], options))).to.equal("CHAIN_UNREACHABLE");
+      expect(pauses).to.have.length(11);
+    });
+
     it("fails over to another node, and back", async () => {
       let nowMs = 0;
       const other = new LedgerNode(ledger, "other");
