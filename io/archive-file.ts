@@ -23,7 +23,7 @@ export class ArchiveFile {
   /**
    * Opens a file that is byte for byte what an export of its own content gives: nothing can be left out, added or moved in it. That
    * the chain ever logged what it says is another question ({@link compareWithChain}).
-   * @throws ARCHIVE_MALFORMED, CAR_MALFORMED, BLOCK_TOO_LARGE, BLOCK_HASH_MISMATCH, VERSION_UNSUPPORTED, CONTENT_UNREACHABLE
+   * @throws ARCHIVE_MALFORMED, CAR_MALFORMED, BLOCK_TOO_LARGE, BLOCK_HASH_MISMATCH, VERSION_UNSUPPORTED, FILE_UNREADABLE, CONTENT_UNREACHABLE
    */
   static async open(path: string, onProgress: (blocks: number) => void = () => undefined): Promise<ArchiveFile> {
     const source = new CarFileSource(path);

@@ -23,6 +23,7 @@ import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
 
 const FILE = "replicas.sqlite";
+const TO_HINT = "Check the URL of --to and that what it names runs; the next run goes on where this one ended.";
 /** How many missing blocks are named of one anchor; how many there are is not asked. */
 const MAX_NAMED = 100;
 
@@ -187,12 +188,12 @@ function describeCopy(
 function openTarget({ environment }: Session, url: string): KuboStore | PinningService {
   const pinning = /^pinning\+(https?:.*)$/i.exec(url)?.[1];
   if (pinning !== undefined && URL.canParse(pinning)) {
-    return new PinningService(new URL(pinning), { token: environment.pinningToken });
+    return new PinningService(new URL(pinning), { token: environment.pinningToken, hint: TO_HINT });
   }
   const kubo = url.replace(/^kubo\+/i, "");
   const api = environment.ipfsApis.find((each) => URL.canParse(kubo) && each.url.href === new URL(kubo).href);
   if (/^https?:/i.test(kubo) && URL.canParse(kubo))
-    return new KuboStore(new URL(kubo), { headers: api?.headers ?? {} });
+    return new KuboStore(new URL(kubo), { headers: api?.headers ?? {}, hint: TO_HINT });
   throw new DmtpError(
     "OPTION_INVALID",
     "--to takes the URL of a Kubo RPC API, or pinning+ and that of a pinning service",

@@ -5,7 +5,7 @@
 import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
 
-import { sourceFault } from "./source-fault.ts";
+import { sourceFault, type SourceLabel } from "./source-fault.ts";
 
 /** `local` is this machine, its link, or no unicast address at all; `private` a network that is not the internet. */
 type Reach = "local" | "private" | "public";
@@ -42,11 +42,13 @@ const GATEWAY_NAME = /^[a-z0-9]+\.ipfs\.localhost$/;
 export class AddressGuard {
   private readonly configured: URL;
   private readonly resolve: Resolve;
+  private readonly label: SourceLabel;
   /** Whether the configured name was once in the internet: then it stays there. */
   private wasPublic = false;
 
-  constructor(configured: URL, resolve: Resolve = resolveName) {
+  constructor(configured: URL, resolve: Resolve = resolveName, label: SourceLabel = { name: configured.host }) {
     this.configured = configured;
+    this.label = label;
     this.resolve = resolve;
   }
 
@@ -64,9 +66,9 @@ export class AddressGuard {
       return [host];
     }
     const addresses = await this.resolve(host).catch((cause: unknown) => {
-      throw sourceFault(this.configured.host, "unreachable", `the name ${host} does not resolve`, cause);
+      throw sourceFault(this.label, "unreachable", `the name ${host} does not resolve`, cause);
     });
-    if (addresses.length === 0) throw sourceFault(this.configured.host, "unreachable", `${host} has no address`);
+    if (addresses.length === 0) throw sourceFault(this.label, "unreachable", `${host} has no address`);
     const reaches = new Set(addresses.map(reachOf));
     if (isConfigured && isLocalhost(host)) {
       if (addresses.some((address) => reachOf(address) !== "local")) throw this.refuse(host);
@@ -87,7 +89,7 @@ export class AddressGuard {
   }
 
   private refuse(host: string): Error {
-    return sourceFault(this.configured.host, "redirected", `it leads to ${host}, an address that is not public`);
+    return sourceFault(this.label, "redirected", `it leads to ${host}, an address that is not public`);
   }
 }
 

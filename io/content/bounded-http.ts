@@ -7,7 +7,7 @@ import { request as requestHttps, Agent as HttpsAgent } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 
 import { AddressGuard, type Resolve } from "./address-guard.ts";
-import { faultOf, sourceFault } from "./source-fault.ts";
+import { faultOf, sourceFault, type SourceLabel } from "./source-fault.ts";
 
 export interface HttpLimits {
   /** Of the body. */
@@ -39,6 +39,10 @@ export interface HttpAnswer {
   cancel(): void;
 }
 
+export interface BoundedHttpOptions extends Pick<SourceLabel, "hint"> {
+  readonly resolve?: Resolve | undefined;
+}
+
 class StaleConnection extends Error {}
 
 const MAX_REDIRECTS = 4;
@@ -46,7 +50,7 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const MAX_SOCKETS = 32;
 
 export class BoundedHttp {
-  private readonly name: string;
+  private readonly label: SourceLabel;
   private readonly configured: URL;
   private readonly guard: AddressGuard;
   private readonly agents = {
@@ -54,11 +58,14 @@ export class BoundedHttp {
     "https:": new HttpsAgent({ keepAlive: true, maxSockets: MAX_SOCKETS }),
   };
 
-  /** @param configured what the operator named; a user name and password in it are sent to it alone, as basic authentication */
-  constructor(configured: URL, resolve?: Resolve) {
+  /**
+   * @param configured what the operator named; a user name and password in it are sent to it alone, as basic authentication
+   * @param options.hint what a person may do when it cannot be asked
+   */
+  constructor(configured: URL, { resolve, hint }: BoundedHttpOptions = {}) {
     this.configured = configured;
-    this.name = configured.host;
-    this.guard = new AddressGuard(configured, resolve);
+    this.label = { name: configured.host, hint };
+    this.guard = new AddressGuard(configured, resolve, this.label);
   }
 
   /** The first answer that is no redirect. @throws source faults */
@@ -71,12 +78,12 @@ export class BoundedHttp {
       response.destroy();
       const { location = "" } = headers;
       if (redirects === MAX_REDIRECTS || !URL.canParse(location, url.href)) {
-        throw sourceFault(this.name, "redirected", "it redirects to nowhere, or too often");
+        throw sourceFault(this.label, "redirected", "it redirects to nowhere, or too often");
       }
       url = new URL(location, url.href);
       method = "GET";
       if (!/^https?:$/.test(url.protocol))
-        throw sourceFault(this.name, "redirected", `it redirects to ${url.protocol}`);
+        throw sourceFault(this.label, "redirected", `it redirects to ${url.protocol}`);
     }
   }
 
@@ -118,14 +125,14 @@ export class BoundedHttp {
         ...(signal !== undefined && { signal }),
       });
       const timer = setTimeout(() => {
-        request.destroy(sourceFault(this.name, "silent", `no answer within ${limits.silenceMs} ms`));
+        request.destroy(sourceFault(this.label, "silent", `no answer within ${limits.silenceMs} ms`));
       }, limits.silenceMs);
       request.once("error", (error: NodeJS.ErrnoException) => {
         clearTimeout(timer);
         const isOurs = error.name === "DmtpError" || signal?.aborted === true;
         const cause = request.reusedSocket ? new StaleConnection(error.message) : error;
         const what = `no connection (${error.code ?? "broken"})`;
-        reject(isOurs ? error : sourceFault(this.name, "unreachable", what, cause));
+        reject(isOurs ? error : sourceFault(this.label, "unreachable", what, cause));
       });
       request.once("response", (response) => {
         clearTimeout(timer);
@@ -141,7 +148,7 @@ export class BoundedHttp {
     const encoding = headers["content-encoding"] ?? "identity";
     if (encoding !== "identity") {
       response.destroy();
-      throw sourceFault(this.name, "wrong", `it sent a body in ${encoding.slice(0, 20)}, which was not asked for`);
+      throw sourceFault(this.label, "wrong", `it sent a body in ${encoding.slice(0, 20)}, which was not asked for`);
     }
     const seconds = Number(headers["retry-after"]);
     return {
@@ -155,9 +162,9 @@ export class BoundedHttp {
 
   private async *readBody(response: IncomingMessage, { sizeBytes, bodyMs }: HttpLimits): AsyncGenerator<Uint8Array> {
     const claimed = Number(response.headers["content-length"] ?? 0);
-    const large = (): Error => sourceFault(this.name, "large", `it sent more than ${sizeBytes} bytes`);
+    const large = (): Error => sourceFault(this.label, "large", `it sent more than ${sizeBytes} bytes`);
     const timer = setTimeout(() => {
-      response.destroy(sourceFault(this.name, "slow", `its answer did not end within ${bodyMs} ms`));
+      response.destroy(sourceFault(this.label, "slow", `its answer did not end within ${bodyMs} ms`));
     }, bodyMs);
     let read = 0;
     try {
@@ -169,7 +176,7 @@ export class BoundedHttp {
       }
     } catch (error) {
       if (error instanceof Error && (error.name === "DmtpError" || error.name === "AbortError")) throw error;
-      throw sourceFault(this.name, "unreachable", "its answer broke off", error);
+      throw sourceFault(this.label, "unreachable", "its answer broke off", error);
     } finally {
       clearTimeout(timer);
       response.destroy();

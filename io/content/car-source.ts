@@ -12,11 +12,14 @@ import { openTemporary, translated } from "../database.ts";
 import type { Resolve } from "./address-guard.ts";
 import { BoundedHttp } from "./bounded-http.ts";
 import { decodeCar } from "./car.ts";
-import { sourceFault } from "./source-fault.ts";
+import { SOURCES_HINT, sourceFault } from "./source-fault.ts";
 import type { ContentSource } from "./store.ts";
 
 /** A file can name a block often, with bytes that are not its: so many are looked at. */
 const MAX_CANDIDATES = 8;
+
+/** There is no such file, or it is not for this user: to try again does not help. */
+const NOT_READABLE = new Set(["ENOENT", "ENOTDIR", "EISDIR", "EACCES", "EPERM"]);
 
 /** Sees a file as it is read through. */
 export interface CarWatcher {
@@ -49,7 +52,7 @@ export class CarFileSource implements ContentSource {
     this.name = name;
   }
 
-  /** @throws CAR_MALFORMED, BLOCK_TOO_LARGE for the whole file, whatever is asked for */
+  /** @throws CAR_MALFORMED, BLOCK_TOO_LARGE, FILE_UNREADABLE for the whole file, whatever is asked for */
   async fetch(cid: Cid): Promise<Uint8Array | null> {
     const { file, index } = await (this.opened ??= this.open());
     let mismatch: unknown;
@@ -75,7 +78,7 @@ export class CarFileSource implements ContentSource {
 
   /**
    * Reads the file through, unless it was.
-   * @throws CAR_MALFORMED, BLOCK_TOO_LARGE, CONTENT_UNREACHABLE
+   * @throws CAR_MALFORMED, BLOCK_TOO_LARGE, FILE_UNREADABLE, CONTENT_UNREACHABLE
    */
   async load(watcher: CarWatcher): Promise<void> {
     await (this.opened ??= this.open(watcher));
@@ -107,7 +110,11 @@ export class CarFileSource implements ContentSource {
   }
 
   private refuse(cause: unknown): never {
-    throw new DmtpError("CONTENT_UNREACHABLE", `${this.name} cannot be read`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    const isNotThere = code !== undefined && NOT_READABLE.has(code);
+    throw new DmtpError(isNotThere ? "FILE_UNREADABLE" : "CONTENT_UNREACHABLE", `${this.name} cannot be read`, {
+      cause,
+    });
   }
 }
 
@@ -128,7 +135,7 @@ export class CarUrlSource implements ContentSource {
   ) {
     this.url = url;
     this.name = `CAR at ${url.host}`;
-    this.http = new BoundedHttp(url, options.resolve);
+    this.http = new BoundedHttp(url, { resolve: options.resolve, hint: SOURCES_HINT });
     this.maxBytes = options.maxBytes ?? 16 * 1024 ** 3;
     this.loadMs = options.loadMs ?? 3_600_000;
   }
@@ -163,7 +170,13 @@ export class CarUrlSource implements ContentSource {
     if (answer.status !== 200) {
       answer.cancel();
       const fault = [429, 503].includes(answer.status) ? "busy" : "unreachable";
-      throw sourceFault(this.name, fault, `HTTP status ${answer.status}`, undefined, answer.retryAfterMs);
+      throw sourceFault(
+        { name: this.name, hint: SOURCES_HINT },
+        fault,
+        `HTTP status ${answer.status}`,
+        undefined,
+        answer.retryAfterMs,
+      );
     }
     this.folder ??= await mkdtemp(join(tmpdir(), "dmtp-car-"));
     const path = join(this.folder, "blocks.car");
@@ -181,7 +194,7 @@ export class CarUrlSource implements ContentSource {
       }
     } catch (error) {
       if (error instanceof DmtpError && error.code === "CAR_MALFORMED") {
-        throw sourceFault(this.name, "wrong", error.message, error);
+        throw sourceFault({ name: this.name, hint: SOURCES_HINT }, "wrong", error.message, error);
       }
       throw error;
     } finally {

@@ -24,7 +24,7 @@ interface Search extends Required<Pick<MissingOptions, "isProving">> {
 export class EmbeddedStore implements LocalStore, ContentSource {
   readonly name: string;
   readonly isLocal = true;
-  private readonly folder: string;
+  readonly folder: string;
   private store: BlockFile | undefined;
   private lastYield = performance.now();
 

@@ -3,7 +3,7 @@ import { MAX_BLOCK_BYTES } from "../../protocol/cbor.ts";
 import { verifyBlock, type Cid } from "../../protocol/cid.ts";
 import type { Resolve } from "./address-guard.ts";
 import { BoundedHttp, readAll, type HttpLimits } from "./bounded-http.ts";
-import { sourceFault } from "./source-fault.ts";
+import { SOURCES_HINT, sourceFault, type SourceLabel } from "./source-fault.ts";
 import type { ContentSource } from "./store.ts";
 
 export interface GatewayOptions {
@@ -20,6 +20,7 @@ export class GatewaySource implements ContentSource {
   readonly name: string;
   readonly isLocal = false;
   private readonly url: URL;
+  private readonly label: SourceLabel;
   private readonly http: BoundedHttp;
   private readonly limits: HttpLimits;
 
@@ -27,7 +28,8 @@ export class GatewaySource implements ContentSource {
   constructor(url: URL, { limits = {}, resolve }: GatewayOptions = {}) {
     this.url = url;
     this.name = `gateway ${url.host}`;
-    this.http = new BoundedHttp(url, resolve);
+    this.label = { name: this.name, hint: SOURCES_HINT };
+    this.http = new BoundedHttp(url, { resolve, hint: SOURCES_HINT });
     this.limits = { sizeBytes: MAX_BLOCK_BYTES, silenceMs: 30_000, bodyMs: 10_000, ...limits };
   }
 
@@ -48,7 +50,7 @@ export class GatewaySource implements ContentSource {
       await readAll(answer).catch(() => undefined);
       if (ABSENT.has(status)) return null;
       const fault = BUSY.has(status) ? "busy" : "refused";
-      throw sourceFault(this.name, fault, `HTTP status ${status}`, undefined, retryAfterMs);
+      throw sourceFault(this.label, fault, `HTTP status ${status}`, undefined, retryAfterMs);
     }
     const bytes = await readAll(answer);
     try {
@@ -57,7 +59,7 @@ export class GatewaySource implements ContentSource {
       // Its type says nothing of the bytes, and something of why they are wrong: a web page, say.
       if (contentType === RAW) throw error;
       const type = contentType.slice(0, 40) || "no type";
-      throw sourceFault(this.name, "wrong", `it answers with ${type}, not with ${RAW}`, error);
+      throw sourceFault(this.label, "wrong", `it answers with ${type}, not with ${RAW}`, error);
     }
   }
 

@@ -16,7 +16,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { BoundedHttp, readAll, type HttpAnswer, type HttpLimits } from "./bounded-http.ts";
 import { encodeCar } from "./car.ts";
-import { faultOf, sourceFault } from "./source-fault.ts";
+import { faultOf, sourceFault, type SourceLabel } from "./source-fault.ts";
 
 type Kubo = typeof import("kubo-rpc-client");
 
@@ -28,7 +28,17 @@ const GRACE_MS = 1_000;
 const MAX_MESSAGE_BYTES = 4_096;
 const importAnswer = z.object({ Root: z.object({ Cid: z.object({ "/": z.string() }), PinErrorMsg: z.string() }) });
 const errorAnswer = z.object({ Message: z.string() });
+/** Whoever asks is not known, or there is no such thing: no body would be taken. */
+const NOT_OF_THE_BODY = new Set([401, 404, 405, 407, 429, 503]);
 const ABSENT = /not found|could not find|not pinned|no link|deadline|timed? ?out|cancell?ed|offline/i;
+
+/** Kubo itself was not asked, or did not answer, which a smaller body may change: a proxy before it has a limit, say. */
+class BodyRefused extends Error {}
+
+/** Whether the same blocks in smaller parts may be taken. */
+export function isBodyRefused(error: unknown): boolean {
+  return error instanceof DmtpError && error.cause instanceof BodyRefused;
+}
 
 export class KuboRpc {
   readonly name: string;
@@ -36,14 +46,16 @@ export class KuboRpc {
   private readonly api: string;
   private readonly http: BoundedHttp;
   private readonly headers: Readonly<Record<string, string>>;
+  private readonly label: SourceLabel;
   private client: Promise<KuboRPCClient & { readonly CID: Kubo["CID"] }> | undefined;
 
   /** @param url of the API, without a path or ending in `/api/v0`; a user name and password are sent as basic authentication */
-  constructor(url: URL, headers: Readonly<Record<string, string>>) {
+  constructor(url: URL, headers: Readonly<Record<string, string>>, hint?: string) {
     this.url = url;
     this.api = `${url.origin}${url.pathname === "/" ? "/api/v0" : url.pathname.replace(/\/$/, "")}`;
     this.name = `Kubo at ${url.host}`;
-    this.http = new BoundedHttp(url);
+    this.label = { name: this.name, hint };
+    this.http = new BoundedHttp(url, { hint });
     this.headers = headers;
   }
 
@@ -64,10 +76,13 @@ export class KuboRpc {
       answer = await this.post(`dag/import?${query}`, limits, { body: encodeCar([root], blocks) });
       said = await readText(answer);
     } catch (cause) {
-      throw new DmtpError("CONTENT_WRITE_FAILED", `${this.name} did not take the blocks`, { cause });
+      throw this.importFailure(cause);
     }
     const problem = answer.status === 200 ? (pinRoots ? pinProblem(said, root) : null) : messageOf(said);
     if (problem === null) return;
+    if (answer.status !== 200 && isRefusedBefore(answer.status, said)) {
+      throw this.refusedBody(`HTTP status ${answer.status}: ${problem}`);
+    }
     const lacking = /deadline|canceled/.test(problem) ? await this.lacking(root, timeoutMs).catch(() => null) : null;
     if (lacking !== null) throw new DmtpError("CONTENT_MISSING", `${this.name} lacks what is to be pinned: ${lacking}`);
     const what = answer.status === 200 ? "did not pin what it took" : "did not take the blocks";
@@ -147,6 +162,25 @@ export class KuboRpc {
     throw this.statusFault(answer, said, "refused");
   }
 
+  /** Whether it took them is not known when the connection broke, or no answer came in time. */
+  private importFailure(cause: unknown): DmtpError {
+    const { fault, cause: reason } = faultOf(cause);
+    const { hint } = this.label;
+    const code = (reason as NodeJS.ErrnoException | undefined)?.code;
+    // Some servers do not answer a body that is too large, but end its connection.
+    if (code === "ECONNRESET" || code === "EPIPE") return this.refusedBody("the connection broke", cause);
+    if (!["unreachable", "busy", "redirected"].includes(fault)) {
+      return new DmtpError("CONTENT_WRITE_FAILED", `${this.name} did not take the blocks`, { cause });
+    }
+    const what = cause instanceof DmtpError ? cause.message : `${this.name}: no connection`;
+    return new DmtpError("CONTENT_UNREACHABLE", what, { cause, ...(hint !== undefined && { hint }) });
+  }
+
+  private refusedBody(what: string, cause?: unknown): DmtpError {
+    const refused = new BodyRefused(what, { cause });
+    return new DmtpError("CONTENT_WRITE_FAILED", `${this.name} did not take the blocks: ${what}`, { cause: refused });
+  }
+
   private post(
     command: string,
     limits: HttpLimits,
@@ -171,7 +205,7 @@ export class KuboRpc {
   ): DmtpError {
     const what = `HTTP status ${status}${said === "" ? "" : `: ${said}`}`;
     const fault = status === 429 || status === 503 ? "busy" : status === 500 ? failed : "unreachable";
-    return sourceFault(this.name, fault, what, undefined, retryAfterMs);
+    return sourceFault(this.label, fault, what, undefined, retryAfterMs);
   }
 
   private open(): Promise<KuboRPCClient & { readonly CID: Kubo["CID"] }> {
@@ -233,6 +267,11 @@ function pinProblem(lines: string, root: Cid): string | null {
     if (answer?.Cid["/"] === root) return answer.PinErrorMsg === "" ? null : shortened(answer.PinErrorMsg);
   }
   return "it did not say that they are pinned";
+}
+
+/** Whether this is the refusal of something before Kubo, of which the body may be the reason: Kubo says what is wrong in its JSON. */
+function isRefusedBefore(status: number, said: string): boolean {
+  return status === 413 || (!NOT_OF_THE_BODY.has(status) && !errorAnswer.safeParse(parseJson(said)).success);
 }
 
 /** What Kubo says of an error, in its JSON or, as a proxy does, in a text. */

@@ -4,7 +4,7 @@ import { cidOf, linkTo, verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { forEachConcurrent } from "../concurrent.ts";
-import { KuboRpc } from "./kubo-rpc.ts";
+import { isBodyRefused, KuboRpc } from "./kubo-rpc.ts";
 import { LINK_HEAD, linksOf, MAX_LINK_DEPTH } from "./links.ts";
 import { faultOf } from "./source-fault.ts";
 import type { ContentSource, ContentStore, MissingOptions } from "./store.ts";
@@ -12,6 +12,8 @@ import type { ContentSource, ContentStore, MissingOptions } from "./store.ts";
 export interface KuboOptions {
   /** Sent with every request: a token, say, that the API or a proxy before it asks for. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** What a person may do when it cannot be asked; by default the hint names IPFS_API_URL. */
+  readonly hint?: string;
   /** How long the network is searched for a block. */
   readonly searchTimeoutMs?: number;
   /** How long a pin may take, which fetches all that it links to. */
@@ -28,6 +30,9 @@ const MAX_LOOKS = 5;
 /** What goes into one import: a list of links to all of it is a block too. */
 const MAX_BATCH_BLOCKS = 16_384;
 const MAX_BATCH_BYTES = 64 * 1024 * 1024;
+/** In the list of links, and in the CAR beside the block's bytes. */
+const LINK_BYTES = 41;
+const BLOCK_OVERHEAD = LINK_BYTES + 40;
 
 export class KuboStore implements ContentStore, ContentSource {
   readonly name: string;
@@ -36,11 +41,13 @@ export class KuboStore implements ContentStore, ContentSource {
   private readonly searchTimeoutMs: number;
   private readonly pinTimeoutMs: number;
   private readonly writeTimeoutMs: number;
+  /** Of one request, as far as is known. */
+  private maxBytes = MAX_BATCH_BYTES;
 
   /** @param url of the API, without a path or ending in `/api/v0`; a user name and password are sent as basic authentication */
   constructor(url: URL, options: KuboOptions = {}) {
     const { headers = {}, searchTimeoutMs = 15_000, pinTimeoutMs = 600_000, writeTimeoutMs = 60_000 } = options;
-    this.rpc = new KuboRpc(url, headers);
+    this.rpc = new KuboRpc(url, headers, options.hint);
     this.name = this.rpc.name;
     this.searchTimeoutMs = searchTimeoutMs;
     this.pinTimeoutMs = pinTimeoutMs;
@@ -64,31 +71,62 @@ export class KuboStore implements ContentStore, ContentSource {
 
   async put(blocks: readonly Block[]): Promise<void> {
     for (const { cid, bytes } of blocks) verifyBlock(cid, bytes);
-    for (const batch of batchesOf(blocks)) {
-      const { root, block } = listOf(batch.map(({ cid }) => cid));
-      const all = [...batch, ...block];
-      if (batch.some(({ bytes }) => hasLinks(bytes))) {
-        // What it links to is looked for first, since a pin would search the network for what is not there.
-        await this.rpc.import(all, root, false, this.writeTimeoutMs);
-        const lacking = await this.rpc.lacking(root, this.pinTimeoutMs);
-        if (lacking !== null && !all.some(({ cid }) => lacking.includes(cid))) {
-          throw new DmtpError("CONTENT_MISSING", `${this.name} lacks what a block links to: ${lacking}`);
-        }
-      }
-      await this.rpc.import(all, root, true, this.writeTimeoutMs);
-    }
+    await this.inParts(
+      blocks,
+      ({ bytes }) => bytes.length + BLOCK_OVERHEAD,
+      (batch) => this.putBatch(batch),
+    );
   }
 
   async pin(roots: readonly Cid[], { isSearching = true } = {}): Promise<void> {
-    for (let start = 0; start < roots.length; start += MAX_BATCH_BLOCKS) {
-      // One pin on a list of them: Kubo syncs its index after each pin, about 500 times a second.
-      const { root, block } = listOf(roots.slice(start, start + MAX_BATCH_BLOCKS));
-      if (!isSearching) {
-        const lacking = await this.lackingBelow(root, block);
-        if (lacking !== null) throw new DmtpError("CONTENT_MISSING", `${this.name} lacks a block: ${lacking}`);
+    // One pin on a list of them: Kubo syncs its index after each pin, about 500 times a second.
+    await this.inParts(
+      roots,
+      () => LINK_BYTES,
+      async (part) => {
+        const { root, block } = listOf(part);
+        if (!isSearching) {
+          const lacking = await this.lackingBelow(root, block);
+          if (lacking !== null) throw new DmtpError("CONTENT_MISSING", `${this.name} lacks a block: ${lacking}`);
+        }
+        if (block.length > 0) await this.rpc.import(block, root, true, this.pinTimeoutMs);
+        else await this.rpc.pin(root, this.pinTimeoutMs);
+      },
+    );
+  }
+
+  private async putBatch(batch: readonly Block[]): Promise<void> {
+    const { root, block } = listOf(batch.map(({ cid }) => cid));
+    const all = [...batch, ...block];
+    if (batch.some(({ bytes }) => hasLinks(bytes))) {
+      // What it links to is looked for first, since a pin would search the network for what is not there.
+      await this.rpc.import(all, root, false, this.writeTimeoutMs);
+      const lacking = await this.rpc.lacking(root, this.pinTimeoutMs);
+      if (lacking !== null && !all.some(({ cid }) => lacking.includes(cid))) {
+        throw new DmtpError("CONTENT_MISSING", `${this.name} lacks what a block links to: ${lacking}`);
       }
-      if (block.length > 0) await this.rpc.import(block, root, true, this.pinTimeoutMs);
-      else await this.rpc.pin(root, this.pinTimeoutMs);
+    }
+    await this.rpc.import(all, root, true, this.writeTimeoutMs);
+  }
+
+  /**
+   * Sends items in as few requests as are taken. A proxy before Kubo may allow bodies of 1 MiB only, and not say so: what is refused is
+   * sent again by halves, down to a single item, and no later request is larger than what was taken.
+   */
+  private async inParts<T>(
+    items: readonly T[],
+    sizeOf: (item: T) => number,
+    send: (part: readonly T[]) => Promise<void>,
+  ): Promise<void> {
+    for (let at = 0; at < items.length;) {
+      const part = takePart(items, at, sizeOf, this.maxBytes);
+      try {
+        await send(part);
+        at += part.length;
+      } catch (error) {
+        if (part.length === 1 || !isBodyRefused(error)) throw error;
+        this.maxBytes = Math.floor(part.reduce((size, item) => size + sizeOf(item), 0) / 2);
+      }
     }
   }
 
@@ -138,18 +176,18 @@ export class KuboStore implements ContentStore, ContentSource {
   }
 }
 
-function* batchesOf(blocks: readonly Block[]): Generator<Block[]> {
-  let batch: Block[] = [];
+/** The items from `at` on that fit, and at least one. */
+function takePart<T>(items: readonly T[], at: number, sizeOf: (item: T) => number, maxBytes: number): readonly T[] {
+  let end = at;
   let size = 0;
-  for (const block of blocks) {
-    batch.push(block);
-    size += block.bytes.length;
-    if (batch.length < MAX_BATCH_BLOCKS && size < MAX_BATCH_BYTES) continue;
-    yield batch;
-    batch = [];
-    size = 0;
+  while (end < items.length && end - at < MAX_BATCH_BLOCKS) {
+    const item = items[end];
+    if (item === undefined) break;
+    size += sizeOf(item);
+    if (size > maxBytes && end > at) break;
+    end += 1;
   }
-  if (batch.length > 0) yield batch;
+  return items.slice(at, end);
 }
 
 function isBlock(cid: Cid, bytes: Uint8Array): boolean {

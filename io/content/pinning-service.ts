@@ -8,6 +8,8 @@ import { BoundedHttp, readAll } from "./bounded-http.ts";
 
 export interface PinningOptions {
   readonly token?: string | undefined;
+  /** What a person may do when it cannot be asked. */
+  readonly hint?: string;
   readonly pause?: (ms: number) => Promise<void>;
   /** How often it is asked whether it is done, at growing intervals. */
   readonly polls?: number;
@@ -35,10 +37,10 @@ export class PinningService {
   private readonly polls: number;
 
   /** @param url of the endpoint, before `/pins` */
-  constructor(url: URL, { token, pause = sleep, polls = 20 }: PinningOptions = {}) {
+  constructor(url: URL, { token, hint, pause = sleep, polls = 20 }: PinningOptions = {}) {
     this.url = url;
     this.name = `pinning service ${url.host}`;
-    this.http = new BoundedHttp(url);
+    this.http = new BoundedHttp(url, { hint });
     this.token = token;
     this.pause = pause;
     this.polls = polls;

@@ -18,17 +18,30 @@ interface FaultCause {
   readonly cause?: unknown;
 }
 
-/** @param source fit to be shown: never a URL with its path, which may hold a key */
+/** How a source is spoken of. */
+export interface SourceLabel {
+  /** Fit to be shown: never a URL with its path, which may hold a key. */
+  readonly name: string;
+  /** What a person may do about it, where that is not what CONTENT_UNREACHABLE says: it names the option that the source is of. */
+  readonly hint?: string | undefined;
+}
+
 export function sourceFault(
-  source: string,
+  { name, hint }: SourceLabel,
   fault: Fault,
   what: string,
   cause?: unknown,
   retryAfterMs?: number,
 ): DmtpError {
   const detail: FaultCause = { fault, cause, ...(retryAfterMs !== undefined && { retryAfterMs }) };
-  return new DmtpError("CONTENT_UNREACHABLE", `${source}: ${what}`, { cause: detail });
+  return new DmtpError("CONTENT_UNREACHABLE", `${name}: ${what}`, {
+    cause: detail,
+    ...(hint !== undefined && { hint }),
+  });
 }
+
+/** Of whatever CONTENT_SOURCES names. */
+export const SOURCES_HINT = "Check CONTENT_SOURCES and that what it names answers; the same command can be repeated.";
 
 /** What stands behind a source's error; anything that is not known is `unreachable`. */
 export function faultOf(error: unknown): FaultCause {

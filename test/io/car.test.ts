@@ -216,6 +216,6 @@ describe("A CAR file as a source", () => {
   it("refuses a file that is cut off, and says which one is not there", async () => {
     expect(await codeOfAsync(() => open(carOf([], [one]).subarray(0, -1)).fetch(one.cid))).to.equal("CAR_MALFORMED");
     const gone = new CarFileSource(join(folder(), "gone.car"));
-    expect(await codeOfAsync(() => gone.fetch(one.cid))).to.equal("CONTENT_UNREACHABLE");
+    expect(await codeOfAsync(() => gone.fetch(one.cid))).to.equal("FILE_UNREADABLE");
   });
 });

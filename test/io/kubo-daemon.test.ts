@@ -149,7 +149,7 @@ describeKubo("A real Kubo daemon", (start) => {
     await store.put(all);
     await kubo.kill();
     expect(await codeOfAsync(() => store.get(all[0]!.cid))).to.equal("CONTENT_UNREACHABLE");
-    expect(await codeOfAsync(() => store.put([block()]))).to.equal("CONTENT_WRITE_FAILED");
+    expect(await codeOfAsync(() => store.put([block()]))).to.equal("CONTENT_UNREACHABLE");
     expect(await codeOfAsync(() => store.pin([all[0]!.cid]))).to.equal("CONTENT_UNREACHABLE");
     expect(await codeOfAsync(() => store.isPinned([all[0]!.cid]))).to.equal("CONTENT_UNREACHABLE");
     await kubo.restart();
@@ -163,7 +163,7 @@ describeKubo("A real Kubo daemon", (start) => {
     const failing = codeOfAsync(() => store.put(all));
     await new Promise((resolve) => setTimeout(resolve, 30));
     await kubo.kill();
-    expect(await failing).to.equal("CONTENT_WRITE_FAILED");
+    expect(await failing).to.equal("CONTENT_UNREACHABLE");
     await kubo.restart();
     await store.put(all);
     gc();

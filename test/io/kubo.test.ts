@@ -1,3 +1,5 @@
+import type { ServerResponse } from "node:http";
+
 import { expect } from "chai";
 
 import { EmbeddedStore } from "../../io/content/embedded.ts";
@@ -162,7 +164,89 @@ describe("The Kubo content store", () => {
     expect(await codeOfAsync(() => gone.get(cid))).to.equal("CONTENT_UNREACHABLE");
     expect(await codeOfAsync(() => gone.pin([cid]))).to.equal("CONTENT_UNREACHABLE");
     expect(await codeOfAsync(() => gone.isPinned([cid]))).to.equal("CONTENT_UNREACHABLE");
-    expect(await codeOfAsync(() => gone.put([{ cid, bytes }]))).to.equal("CONTENT_WRITE_FAILED");
+    expect(await codeOfAsync(() => gone.put([{ cid, bytes }]))).to.equal("CONTENT_UNREACHABLE");
+  });
+
+  it("names the option that it is of when it cannot be reached", async () => {
+    const { cid, bytes } = block("one");
+    for (const [hint, named] of [
+      [undefined, "IPFS_API_URL"],
+      ["Check --to.", "--to"],
+    ] as const) {
+      const gone = new KuboStore(new URL("http://127.0.0.1:9"), { ...(hint !== undefined && { hint }) });
+      for (const act of [() => gone.get(cid), () => gone.put([{ cid, bytes }])]) {
+        const error = await act().catch((reason: unknown) => reason as DmtpError);
+        expect(error).to.have.property("hint").that.includes(named);
+      }
+    }
+  });
+
+  describe("behind a proxy that takes no large body", () => {
+    const LIMIT = 1024 * 1024;
+    const blocks = Array.from({ length: 9 }, (_, i) => {
+      const bytes = encode(new Uint8Array(320_000).fill(i));
+      return { cid: cidOf(bytes), bytes };
+    });
+    let refused = 0;
+    beforeEach(() => {
+      refused = 0;
+    });
+    const limit =
+      (refuse: (response: ServerResponse) => void): FakeKubo["intercept"] =>
+      ({ headers }, response) => {
+        if (Number(headers["content-length"] ?? 0) <= LIMIT) return false;
+        refused += 1;
+        refuse(response);
+        return true;
+      };
+
+    for (const [how, refuse] of [
+      ["says 413", (response) => response.writeHead(413, { "content-type": "text/html" }).end("<h1>413</h1>")],
+      ["says 400 in its own words", (response) => response.writeHead(400).end("Bad Request")],
+      ["ends the connection", (response) => response.destroy()],
+    ] as readonly (readonly [string, (response: ServerResponse) => void])[]) {
+      it(`sends less at a time when it ${how}, and remembers how much`, async () => {
+        kubo.intercept = limit(refuse);
+        await store.put(blocks);
+        for (const { cid, bytes } of blocks) expect(kubo.blocks.get(cid)).to.deep.equal(bytes);
+        expect(refused).to.be.greaterThan(0);
+        refused = 0;
+        await store.put(blocks);
+        expect(refused).to.equal(0);
+      });
+    }
+
+    it("says which status it gets when a single block is more than it takes", async () => {
+      kubo.intercept = limit((response) => response.writeHead(413).end("<h1>413</h1>"));
+      const bytes = encode(new Uint8Array(LIMIT - 10));
+      const error = await store.put([...blocks, { cid: cidOf(bytes), bytes }]).catch((reason: unknown) => reason);
+      expect(error).to.have.property("code", "CONTENT_WRITE_FAILED");
+      expect(error).to.have.property("message").that.includes("413");
+    });
+
+    it("pins many by shorter lists", async () => {
+      const many = Array.from({ length: 16_384 }, (_, i) => block(`block ${i}`));
+      for (const { cid, bytes } of many) kubo.blocks.set(cid, bytes);
+      kubo.intercept = ({ headers }, response) => {
+        if (Number(headers["content-length"] ?? 0) < 200_000) return false;
+        refused += 1;
+        response.writeHead(413).end();
+        return true;
+      };
+      await store.pin(many.map(({ cid }) => cid));
+      expect([refused, kubo.pins.size]).to.deep.equal([2, 4]);
+    });
+
+    it("is not sent less when Kubo itself refuses", async () => {
+      let asked = 0;
+      kubo.intercept = (_, response) => {
+        asked += 1;
+        fail(response, "disk is full");
+        return true;
+      };
+      expect(await codeOfAsync(() => store.put(blocks))).to.equal("CONTENT_WRITE_FAILED");
+      expect(asked).to.equal(1);
+    });
   });
 
   it("says that what answers there is not Kubo", async () => {

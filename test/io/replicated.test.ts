@@ -66,7 +66,7 @@ describe("Several stores as one", () => {
     await store.put([block("two")]);
     await store.pin([one.cid]);
     expect(await store.get(one.cid)).to.deep.equal(one.bytes);
-    expect(warnings.map(({ code }) => code)).to.deep.equal(["CONTENT_WRITE_FAILED"]);
+    expect(warnings.map(({ code }) => code)).to.deep.equal(["CONTENT_UNREACHABLE"]);
     expect(warnings[0]?.message).to.include(urls[1]?.host);
   });
 

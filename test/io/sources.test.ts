@@ -35,7 +35,8 @@ class ScriptedSource implements ContentSource {
       });
     }
     await Promise.resolve();
-    if (typeof this.answer === "string") throw sourceFault(this.name, this.answer, "as told", undefined, 7_000);
+    if (typeof this.answer === "string")
+      throw sourceFault({ name: this.name }, this.answer, "as told", undefined, 7_000);
     return this.answer;
   }
 
