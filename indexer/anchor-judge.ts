@@ -146,8 +146,8 @@ export class AnchorJudge {
       base: isForBase ? manifest.base : null,
     };
     this.undecided.set(index, waiting);
-    missing.add(waiting.wants);
-    missing.add(waiting.ahead);
+    missing.add(waiting.wants, "anchor", index);
+    missing.add(waiting.ahead, "anchor", index);
     for (const want of waiting.wants) this.byBlock.add(want, index);
     if (waiting.base !== null) this.byBase.add(waiting.base, index);
   }

@@ -8,7 +8,7 @@ export interface DeliveryOptions {
   readonly deliver: (blocks: ReadonlyMap<Cid, Uint8Array>) => void;
   /** Works on blocks before they are delivered, beside all else. Never rejects. */
   readonly prepare?: (blocks: Iterable<Uint8Array>) => Promise<void>;
-  /** Called with what could not be delivered. */
+  /** Called with what could not be delivered, after several tries. */
   readonly onFailure: (cids: Iterable<Cid>) => void;
   /** Called when something more can be taken. */
   readonly onRoom: () => void;
@@ -21,6 +21,11 @@ const PATIENCE = 10;
 const MAX_WAIT_MS = 2_000;
 /** Of what is prepared or held; a quarter of it, once it is ready, is delivered at once. */
 const MAX_BYTES = 8 * 1024 * 1024;
+/** What can't be delivered is held, and delivered again after this, twice as long each time. */
+const FIRST_RETRY_MS = 500;
+const MAX_RETRY_MS = 60_000;
+/** What could not be delivered so often is given up: one block of it may be at fault. */
+const MAX_TRIES = 4;
 
 export class Delivery {
   private readonly options: DeliveryOptions;
@@ -31,6 +36,8 @@ export class Delivery {
   private cancel: (() => void) | null = null;
   private lastTookMs = 0;
   private lastAtMs = 0;
+  /** How many deliveries failed in a row. */
+  private failures = 0;
   private isStopped = false;
 
   constructor(options: DeliveryOptions) {
@@ -65,10 +72,19 @@ export class Delivery {
   schedule(isLast: boolean): void {
     if (this.isStopped || this.ready.size === 0) return;
     const { clock } = this.options;
-    const waitMs = this.lastAtMs + Math.min(MAX_WAIT_MS, PATIENCE * this.lastTookMs) - clock.now();
+    const isFailing = this.failures > 0;
+    const waitMs = this.lastAtMs + this.pauseMs - clock.now();
     const isComplete = isLast && this.preparing.size === 0;
-    if (isComplete || waitMs <= 0 || this.readyBytes >= MAX_BYTES / 4) this.deliver();
+    const isEnough = isComplete || this.readyBytes >= MAX_BYTES / 4;
+    if (waitMs <= 0 || (isEnough && !isFailing)) this.deliver();
     else this.cancel ??= clock.after(waitMs, () => this.deliver());
+  }
+
+  /** Between the last delivery and the next. */
+  private get pauseMs(): number {
+    const { failures, lastTookMs } = this;
+    if (failures > 0) return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20));
+    return Math.min(MAX_WAIT_MS, PATIENCE * lastTookMs);
   }
 
   private async prepare(
@@ -106,13 +122,17 @@ export class Delivery {
     const startedAtMs = clock.now();
     try {
       deliver(blocks);
+      this.failures = 0;
     } catch (error) {
-      // The disk is full, say. Nothing is lost: what was not taken is asked for again.
+      // The disk is full, say. Nothing is lost: what was not taken is delivered again, or asked for again.
       log(`fetched blocks could not be stored: ${error instanceof Error ? error.message : "unknown"}`);
-      onFailure(blocks.keys());
+      this.failures += 1;
+      if (this.failures % MAX_TRIES === 0) onFailure(blocks.keys());
+      else this.hold(blocks);
     }
     this.lastAtMs = clock.now();
     this.lastTookMs = this.lastAtMs - startedAtMs;
+    this.schedule(false);
     onRoom();
   }
 }

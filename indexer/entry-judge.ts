@@ -70,7 +70,7 @@ export class EntryJudge {
   /** Waits for what the rows say. */
   constructor(options: EntryJudgeOptions) {
     this.options = options;
-    options.missing.add(options.rows.missing());
+    for (const { cid, anchorIndex } of options.rows.missing()) options.missing.add([cid], "message", anchorIndex);
   }
 
   /** Takes the messages of a newly verified anchor. */
@@ -86,7 +86,7 @@ export class EntryJudge {
         if (!isNew) this.alone.delete(cid);
         const block = content.take(cid, cidId) ?? (isNew || missing.has(cid) ? undefined : content.get(cid));
         if (block === undefined) {
-          missing.add([cid]);
+          missing.add([cid], "message", anchorIndex);
           if (isNew) this.keepAlone(entry);
           this.write(entry, true, MISSING, null);
         } else {

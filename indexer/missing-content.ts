@@ -1,4 +1,5 @@
 import type { Cid } from "../protocol/cid.ts";
+import type { Want, WantKind, WantList } from "./want-list.ts";
 
 /** CIDs that only change when the history does. */
 export interface CidSet extends Iterable<Cid> {
@@ -6,17 +7,16 @@ export interface CidSet extends Iterable<Cid> {
   has(cid: Cid): boolean;
 }
 
-/** As the fetcher sees what is missing. */
-export interface Missing extends Pick<CidSet, "has"> {
-  /** What came to be missing since this was last asked. */
-  takeNew(): readonly Cid[];
+/** How often something waits for a block, and whether anything but a key does. */
+interface Waiting {
+  count: number;
+  isDocument: boolean;
 }
 
 /** The blocks without which something stays undecided, each for as long as something waits for it. */
-export class MissingContent implements CidSet, Missing {
-  /** How many wait for it. */
-  private readonly waiting = new Map<Cid, number>();
-  private added: Cid[] = [];
+export class MissingContent implements CidSet, WantList {
+  private readonly waiting = new Map<Cid, Waiting>();
+  private added: Want[] = [];
 
   get size(): number {
     return this.waiting.size;
@@ -30,26 +30,31 @@ export class MissingContent implements CidSet, Missing {
     return this.waiting.keys();
   }
 
-  takeNew(): readonly Cid[] {
+  takeNew(): readonly Want[] {
     const { added } = this;
     this.added = [];
     return added;
   }
 
-  add(cids: Iterable<Cid>): void {
+  /** @param anchorIndex the anchor that names these; null for key documents */
+  add(cids: Iterable<Cid>, kind: WantKind = "message", anchorIndex: number | null = null): void {
+    const isDocument = kind === "document";
     for (const cid of cids) {
-      const count = this.waiting.get(cid) ?? 0;
-      if (count === 0) this.added.push(cid);
-      this.waiting.set(cid, count + 1);
+      const waiting = this.waiting.get(cid);
+      if (waiting === undefined) this.waiting.set(cid, { count: 1, isDocument });
+      if (waiting === undefined || (waiting.isDocument && !isDocument)) this.added.push({ cid, kind, anchorIndex });
+      if (waiting === undefined) continue;
+      waiting.count += 1;
+      waiting.isDocument &&= isDocument;
     }
   }
 
   /** One that waited for these does not any more. What has arrived in between is passed over. */
   remove(cids: Iterable<Cid>): void {
     for (const cid of cids) {
-      const count = this.waiting.get(cid);
-      if (count === undefined) continue;
-      if (count > 1) this.waiting.set(cid, count - 1);
+      const waiting = this.waiting.get(cid);
+      if (waiting === undefined) continue;
+      if (waiting.count > 1) waiting.count -= 1;
       else this.waiting.delete(cid);
     }
   }

@@ -87,7 +87,7 @@ export class Projection {
       list: (index, delta) => this.entries.list(index, delta),
     });
     this.awaitedDocuments = new Set(this.keys.awaited());
-    this.missing.add(this.awaitedDocuments);
+    this.missing.add(this.awaitedDocuments, "document");
   }
 
   /** The verified manifest with the highest index. */
@@ -176,7 +176,7 @@ export class Projection {
     const bytes = this.missing.has(cid) ? undefined : this.content.get(cid);
     if (bytes === undefined && !this.awaitedDocuments.has(cid)) {
       this.awaitedDocuments.add(cid);
-      this.missing.add([cid]);
+      this.missing.add([cid], "document");
     }
     return bytes;
   }

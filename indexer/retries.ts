@@ -1,6 +1,7 @@
-/** What was asked for in vain, and when it is asked for again: ever more rarely, for as long as it takes. */
+/** What was asked for and not found, and when it is asked for again: ever more rarely, for as long as it takes. */
 import type { Cid } from "../protocol/cid.ts";
 import type { Clock } from "./clock.ts";
+import type { Want } from "./want-list.ts";
 
 export interface RetriesOptions {
   readonly firstRetryMs: number;
@@ -11,8 +12,9 @@ export interface RetriesOptions {
   readonly onDue: () => void;
 }
 
-/** A block that was asked for in vain. */
+/** A block that was not found. */
 interface Absent {
+  readonly want: Want;
   attempts: number;
   /** In which slot it waits for its next attempt; null while it is due. */
   slot: number | null;
@@ -26,40 +28,51 @@ interface Slot {
 
 /** The times of attempts are rounded up to this. */
 const SLOT_MS = 10;
+/** A block that was not found in so many attempts is old. With the usual times, that is after two minutes. */
+const YOUNG_ATTEMPTS = 8;
+/** A document is asked for again after this many times as long as another block, at first and at most: a minute, and a day. */
+const FIRST_DOCUMENT_FACTOR = 120;
+const MAX_DOCUMENT_FACTOR = 1_440;
+/** From the second retry of a document on, its waits are this many times as long as after the first: an hour, two, four. */
+const LATER_DOCUMENT_FACTOR = 30;
 
 export class Retries {
   private readonly options: RetriesOptions;
   private readonly absent = new Map<Cid, Absent>();
   private readonly slots = new Map<number, Slot>();
-  /** In order. A set, since shifting a long array copies it. */
-  private readonly due = new Set<Cid>();
+  /** What is due, by the number of attempts; the last has all that is old, and documents. Sets, since shifting a long array copies it. */
+  private readonly due: readonly Set<Cid>[] = Array.from({ length: YOUNG_ATTEMPTS + 1 }, () => new Set<Cid>());
 
   constructor(options: RetriesOptions) {
     this.options = options;
   }
 
-  get hasDue(): boolean {
-    return this.due.size > 0;
+  get hasYoungDue(): boolean {
+    return this.due.slice(0, YOUNG_ATTEMPTS).some((cids) => cids.size > 0);
   }
 
   has(cid: Cid): boolean {
     return this.absent.has(cid);
   }
 
+  find(cid: Cid): Want | undefined {
+    return this.absent.get(cid)?.want;
+  }
+
   cids(): Iterable<Cid> {
     return this.absent.keys();
   }
 
-  /** It was asked for in vain, once more. */
-  add(cid: Cid): void {
-    const { firstRetryMs, maxRetryMs, random, clock } = this.options;
-    const absent = this.absent.get(cid) ?? { attempts: 0, slot: null };
+  /** It was not found, once more. */
+  add(want: Want): void {
+    const { clock } = this.options;
+    const { cid } = want;
+    const absent = this.absent.get(cid) ?? { want, attempts: 0, slot: null };
     this.absent.set(cid, absent);
-    const delayMs = Math.min(maxRetryMs, firstRetryMs * 2 ** Math.min(absent.attempts, 30));
+    const delayMs = this.delayAfter(absent.attempts, want);
     absent.attempts += 1;
-    // Spread by a quarter either way, so that what went missing together is not asked for together.
     const nowMs = clock.now();
-    const number = Math.ceil((nowMs + delayMs * (0.75 + random() / 2)) / SLOT_MS);
+    const number = Math.ceil((nowMs + delayMs) / SLOT_MS);
     absent.slot = number;
     const slot = this.slots.get(number);
     if (slot !== undefined) slot.cids.push(cid);
@@ -74,26 +87,48 @@ export class Retries {
     this.absent.delete(cid);
   }
 
-  /** The first that is due; it is not due any more. */
-  takeDue(): Cid | undefined {
-    const [first] = this.due;
-    if (first !== undefined) this.due.delete(first);
-    return first;
+  /** One that is due, of those with the fewest attempts; it is not due any more. */
+  takeYoung(): Want | undefined {
+    for (const cids of this.due.slice(0, YOUNG_ATTEMPTS)) {
+      const want = this.takeFrom(cids);
+      if (want !== undefined) return want;
+    }
+    return undefined;
   }
 
-  /** Whatever waits is due now. */
-  hasten(): void {
-    for (const [cid, absent] of this.absent) {
-      if (absent.slot === null) continue;
-      absent.slot = null;
-      this.due.add(cid);
-    }
-    this.clearSlots();
+  /** A document that is due, or a block with many attempts; it is not due any more. */
+  takeOld(): Want | undefined {
+    return this.takeFrom(this.due[YOUNG_ATTEMPTS]);
   }
 
   clear(): void {
-    this.clearSlots();
+    for (const { cancel } of this.slots.values()) cancel();
+    this.slots.clear();
     this.absent.clear();
+    for (const cids of this.due) cids.clear();
+  }
+
+  private takeFrom(cids: Set<Cid> | undefined): Want | undefined {
+    for (const cid of cids ?? []) {
+      cids?.delete(cid);
+      // It may have come meanwhile.
+      const want = this.absent.get(cid)?.want;
+      if (want !== undefined) return want;
+    }
+    return undefined;
+  }
+
+  /** @param before how many attempts there were before the last */
+  private delayAfter(before: number, { kind }: Want): number {
+    const { firstRetryMs, maxRetryMs, random } = this.options;
+    let delayMs = firstRetryMs * 2 ** Math.min(before, 30);
+    if (kind !== "document") delayMs = Math.min(maxRetryMs, delayMs);
+    else {
+      const factor = FIRST_DOCUMENT_FACTOR * (before === 0 ? 1 : LATER_DOCUMENT_FACTOR);
+      delayMs = Math.min(maxRetryMs * MAX_DOCUMENT_FACTOR, delayMs * factor);
+    }
+    // Spread by a quarter either way, so that what went missing together is not asked for together.
+    return delayMs * (0.75 + random() / 2);
   }
 
   private makeDue(number: number): void {
@@ -104,13 +139,9 @@ export class Retries {
       // It came, or has another turn by now.
       if (absent?.slot !== number) continue;
       absent.slot = null;
-      this.due.add(cid);
+      const place = absent.want.kind === "document" ? YOUNG_ATTEMPTS : Math.min(absent.attempts - 1, YOUNG_ATTEMPTS);
+      this.due[place]?.add(cid);
     }
     this.options.onDue();
-  }
-
-  private clearSlots(): void {
-    for (const { cancel } of this.slots.values()) cancel();
-    this.slots.clear();
   }
 }

@@ -25,7 +25,8 @@ export const ready = jsonRoute(
     path: "/ready",
     summary: "Whether the answers are current and complete",
     description:
-      "503 says why not. Content that was asked for and no source has now does not make it unready: it shows as missing.",
+      "503 says why not. Content that was asked for and no source has now does not make it unready: it shows as missing. Neither " +
+      "do key documents, nor the rest of an anchor of which little was there, both of which are asked for later.",
     problems: [503],
     body: z.strictObject({ at: heightSchema, status: z.literal("ready") }),
     isLive: true,

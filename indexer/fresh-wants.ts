@@ -1,0 +1,145 @@
+/** The wanted blocks that were not asked for yet, and which of them comes next. */
+import type { AskingWindows, Group } from "../io/asking-windows.ts";
+import type { Cid } from "../protocol/cid.ts";
+import type { Want } from "./want-list.ts";
+
+/** What an anchor names, the newest last. */
+interface Stack {
+  readonly group: Group | null;
+  readonly wants: Want[];
+}
+
+/** With fewer blocks than this left to ask for, more of a history is begun. */
+const FEW = 32;
+
+export class FreshWants {
+  private readonly windows: AskingWindows;
+  /** By anchor, the newest last. These are taken first, from the end: a shard's messages before the next shard. */
+  private readonly stacks: Stack[] = [];
+  private readonly stackOf = new Map<Group | null, Stack>();
+  /** How many are in the stacks. */
+  private stacked = 0;
+  /**
+   * Of anchors that were read a long way below the head, in their order. They are taken when few others are left, so that what is
+   * missing at any time is a part of the history, not all of it.
+   */
+  private readonly history = new Map<Cid, Want>();
+  /** Of anchors of which little was there. */
+  private readonly doubtful = new Map<Group, Want[]>();
+  private readonly documents = new Map<Cid, Want>();
+
+  constructor(windows: AskingWindows) {
+    this.windows = windows;
+  }
+
+  /** Whether any is left that is neither a document nor doubtful. */
+  get isEmpty(): boolean {
+    return this.stacked === 0 && this.history.size === 0;
+  }
+
+  get hasDocuments(): boolean {
+    return this.documents.size > 0;
+  }
+
+  get hasDoubtful(): boolean {
+    return this.doubtful.size > 0;
+  }
+
+  /** @param of what is new: the newest, or a history that is being read */
+  add(want: Want, of: "newest" | "history"): void {
+    if (want.kind === "document") {
+      this.documents.set(want.cid, want);
+      return;
+    }
+    this.documents.delete(want.cid);
+    if (of === "history") this.history.set(want.cid, want);
+    else this.push(want);
+  }
+
+  /** The next one that may be asked for now; undefined for none. */
+  take(): Want | undefined {
+    if (this.stacked < FEW) return this.takeHistory() ?? this.pop();
+    return this.pop() ?? this.takeHistory();
+  }
+
+  takeDoubtful(): Want | undefined {
+    for (const [group, wants] of this.doubtful) {
+      const want = wants.pop();
+      if (wants.length === 0) this.doubtful.delete(group);
+      if (want !== undefined) return want;
+    }
+    return undefined;
+  }
+
+  takeDocument(): Want | undefined {
+    const [document] = this.documents.values();
+    if (document !== undefined) this.documents.delete(document.cid);
+    return document;
+  }
+
+  /** To be called when a block of a doubtful group was found: the rest of it is as good as any other. */
+  trust(group: Group): void {
+    const wants = this.doubtful.get(group) ?? [];
+    this.doubtful.delete(group);
+    for (const want of wants) this.push(want);
+  }
+
+  clear(): void {
+    this.stacks.length = 0;
+    this.stackOf.clear();
+    this.stacked = 0;
+    this.history.clear();
+    this.doubtful.clear();
+    this.documents.clear();
+  }
+
+  private push(want: Want): void {
+    const { anchorIndex: group } = want;
+    let stack = this.stackOf.get(group);
+    if (stack === undefined) {
+      stack = { group, wants: [] };
+      this.stackOf.set(group, stack);
+      this.stacks.push(stack);
+    }
+    stack.wants.push(want);
+    this.stacked += 1;
+  }
+
+  /** The newest of an anchor that may be asked for more. At most as many anchors are passed over as there are requests in flight. */
+  private pop(): Want | undefined {
+    for (let at = this.stacks.length - 1; at >= 0; at--) {
+      const stack = this.stacks[at];
+      if (stack === undefined) continue;
+      const { group, wants } = stack;
+      if (group !== null && this.windows.isDoubtful(group)) {
+        this.remove(at, stack);
+        this.stacked -= wants.length;
+        this.doubt(group, wants);
+      } else if (group === null || this.windows.hasRoom(group)) {
+        const want = wants.pop();
+        if (wants.length === 0) this.remove(at, stack);
+        if (want === undefined) continue;
+        this.stacked -= 1;
+        return want;
+      }
+    }
+    return undefined;
+  }
+
+  private doubt(group: Group, wants: Want[]): void {
+    const doubtful = this.doubtful.get(group);
+    if (doubtful === undefined) this.doubtful.set(group, wants);
+    else for (const want of wants) doubtful.push(want);
+  }
+
+  private takeHistory(): Want | undefined {
+    const [first] = this.history.values();
+    if (first !== undefined) this.history.delete(first.cid);
+    return first;
+  }
+
+  private remove(at: number, stack: Stack): void {
+    this.stacks.splice(at, 1);
+    this.stackOf.delete(stack.group);
+  }
+}

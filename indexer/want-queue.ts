@@ -1,0 +1,202 @@
+/** Which wanted block is asked for next: what nobody is known to lack first, and the rest in two of sixteen requests at most. */
+import { AskingWindows } from "../io/asking-windows.ts";
+import type { Cid } from "../protocol/cid.ts";
+import type { Clock } from "./clock.ts";
+import { FreshWants } from "./fresh-wants.ts";
+import { Outage } from "./outage.ts";
+import { Retries } from "./retries.ts";
+import type { Want } from "./want-list.ts";
+
+/**
+ * `first`: nobody is known to lack the block. `retry`: it was not found a short while ago. `background`: it was not found for a long
+ * while, most of its anchor's blocks are absent, or it is a key document.
+ */
+type Lane = "first" | "retry" | "background";
+
+/** One request for a block. */
+export interface Attempt {
+  readonly want: Want;
+  readonly lane: Lane;
+}
+
+export interface WantQueueOptions {
+  /** How many requests are in flight at most. */
+  readonly limit: number;
+  readonly firstRetryMs: number;
+  readonly maxRetryMs: number;
+  readonly random: () => number;
+  readonly clock: Clock;
+  /** Called when there is more to ask for. */
+  readonly onDue: () => void;
+}
+
+/** Of the requests in flight, one in so many may be of the lanes `retry` and `background`, and half of these `background`. */
+const SLOW_SHARE = 8;
+/** Where there is room for one request only, every so many-th may be of these. */
+const TURNS = 4;
+
+export class WantQueue {
+  private readonly inFlight = new Map<Cid, Attempt>();
+  private readonly windows: AskingWindows;
+  private readonly fresh: FreshWants;
+  private readonly retries: Retries;
+  private readonly outage: Outage;
+  /** How many requests are in flight at most, in all and of the slow lanes. */
+  private readonly limits: Readonly<Record<"all" | "slow" | "background", number>>;
+  private turn = 0;
+
+  constructor(options: WantQueueOptions) {
+    const { limit } = options;
+    const slow = Math.max(1, Math.floor(limit / SLOW_SHARE));
+    this.limits = { all: limit, slow, background: Math.max(1, Math.floor(slow / 2)) };
+    this.windows = new AskingWindows(limit);
+    this.fresh = new FreshWants(this.windows);
+    this.retries = new Retries(options);
+    this.outage = new Outage(options);
+  }
+
+  /** Whether the store answered the last time; what it does not have is an answer. */
+  get isReachable(): boolean {
+    return this.outage.isOver;
+  }
+
+  /** Whether a block is on its way that nobody is known to lack. */
+  get isExpecting(): boolean {
+    for (const { lane } of this.inFlight.values()) if (lane === "first") return true;
+    return false;
+  }
+
+  /** Whether blocks wait for their first request: no key documents, and no rest of an anchor of which little was there. */
+  get hasFresh(): boolean {
+    return !this.fresh.isEmpty;
+  }
+
+  /** Whether key documents, or the rest of an anchor of which little was there, wait for their first request. */
+  get hasDeferred(): boolean {
+    const { fresh, inFlight, retries } = this;
+    if (fresh.hasDocuments || fresh.hasDoubtful) return true;
+    for (const [cid, { lane }] of inFlight) if (lane === "background" && !retries.has(cid)) return true;
+    return false;
+  }
+
+  get hasYoungRetries(): boolean {
+    return this.retries.hasYoungDue;
+  }
+
+  /** What was asked for and not found, some of which may not be wanted any more. */
+  get absent(): Iterable<Cid> {
+    return this.retries.cids();
+  }
+
+  /** @param of what is new: the newest, or a history that is being read */
+  add(want: Want, of: "newest" | "history"): void {
+    if (this.isNew(want)) this.fresh.add(want, of);
+  }
+
+  /** Forgets what was not asked for yet. */
+  reset(): void {
+    this.fresh.clear();
+    this.windows.clear();
+  }
+
+  stop(): void {
+    this.retries.clear();
+    this.outage.end();
+  }
+
+  /** What to ask for now; null while there is nothing, or no room for more. */
+  next(): Attempt | null {
+    const { isOver, isResting } = this.outage;
+    if (isResting || this.inFlight.size >= (isOver ? this.limits.all : 1)) return null;
+    this.turn += 1;
+    const isTurnOfSlow = this.limits.all > 1 || this.turn % TURNS === 0;
+    return (isTurnOfSlow ? this.nextSlow(false) : null) ?? this.nextFirst() ?? this.nextSlow(true);
+  }
+
+  isInFlight(cid: Cid): boolean {
+    return this.inFlight.has(cid);
+  }
+
+  begin(attempt: Attempt): void {
+    const { want, lane } = attempt;
+    this.inFlight.set(want.cid, attempt);
+    if (want.anchorIndex !== null && lane === "first") this.windows.begin(want.anchorIndex);
+  }
+
+  /** To be called once for each that began, and then what came of it. @returns what it is wanted for by now */
+  end({ want, lane }: Attempt): Want {
+    const latest = this.inFlight.get(want.cid)?.want ?? want;
+    this.inFlight.delete(want.cid);
+    if (want.anchorIndex !== null && lane === "first") this.windows.end(want.anchorIndex);
+    return latest;
+  }
+
+  found({ cid, anchorIndex: group }: Want): void {
+    this.endOutage();
+    this.retries.delete(cid);
+    if (group === null) return;
+    this.windows.widen(group);
+    this.fresh.trust(group);
+  }
+
+  absentNow(want: Want): void {
+    this.endOutage();
+    if (want.anchorIndex !== null && !this.retries.has(want.cid)) this.windows.narrow(want.anchorIndex);
+    this.retries.add(want);
+  }
+
+  /** The store failed: that says nothing of the block. One for which it fails again and again counts as absent. */
+  failed(want: Want): void {
+    this.outage.begin();
+    if (this.retries.has(want.cid) || !this.outage.hold(want)) this.retries.add(want);
+  }
+
+  /** It is not wanted any more. */
+  delete(cid: Cid): void {
+    this.retries.delete(cid);
+  }
+
+  private nextFirst(): Attempt | null {
+    const want = this.fresh.take() ?? (this.isReachable ? undefined : this.outage.take());
+    return want === undefined ? null : { want, lane: "first" };
+  }
+
+  /** @param isAlone whether nothing else can be asked for now, so that documents have their turn */
+  private nextSlow(isAlone: boolean): Attempt | null {
+    const lanes = Array.from(this.inFlight.values(), ({ lane }) => lane);
+    if (lanes.filter((lane) => lane !== "first").length >= this.limits.slow) return null;
+    const young = this.retries.takeYoung();
+    if (young !== undefined) return { want: young, lane: "retry" };
+    if (lanes.filter((lane) => lane === "background").length >= this.limits.background) return null;
+    const { fresh, retries, turn } = this;
+    // Each of these may be endless, so they take turns.
+    const kinds = [
+      () => fresh.takeDoubtful(),
+      () => retries.takeOld(),
+      () => (isAlone ? fresh.takeDocument() : undefined),
+    ];
+    for (let i = 0; i < kinds.length; i++) {
+      const want = kinds[(turn + i) % kinds.length]?.();
+      if (want !== undefined) return { want, lane: "background" };
+    }
+    return null;
+  }
+
+  private endOutage(): void {
+    for (const held of this.outage.end()) this.add(held, "newest");
+  }
+
+  /** Whether it has to be asked for: not when it is on its way, or waits for its next attempt as what it is wanted for. */
+  private isNew(want: Want): boolean {
+    const { cid, kind } = want;
+    const attempt = this.inFlight.get(cid);
+    if (attempt !== undefined) {
+      if (attempt.want.kind === "document") this.inFlight.set(cid, { want, lane: attempt.lane });
+      return false;
+    }
+    const absent = this.retries.find(cid);
+    if (absent?.kind !== "document" || kind === "document") return absent === undefined;
+    this.retries.delete(cid);
+    return true;
+  }
+}
