@@ -109,7 +109,7 @@ export class Projection {
         this.changes.record(subject, "revocation", event.blockNumber);
       } else {
         const documentVerdict = verifyKeyDocument(this.document(event), this.deployment, event);
-        this.keys.addKey(verifyKey(this.deployment, event), documentVerdict);
+        this.keys.addKey(verifyKey(this.deployment, event, this.keys.hasSigned(event.wallet)), documentVerdict);
         this.changes.record(subject, documentVerdict.status, event.blockNumber);
       }
     }

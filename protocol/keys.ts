@@ -10,7 +10,7 @@ import { rejected, VERIFIED, type Verdict } from "./verdict.ts";
 export type Binding =
   /** By its EIP-712 signature, which no RPC can forge. */
   | "signature"
-  /** By the registry alone, which a contract wallet called or answered by ERC-1271: as true as the RPC. */
+  /** By the registry alone, which a contract wallet called or answered by ERC-1271: as true as the nodes that say so. */
   | "chain";
 
 export interface KeyVersion {
@@ -36,7 +36,7 @@ export interface KeySource {
 
 export class KeyDirectory implements KeySource {
   private readonly deployment: Deployment;
-  private readonly wallets = new Map<Address, (KeyVersion | { readonly event: RevocationEvent })[]>();
+  private readonly histories = new Map<Address, (KeyVersion | { readonly event: RevocationEvent })[]>();
 
   constructor(deployment: Deployment) {
     this.deployment = deployment;
@@ -44,13 +44,18 @@ export class KeyDirectory implements KeySource {
 
   /** Takes the next event of the registry, in chain order. */
   add(event: RegistryEvent): void {
-    const history = this.wallets.get(event.wallet) ?? [];
-    if (history.length === 0) this.wallets.set(event.wallet, history);
-    history.push(event.kind === "key" ? verifyKey(this.deployment, event) : { event });
+    const history = this.histories.get(event.wallet) ?? [];
+    if (history.length === 0) this.histories.set(event.wallet, history);
+    history.push(event.kind === "key" ? verifyKey(this.deployment, event, history.some(isSignedVersion)) : { event });
+  }
+
+  /** Every wallet that has an event. */
+  wallets(): Iterable<Address> {
+    return this.histories.keys();
   }
 
   history(wallet: Address): KeyHistory {
-    return this.wallets.get(wallet) ?? [];
+    return this.histories.get(wallet) ?? [];
   }
 
   find(wallet: Address, version: number, position: Position): KeyLookup {
@@ -81,8 +86,21 @@ export function currentKey(history: KeyHistory): KeyLookup {
   return { status: key.verdict.status === "verified" ? "usable" : "rejected", key };
 }
 
-/** SPEC 8.2: keys an honest wallet can make, bound by the wallet's signature; or by the chain where the wallet has code. */
-export function verifyKey(deployment: Deployment, event: KeyEvent): KeyVersion {
+/**
+ * Whether a wallet that has this version accepts no unsigned one after it. A node says whether a wallet has code, and nobody can
+ * check that; so where the wallet's own signature has been seen, a node's word never takes its place. A tombstone, which says
+ * "no key from here on", does not end this.
+ */
+export function isSignedVersion(entry: KeyHistory[number]): boolean {
+  return "verdict" in entry && entry.binding === "signature" && entry.verdict.status === "verified";
+}
+
+/**
+ * SPEC 8.2: keys an honest wallet can make, bound by the wallet's signature; or by the chain, where the wallet has code and has
+ * never signed.
+ * @param hasSigned whether one of the wallet's earlier versions {@link isSignedVersion}
+ */
+export function verifyKey(deployment: Deployment, event: KeyEvent, hasSigned: boolean): KeyVersion {
   const signed =
     event.deadline <= BigInt(Number.MAX_SAFE_INTEGER) &&
     isBindingSigned(deployment, { ...event, deadline: Number(event.deadline) }, event.signature);
@@ -94,6 +112,8 @@ export function verifyKey(deployment: Deployment, event: KeyEvent): KeyVersion {
     verdict = rejected("KEY_INADMISSIBLE", "the signing key is not an admissible Ed25519 key");
   } else if (!signed && !event.hasCode) {
     verdict = rejected("BINDING_INVALID", "the wallet did not sign the binding of this key");
+  } else if (!signed && hasSigned) {
+    verdict = rejected("BINDING_INVALID", "the wallet signed an earlier key, and did not sign the binding of this one");
   }
   return { event, binding, verdict };
 }

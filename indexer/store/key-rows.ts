@@ -15,6 +15,7 @@ import {
   type KeyVersion,
 } from "../../protocol/keys.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
+import { SIGNED } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
 
@@ -74,6 +75,12 @@ export class KeyRows implements KeySource {
       this.histories.set(wallet, history);
     }
     return history;
+  }
+
+  /** Whether one of the wallet's keys {@link isSignedVersion}. */
+  hasSigned(wallet: Address): boolean {
+    const select = `SELECT 1 AS found FROM keys WHERE wallet = ? AND ${SIGNED} LIMIT 1`;
+    return this.statements.prepare<{ found: number }>(select).get(wallet) !== undefined;
   }
 
   addKey({ event, binding, verdict }: KeyVersion, documentVerdict: Verdict): void {

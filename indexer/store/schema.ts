@@ -1,6 +1,6 @@
 /** The tables of the index. Any other version is rebuilt from chain and content, so a change here needs no migration. */
 
-export const SCHEMA_VERSION = 6;
+export const SCHEMA_VERSION = 7;
 
 /** A condition on entries: those of the room with this id. */
 export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
@@ -13,6 +13,9 @@ export const NOT_VERIFIED = "status <> 'verified'";
  * there yet need none.
  */
 export const HAD_MANIFEST = "(status <> 'missing' OR manifest IS NOT NULL)";
+
+/** A condition on keys: verified, and bound by the wallet's signature (isSignedVersion). */
+export const SIGNED = "binding = 'signature' AND status = 'verified'";
 
 export const SCHEMA = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -72,6 +75,7 @@ export const SCHEMA = `
     block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
   ) STRICT;
   CREATE INDEX keys_by_wallet ON keys (wallet, key_index);
+  CREATE INDEX keys_signed ON keys (wallet) WHERE ${SIGNED};
   CREATE INDEX keys_that_lack_documents ON keys (document) WHERE document_status = 'missing';
 
   -- Each verified anchor's rooms as it left them, and the anchor before it that its line had of the room: the state at any

@@ -131,7 +131,7 @@ describe("A block with one bit flipped", () => {
       }
       // In the seal or its salt: the document is well-formed, and is not the one that the wallet signed.
       unbound += 1;
-      const twin = verifyKey(DEPLOYMENT, { ...registration, document: digestOfCid(cidOf(block)) });
+      const twin = verifyKey(DEPLOYMENT, { ...registration, document: digestOfCid(cidOf(block)) }, false);
       if (outcome(twin.verdict) !== "BINDING_INVALID") expect.fail(toHex(block));
     }
     expect(unbound).to.equal((32 + 48) * 8);

@@ -45,7 +45,10 @@ const INADMISSIBLE_ENCRYPTION = [
 describe("A registered key", () => {
   it("is verified by its wallet's signature", () => {
     const event = new History().register(ALICE);
-    expect(verifyKey(DEPLOYMENT, event)).to.deep.include({ binding: "signature", verdict: { status: "verified" } });
+    expect(verifyKey(DEPLOYMENT, event, false)).to.deep.include({
+      binding: "signature",
+      verdict: { status: "verified" },
+    });
   });
 
   it("is rejected when its wallet has no code and did not sign it", () => {
@@ -63,17 +66,32 @@ describe("A registered key", () => {
       { signingKey: BOB.identity().signingKey },
     ];
     for (const change of changes) {
-      expect(outcome(verifyKey(DEPLOYMENT, { ...event, ...change }).verdict)).to.equal("BINDING_INVALID");
+      expect(outcome(verifyKey(DEPLOYMENT, { ...event, ...change }, false).verdict)).to.equal("BINDING_INVALID");
     }
-    expect(outcome(verifyKey({ ...DEPLOYMENT, chainId: 1 }, event).verdict)).to.equal("BINDING_INVALID");
+    expect(outcome(verifyKey({ ...DEPLOYMENT, chainId: 1 }, event, false).verdict)).to.equal("BINDING_INVALID");
   });
 
   it("is verified by the chain when its wallet has code, and by the signature all the same where there is one", () => {
     const event = new History().register(ALICE, { hasCode: true });
-    expect(verifyKey(DEPLOYMENT, event)).to.deep.include({ binding: "signature", verdict: { status: "verified" } });
+    expect(verifyKey(DEPLOYMENT, event, false)).to.deep.include({
+      binding: "signature",
+      verdict: { status: "verified" },
+    });
     for (const signature of [new Uint8Array(0), new Uint8Array(65), new Uint8Array(2048)]) {
-      const found = verifyKey(DEPLOYMENT, { ...event, signature });
+      const found = verifyKey(DEPLOYMENT, { ...event, signature }, false);
       expect(found).to.deep.include({ binding: "chain", verdict: { status: "verified" } });
+    }
+  });
+
+  it("is rejected without a signature once its wallet has signed one, whatever code the wallet is said to have", () => {
+    const event = new History().register(ALICE, { hasCode: true });
+    expect(verifyKey(DEPLOYMENT, event, true)).to.deep.include({
+      binding: "signature",
+      verdict: { status: "verified" },
+    });
+    for (const signature of [new Uint8Array(0), new Uint8Array(65), new Uint8Array(2048)]) {
+      const { binding, verdict } = verifyKey(DEPLOYMENT, { ...event, signature }, true);
+      expect([binding, outcome(verdict)]).to.deep.equal(["chain", "BINDING_INVALID"]);
     }
   });
 
@@ -81,14 +99,14 @@ describe("A registered key", () => {
     for (const hasCode of [false, true]) {
       for (const digits of INADMISSIBLE_ENCRYPTION) {
         const event = new History().register(ALICE, { encryptionKey: fromHex(`0x${digits}`), hasCode });
-        expect(outcome(verifyKey(DEPLOYMENT, event).verdict), digits).to.equal("KEY_INADMISSIBLE");
-        expect(outcome(verifyKey(DEPLOYMENT, { ...event, signature: new Uint8Array(0) }).verdict)).to.equal(
+        expect(outcome(verifyKey(DEPLOYMENT, event, false).verdict), digits).to.equal("KEY_INADMISSIBLE");
+        expect(outcome(verifyKey(DEPLOYMENT, { ...event, signature: new Uint8Array(0) }, false).verdict)).to.equal(
           "KEY_INADMISSIBLE",
         );
       }
       for (const digits of INADMISSIBLE_SIGNING) {
         const event = new History().register(ALICE, { signingKey: fromHex(`0x${digits}`), hasCode });
-        expect(outcome(verifyKey(DEPLOYMENT, event).verdict), digits).to.equal("KEY_INADMISSIBLE");
+        expect(outcome(verifyKey(DEPLOYMENT, event, false).verdict), digits).to.equal("KEY_INADMISSIBLE");
       }
     }
   });
@@ -142,6 +160,43 @@ describe("A wallet's key history", () => {
     expect(keys.find(ALICE.address, 3, at(1e9)).status).to.equal("unknown");
     expect(keys.find(ALICE.address, 4, at(1e9)).status).to.equal("usable");
     expect(keys.current(ALICE.address).status).to.equal("usable");
+  });
+
+  /** What a node shows that invents a key: the wallet has code, it says, and called the registry itself. */
+  const INVENTED = { hasCode: true, signature: new Uint8Array(0) };
+
+  function outcomes(history: History): string[] {
+    return directoryOf(history)
+      .history(ALICE.address)
+      .map((entry) => ("verdict" in entry ? `${entry.binding} ${outcome(entry.verdict)}` : "tombstone"));
+  }
+
+  it("accepts only signed keys from the first signed one on, tombstones between them or not", () => {
+    const history = new History();
+    for (const change of [INVENTED, { hasCode: true }, INVENTED, {}]) history.register(ALICE, change);
+    history.revoke(ALICE);
+    history.register(ALICE, INVENTED);
+    expect(directoryOf(history).current(ALICE.address).status).to.equal("rejected");
+    history.register(ALICE, { hasCode: true });
+    expect(outcomes(history)).to.deep.equal([
+      "chain verified",
+      "signature verified",
+      "chain BINDING_INVALID",
+      "signature verified",
+      "tombstone",
+      "chain BINDING_INVALID",
+      "signature verified",
+    ]);
+    expect(directoryOf(history).current(ALICE.address).status).to.equal("usable");
+  });
+
+  it("is not bound to signatures by a key that is rejected, nor by the keys of another wallet", () => {
+    const history = new History();
+    history.register(BOB);
+    history.register(ALICE, { signingKey: fromHex(`0x${INADMISSIBLE_SIGNING[0]!}`) });
+    history.register(ALICE, { signature: new Uint8Array(0) });
+    history.register(ALICE, INVENTED);
+    expect(outcomes(history)).to.deep.equal(["signature KEY_INADMISSIBLE", "chain BINDING_INVALID", "chain verified"]);
   });
 
   it("says rejected rather than revoked of a key that never was valid", () => {
