@@ -130,7 +130,7 @@ function tipOf(indexPath: string): Tip | null {
   const row = readMeta(database, "tip");
   if (row === null) return null;
   const { anchorIndex: index, cid, seq } = JSON.parse(row) as { anchorIndex: number; cid: Tip["cid"]; seq: number };
-  return { index, cid, seq, state: new StateRows(database).at(index) };
+  return { index, cid, seq, state: new StateRows(database).stateAt(index) };
 }
 
 async function answered(url: string, text = ""): Promise<void> {

@@ -6,7 +6,7 @@ import { verifyAnchor, type AnchorFinding, type EarlierAnchor } from "../protoco
 import type { Cid } from "../protocol/cid.ts";
 import type { AnchorEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
-import { State, type Delta } from "../protocol/state.ts";
+import type { Delta, State } from "../protocol/state.ts";
 import type { MissingContent } from "./missing-content.ts";
 import type { AnchorRows, ManifestLinks } from "./store/anchor-rows.ts";
 import type { ChangeLog } from "./store/change-log.ts";
@@ -24,8 +24,6 @@ interface Waiting {
   readonly base: number | null;
 }
 
-/** Each holds the part of a state tree that its anchor touched, until the state is kept. */
-const MAX_TIPS = 2;
 /** One for all of a million. */
 const NONE: readonly Cid[] = [];
 
@@ -48,8 +46,6 @@ export class AnchorJudge {
   private readonly due = new Set<number>();
   /** Those that wait for less than their row says. */
   private readonly nearer = new Set<number>();
-  /** The verified ones since the state was last kept. */
-  private readonly tips = new Map<number, Tip>();
 
   /** Waits for what the rows say. */
   constructor(options: AnchorJudgeOptions) {
@@ -100,16 +96,6 @@ export class AnchorJudge {
     this.nearer.clear();
   }
 
-  /** Keeps the state at the verified manifest with the highest index. */
-  keepTip(): void {
-    const { states } = this.options;
-    let highest = states.tip ?? -1;
-    for (const index of this.tips.keys()) highest = Math.max(highest, index);
-    const tip = this.tips.get(highest);
-    if (tip !== undefined) states.move(tip);
-    this.tips.clear();
-  }
-
   /** Where the line of a verified anchor stands; null for none. */
   tipAt(index: number | null): Tip | null {
     return index === null ? null : (this.earlier(index)?.tip ?? null);
@@ -124,11 +110,9 @@ export class AnchorJudge {
       return;
     }
     if (tip !== null && delta !== null) {
-      const before = this.tipAt(manifest?.base?.index ?? null);
-      states.addVersions(index, delta.keys(), before?.state ?? State.EMPTY, tip.state);
-      this.tips.set(index, tip);
+      states.keep(index, tip.state);
+      if (index > (states.tip ?? -1)) states.setTip(tip);
       list(index, delta);
-      if (this.tips.size >= MAX_TIPS) this.keepTip();
     }
     for (const waiting of this.byBase.of(index)) this.due.add(waiting);
   }
@@ -175,12 +159,8 @@ export class AnchorJudge {
     const anchor = rows.judged(index);
     if (anchor === undefined) return undefined;
     const { cid, verdict, seq } = anchor;
-    const tip = this.tips.get(index);
-    if (tip !== undefined || verdict.status !== "verified" || cid === null || seq === null) {
-      return { cid, verdict, tip: tip ?? null };
-    }
-    // Only had when it is asked for: where it is not that of the tip, it takes walking both lines.
-    const state = (): State => states.at(index);
+    if (verdict.status !== "verified" || cid === null || seq === null) return { cid, verdict, tip: null };
+    const state = (): State => states.stateAt(index);
     return {
       cid,
       verdict,

@@ -133,7 +133,7 @@ export class Projection {
   truncate(left: EventCounts): void {
     const { tip } = this.states;
     if (tip !== null && tip >= left.anchors)
-      this.states.move(this.anchors.tipAt(this.anchorRows.newestVerified(left.anchors)));
+      this.states.setTip(this.anchors.tipAt(this.anchorRows.newestVerified(left.anchors)));
     const rooms = this.entryRows.truncate(left.anchors);
     this.roomRows.prune(rooms);
     this.states.truncate(left.anchors);
@@ -158,7 +158,6 @@ export class Projection {
   private settle(): void {
     this.anchors.settle();
     this.entries.settle();
-    this.anchors.keepTip();
     this.tally.flush();
   }
 

@@ -1,38 +1,71 @@
-/** The nodes of a state tree (SPEC 7.4) as columns of a database: the mailbox keeps one, and the index. */
-import { concat } from "../protocol/bytes.ts";
-import type { SavedBranch, SavedWay } from "../protocol/state-tree.ts";
+/** The nodes of a state tree (SPEC 7.4) as values of a database: the mailbox keeps them, and the index. */
+import { fromHex, toBinaryString, toHex, uint64, writeBinaryString } from "../protocol/bytes.ts";
+import { splitHashes } from "../protocol/merkle.ts";
+import type { RoomId } from "../protocol/room.ts";
+import type { NodeLink, NodeRow } from "../protocol/state-nodes.ts";
 
 const HASH_BYTES = 32;
-const WAY_BYTES = 1 + HASH_BYTES;
-const IS_ROOM = 16;
+const LINK_BYTES = 8 + HASH_BYTES;
+const ROOM = 0;
+const BRANCH = 1;
+const BRANCH_BYTES = 2 + 2 * LINK_BYTES;
+/** Without the hashes of its range. */
+const ROOM_BYTES = 1 + HASH_BYTES + 8 + 8;
 
-/** The 32-byte hashes that lie one after the other. */
-export function splitHashes(hashes: Uint8Array): Uint8Array[] {
-  const parts: Uint8Array[] = [];
-  for (let at = 0; at < hashes.length; at += HASH_BYTES)
-    parts.push(new Uint8Array(hashes.subarray(at, at + HASH_BYTES)));
-  return parts;
-}
-
-/** Each way that leads somewhere: its digit, plus 16 when one room is there, and its hash. */
-export function encodeBranch(branch: SavedBranch): Uint8Array {
-  return concat(
-    ...branch.flatMap((way, digit) =>
-      way === null ? [] : [Uint8Array.of(digit | (way.isRoom ? IS_ROOM : 0)), way.hash],
-    ),
-  );
-}
-
-/** Undefined for what is none by its length. */
-export function decodeBranch(ways: Uint8Array): SavedBranch | undefined {
-  if (ways.length % WAY_BYTES !== 0) return undefined;
-  const branch: (SavedWay | null)[] = Array.from({ length: IS_ROOM }, () => null);
-  // One plain copy of the Buffer, and views of it.
-  const bytes = new Uint8Array(ways);
-  for (let at = 0; at < bytes.length; at += WAY_BYTES) {
-    const head = bytes[at] ?? 0;
-    const hash = bytes.subarray(at + 1, at + WAY_BYTES);
-    branch[head % IS_ROOM] = { hash, isRoom: head >= IS_ROOM };
+/** `1 ‖ uint8 bit ‖ link left ‖ link right`, each link `uint64 ref ‖ hash`; or `0 ‖ room id ‖ uint64 size ‖ uint64 last index ‖ hashes`. */
+export function encodeNode(row: NodeRow): Uint8Array {
+  if ("bit" in row) {
+    const bytes = new Uint8Array(BRANCH_BYTES);
+    bytes[0] = BRANCH;
+    bytes[1] = row.bit;
+    writeLink(row.left, bytes, 2);
+    writeLink(row.right, bytes, 2 + LINK_BYTES);
+    return bytes;
   }
-  return branch;
+  const { id, range, lastIndex } = row;
+  const bytes = new Uint8Array(ROOM_BYTES + HASH_BYTES * range.hashes.length);
+  bytes[0] = ROOM;
+  bytes.set(fromHex(id, HASH_BYTES), 1);
+  bytes.set(uint64(range.size), 1 + HASH_BYTES);
+  bytes.set(uint64(lastIndex), 1 + HASH_BYTES + 8);
+  range.hashes.forEach((hash, i) => {
+    bytes.set(hash, ROOM_BYTES + i * HASH_BYTES);
+  });
+  return bytes;
+}
+
+/** Undefined for what no node is written as. */
+export function decodeNode(bytes: Uint8Array): NodeRow | undefined {
+  const [kind, bit] = bytes;
+  if (kind === BRANCH && bit !== undefined && bytes.length === BRANCH_BYTES) {
+    const [left, right] = [readLink(bytes, 2), readLink(bytes, 2 + LINK_BYTES)];
+    return left && right && { bit, left, right };
+  }
+  if (kind !== ROOM || bytes.length < ROOM_BYTES || (bytes.length - ROOM_BYTES) % HASH_BYTES !== 0) return undefined;
+  const size = readUint64(bytes, 1 + HASH_BYTES);
+  const lastIndex = readUint64(bytes, 1 + HASH_BYTES + 8);
+  if (size === undefined || lastIndex === undefined) return undefined;
+  return {
+    id: toHex(bytes.subarray(1, 1 + HASH_BYTES)) as RoomId,
+    // Plain arrays: the database gives a Buffer.
+    range: { size, hashes: splitHashes(new Uint8Array(bytes.subarray(ROOM_BYTES))) },
+    lastIndex,
+  };
+}
+
+function writeLink({ ref, hash }: NodeLink, target: Uint8Array, offset: number): void {
+  target.set(uint64(ref), offset);
+  writeBinaryString(hash, target, offset + 8);
+}
+
+function readLink(bytes: Uint8Array, offset: number): NodeLink | undefined {
+  const ref = readUint64(bytes, offset);
+  return ref === undefined ? undefined : { ref, hash: toBinaryString(bytes.subarray(offset + 8, offset + LINK_BYTES)) };
+}
+
+/** Undefined above what is a safe integer. */
+function readUint64(bytes: Uint8Array, offset: number): number | undefined {
+  let value = 0;
+  for (let i = 0; i < 8; i++) value = value * 256 + (bytes[offset + i] ?? 0);
+  return Number.isSafeInteger(value) ? value : undefined;
 }

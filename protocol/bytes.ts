@@ -107,3 +107,23 @@ export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
 export function hexDigit(text: string, at: number): number {
   return HEX_DIGITS[text.charCodeAt(at)] ?? -1;
 }
+
+/**
+ * The bytes as a text of as many characters, each with the code of its byte. What is kept by the hundred thousand is kept so: 32 bytes
+ * take 48 bytes of memory as a text, and 245 as an array.
+ */
+export function toBinaryString(bytes: Uint8Array): string {
+  return Reflect.apply(String.fromCharCode, null, bytes) as string;
+}
+
+/** Writes the bytes of such a text into `target`, from `offset` on. */
+export function writeBinaryString(text: string, target: Uint8Array, offset: number): void {
+  for (let i = 0; i < text.length; i++) target[offset + i] = text.charCodeAt(i);
+}
+
+/** The reverse of {@link toBinaryString}. */
+export function fromBinaryString(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  writeBinaryString(text, bytes, 0);
+  return bytes;
+}

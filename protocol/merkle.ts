@@ -14,6 +14,20 @@ export interface CompactRange {
 
 export const EMPTY_RANGE: CompactRange = { size: 0, hashes: [] };
 
+/** The hashes that lie one after the other. */
+export function splitHashes(hashes: Uint8Array): Uint8Array[] {
+  return Array.from({ length: hashes.length / HASH_BYTES }, (_, i) =>
+    hashes.slice(i * HASH_BYTES, (i + 1) * HASH_BYTES),
+  );
+}
+
+/** Whether there are as many hashes as a tree of that size has perfect subtrees. */
+export function isWhole({ size, hashes }: CompactRange): boolean {
+  let subtrees = 0;
+  for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) subtrees += rest % 2;
+  return hashes.length === subtrees && hashes.every((hash) => hash.length === HASH_BYTES);
+}
+
 /** SHA-256(0x00 ‖ data) */
 export function hashLeaf(data: Uint8Array): Uint8Array {
   const input = new Uint8Array(1 + data.length);

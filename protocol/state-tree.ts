@@ -1,7 +1,14 @@
-/** The nodes of the state tree (SPEC 7.4): in memory, or saved somewhere and read when a path leads there. */
-import { equal, fromHex, hexDigit, uint64 } from "./bytes.ts";
+/**
+ * The state tree (SPEC 7.4): a binary tree over the keys of rooms, without nodes that have one side only. So a room costs one leaf and
+ * one branch, whatever its id is. Nodes are never changed: versions of the tree share all that they have in common. A node is in memory,
+ * or was saved and is read when a path leads to it (state-nodes.ts).
+ *
+ * Hashes and keys are binary strings of 32 characters, since there are so many of them (bytes.ts).
+ */
+import { concat, fromBinaryString, fromHex, toBinaryString, uint64, writeBinaryString } from "./bytes.ts";
 import { primitives } from "./crypto/provider.ts";
-import { hashNode, rootOf, type CompactRange } from "./merkle.ts";
+import { label } from "./label.ts";
+import { rootOf, splitHashes, type CompactRange } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
 
 export interface RoomState {
@@ -17,203 +24,202 @@ export interface RootedRoom extends RoomState {
   readonly root: Uint8Array;
 }
 
-/** Four levels of branches as they are saved: where each of the 16 hexadecimal digits leads, null for nowhere. */
-export type SavedBranch = readonly (SavedWay | null)[];
-
-export interface SavedWay {
-  readonly hash: Uint8Array;
-  /** One room is there and no branch: the hash is that room's leaf's. */
-  readonly isRoom: boolean;
-}
-
-/** A branch, by the hexadecimal digits that the ids of its rooms begin with; or a room. */
-export type SavedNode = { readonly prefix: string; readonly branch: SavedBranch } | { readonly room: RootedRoom };
-
-/** Where the nodes of a state were saved. It needs no trust: a node is believed when it hashes to what its parent says. */
-export interface NodeSource {
-  /** Undefined where there is none. */
-  branch(prefix: string): SavedBranch | undefined;
-  /** The only room whose id begins with these digits. */
-  room(prefix: string): RoomState | undefined;
-  /** What to throw when the node there is not the one that was saved. */
-  refusal(prefix: string): Error;
-}
-
-export type Tree = Node | Saved | null;
 export type Node = Leaf | Branch;
+/** Null for no rooms. */
+export type Tree = Node | Saved | null;
 
-interface Leaf {
-  readonly room: RootedRoom;
-  readonly hash: Uint8Array;
-}
+/** A room. */
+export class Leaf {
+  readonly id: RoomId;
+  readonly key: string;
+  readonly hash: string;
+  readonly lastIndex: number;
+  private readonly size: number;
+  /** The hashes of the room's compact range, one after the other. */
+  private readonly peaks: string;
+  private readonly root: string;
 
-interface Branch {
-  readonly left: Tree;
-  readonly right: Tree;
-  readonly hash: Uint8Array;
-}
-
-const EMPTY_HASH = new Uint8Array(32);
-const DIGITS = 16;
-/** `0 ‖ room id ‖ uint64 size ‖ room root`: one for all leaves, as a new one each time would be memory of its own. */
-const leafInput = new Uint8Array(1 + 32 + 8 + 32);
-
-/** A node that is in its source, and in memory only once it was needed. */
-export class Saved {
-  readonly hash: Uint8Array;
-  readonly prefix: string;
-  /** Of the root it is not known. */
-  readonly isRoom: boolean;
-  private readonly source: NodeSource;
-  private found: Node | undefined;
-
-  constructor(source: NodeSource, prefix: string, { hash, isRoom }: SavedWay) {
-    this.source = source;
-    this.prefix = prefix;
-    this.hash = hash;
-    this.isRoom = isRoom;
+  constructor({ id, range, lastIndex }: RoomState) {
+    this.id = id;
+    this.key = deriveKey(id);
+    this.lastIndex = lastIndex;
+    this.size = range.size;
+    this.peaks = toBinaryString(concat(...range.hashes));
+    this.root = range.hashes.length === 1 ? this.peaks : toBinaryString(rootOf(range));
+    leafInput.set(fromHex(id, HASH_BYTES), 1);
+    leafInput.set(uint64(range.size), 1 + HASH_BYTES);
+    writeBinaryString(this.root, leafInput, 1 + HASH_BYTES + 8);
+    this.hash = hash(leafInput);
   }
 
-  /** @throws the source's refusal */
-  get node(): Node {
-    return (this.found ??= this.read());
-  }
-
-  private read(): Node {
-    const { source, prefix, hash } = this;
-    const branch = this.isRoom ? undefined : source.branch(prefix);
-    const room = branch === undefined ? source.room(prefix) : undefined;
-    const node = branch === undefined ? room && leafOf(room) : this.joined(branch, 0, DIGITS);
-    if (node === undefined || node === null || node instanceof Saved || !equal(node.hash, hash)) {
-      throw source.refusal(prefix);
-    }
-    return node;
-  }
-
-  /** The tree over some of the branch's ways. */
-  private joined(branch: SavedBranch, start: number, end: number): Tree {
-    if (end - start === 1) {
-      const way = branch[start] ?? null;
-      return way && new Saved(this.source, this.prefix + start.toString(16), way);
-    }
-    const middle = (start + end) / 2;
-    const left = this.joined(branch, start, middle);
-    const right = this.joined(branch, middle, end);
-    const only = left === null ? right : right === null ? left : null;
-    // A subtree with one room is its leaf, and one without rooms is none.
-    if ((left === null && right === null) || (only instanceof Saved && only.isRoom)) return only;
-    return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
-  }
-}
-
-/** The saved tree with this root. */
-export function savedTree(source: NodeSource, hash: Uint8Array): Tree {
-  return equal(hash, EMPTY_HASH) ? null : new Saved(source, "", { hash, isRoom: false });
-}
-
-/** The nodes that no source has; those of a source are never under them, for they come in wholes of four levels. */
-export function* unsavedNodes(root: Tree): Generator<SavedNode> {
-  const stack: { readonly prefix: string; readonly tree: Tree }[] = [{ prefix: "", tree: root }];
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const { prefix, tree } = next;
-    if (tree === null || tree instanceof Saved) continue;
-    if ("room" in tree) {
-      yield { room: tree.room };
-      continue;
-    }
-    const ways = waysOf(tree, prefix.length);
-    yield {
-      prefix,
-      branch: ways.map((way) => way && { hash: way.hash, isRoom: way instanceof Saved ? way.isRoom : "room" in way }),
+  get room(): RootedRoom {
+    const { id, size, peaks, lastIndex, root } = this;
+    return {
+      id,
+      range: { size, hashes: splitHashes(fromBinaryString(peaks)) },
+      lastIndex,
+      root: fromBinaryString(root),
     };
-    ways.forEach((way, digit) => stack.push({ prefix: prefix + digit.toString(16), tree: way }));
   }
 }
 
-/** Where each digit leads, four levels below a branch. */
-function waysOf(branch: Branch, digitAt: number): Tree[] {
-  const ways: Tree[] = Array.from({ length: DIGITS }, () => null);
-  const descend = (tree: Tree, start: number, end: number): void => {
-    if (tree === null) return;
-    if (end - start === 1) ways[start] = tree;
-    else if (tree instanceof Saved) ways[Number.parseInt(tree.prefix.slice(-1), 16)] = tree;
-    else if ("room" in tree) ways[Number.parseInt(tree.room.id.charAt(2 + digitAt), 16)] = tree;
-    else {
-      descend(tree.left, start, (start + end) / 2);
-      descend(tree.right, (start + end) / 2, end);
-    }
-  };
-  descend(branch, 0, DIGITS);
-  return ways;
+/** The rooms whose keys have the same bits before `bit`, and differ in it: 0 is to the left, 1 to the right. */
+export class Branch {
+  readonly bit: number;
+  readonly left: Node | Saved;
+  readonly right: Node | Saved;
+  readonly hash: string;
+
+  private constructor(bit: number, left: Node | Saved, right: Node | Saved, hash: string) {
+    this.bit = bit;
+    this.left = left;
+    this.right = right;
+    this.hash = hash;
+  }
+
+  static join(bit: number, left: Node | Saved, right: Node | Saved): Branch {
+    branchInput[1] = bit;
+    writeBinaryString(left.hash, branchInput, 2);
+    writeBinaryString(right.hash, branchInput, 2 + HASH_BYTES);
+    return new Branch(bit, left, right, hash(branchInput));
+  }
+
+  /** The same branch over nodes with the same hashes, saved ones for instance. */
+  over(left: Node | Saved, right: Node | Saved): Branch {
+    return new Branch(this.bit, left, right, this.hash);
+  }
+}
+
+/** Who reads saved nodes. Of what it gives, the hash is the one that was asked for. */
+export interface NodeReader {
+  read(saved: Saved): Node;
+}
+
+/** A node that was saved, by its reference. */
+export class Saved {
+  readonly reader: NodeReader;
+  readonly ref: number;
+  readonly hash: string;
+
+  constructor(reader: NodeReader, ref: number, hash: string) {
+    this.reader = reader;
+    this.ref = ref;
+    this.hash = hash;
+  }
+}
+
+const HASH_BYTES = 32;
+/** One more than the last bit of a key: where a leaf would branch. */
+export const KEY_BITS = 256;
+const KEY_LABEL = label("state key");
+/** One of each for all hashes, as a new one each time would be memory of its own. */
+const keyInput = new Uint8Array(KEY_LABEL.length + HASH_BYTES);
+keyInput.set(KEY_LABEL);
+/** `0 ‖ room id ‖ uint64 size ‖ room root` */
+const leafInput = new Uint8Array(1 + HASH_BYTES + 8 + HASH_BYTES);
+/** `1 ‖ uint8 bit ‖ left ‖ right` */
+const branchInput = new Uint8Array(2 + 2 * HASH_BYTES);
+branchInput[0] = 1;
+/** Rooms whose keys are remembered: an anchor asks for that of each of its rooms several times, and the next one often has the same. */
+const MAX_KEYS = 4_096;
+const keys = new Map<RoomId, string>();
+
+/** Where a room stands in the tree: SHA-256(label "state key" ‖ room id). */
+export function deriveKey(id: RoomId): string {
+  let key = keys.get(id);
+  if (key === undefined) {
+    keyInput.set(fromHex(id, HASH_BYTES), KEY_LABEL.length);
+    key = hash(keyInput);
+    if (keys.size >= MAX_KEYS) keys.clear();
+    keys.set(id, key);
+  }
+  return key;
 }
 
 /** The node, read if it has to be. */
-export function nodeOf(tree: Tree): Node | null {
-  return tree instanceof Saved ? tree.node : tree;
+export function resolve(tree: Node | Saved): Node {
+  return tree instanceof Saved ? tree.reader.read(tree) : tree;
 }
 
-export function hashOf(tree: Tree): Uint8Array {
-  return tree === null ? EMPTY_HASH : tree.hash;
-}
-
-export function leafOf(room: RoomState): Leaf {
-  const { id, range, lastIndex } = room;
-  const root = rootOf(range);
-  leafInput.set(fromHex(id, 32), 1);
-  leafInput.set(uint64(range.size), 33);
-  leafInput.set(root, 41);
-  return { room: { id, range, lastIndex, root }, hash: primitives.sha256(leafInput) };
-}
-
-/** The leaf that the path to this room leads to, whichever room's it is. */
-export function leafAt(root: Tree, id: RoomId): Leaf | null {
-  let node = nodeOf(root);
-  for (let depth = 0; node !== null && !("room" in node); depth++)
-    node = nodeOf(bit(id, depth) === 0 ? node.left : node.right);
+/** The leaf that the bits of a key lead to, whichever room's it is; null when there are no rooms. */
+export function findLeaf(tree: Tree, key: string): Leaf | null {
+  if (tree === null) return null;
+  let node = resolve(tree);
+  while (node instanceof Branch) node = resolve(readBit(key, node.bit) === 0 ? node.left : node.right);
   return node;
 }
 
-/** The tree with `leaves` (ascending) put in or replaced; all of them belong below `depth`. */
-export function insert(tree: Tree, leaves: readonly Leaf[], depth: number): Tree {
-  const [first] = leaves;
+/** A leaf that comes into a tree. */
+interface Arrival {
+  readonly leaf: Leaf;
+  /** The first bit in which its key differs from all that are there; {@link KEY_BITS} when it takes a leaf's place. */
+  readonly divergesAt: number;
+}
+
+/** The tree with these leaves (by ascending key, each room once) put in or replaced: M of them into N make O(M log N) hashes. */
+export function insert(tree: Tree, leaves: readonly Leaf[]): Tree {
+  if (leaves.length === 0) return tree;
+  const arrivals = leaves.map((leaf): Arrival => {
+    const met = findLeaf(tree, leaf.key);
+    return { leaf, divergesAt: met === null ? 0 : findDifference(met.key, leaf.key) };
+  });
+  return tree === null ? build(arrivals) : put(tree, arrivals);
+}
+
+/** @param arrivals all of which agree with what is below `tree` up to where they diverge */
+function put(tree: Node | Saved, arrivals: readonly Arrival[]): Node | Saved {
+  const [first] = arrivals;
   if (first === undefined) return tree;
-  const node = nodeOf(tree);
-  if (node !== null && "room" in node) {
-    const { id } = node.room;
-    if (leaves.some(({ room }) => room.id === id)) return insert(null, leaves, depth);
-    const at = leaves.findIndex(({ room }) => room.id > id);
-    const position = at === -1 ? leaves.length : at;
-    return insert(null, [...leaves.slice(0, position), node, ...leaves.slice(position)], depth);
+  const node = resolve(tree);
+  const bit = node instanceof Branch ? node.bit : KEY_BITS;
+  const earliest = arrivals.reduce((least, arrival) => (arrival.divergesAt < least.divergesAt ? arrival : least));
+  if (earliest.divergesAt < bit) {
+    const [left, right] = split(arrivals, earliest.divergesAt);
+    // The earliest to diverge is on the other side than all that was there.
+    return readBit(earliest.leaf.key, earliest.divergesAt) === 0
+      ? Branch.join(earliest.divergesAt, build(left), put(tree, right))
+      : Branch.join(earliest.divergesAt, put(tree, left), build(right));
   }
-  if (node === null && leaves.length === 1) return first;
-  const split = leaves.findIndex(({ room }) => bit(room.id, depth) === 1);
-  const middle = split === -1 ? leaves.length : split;
-  const left = insert(node?.left ?? null, leaves.slice(0, middle), depth + 1);
-  const right = insert(node?.right ?? null, leaves.slice(middle), depth + 1);
-  // A leaf that changed in nothing that is hashed keeps its hash, and so do the branches above it.
-  const isSame = node !== null && hashOf(left) === hashOf(node.left) && hashOf(right) === hashOf(node.right);
-  return { left, right, hash: isSame ? node.hash : hashNode(hashOf(left), hashOf(right)) };
+  if (node instanceof Leaf) return first.leaf;
+  const [left, right] = split(arrivals, bit);
+  return Branch.join(bit, put(node.left, left), put(node.right, right));
 }
 
-/** The tree without these rooms (ascending); all of them belong below `depth`. */
-export function remove(tree: Tree, ids: readonly RoomId[], depth: number): Tree {
-  const node = ids.length === 0 ? null : nodeOf(tree);
-  if (node === null) return tree;
-  if ("room" in node) return ids.includes(node.room.id) ? null : tree;
-  const split = ids.findIndex((id) => bit(id, depth) === 1);
-  const middle = split === -1 ? ids.length : split;
-  const left = remove(node.left, ids.slice(0, middle), depth + 1);
-  const right = remove(node.right, ids.slice(middle), depth + 1);
-  if (left === node.left && right === node.right) return tree;
-  const only = left === null ? right : right === null ? left : null;
-  const last = nodeOf(only);
-  // A subtree with one room is its leaf, and one without rooms is none.
-  if (left === null && right === null) return null;
-  if (last !== null && "room" in last) return last;
-  return { left, right, hash: hashNode(hashOf(left), hashOf(right)) };
+/** @param arrivals at least one */
+function build(arrivals: readonly Arrival[]): Node {
+  const [first, last] = [arrivals[0], arrivals.at(-1)];
+  if (first === undefined || last === undefined) throw new RangeError("a tree of no leaves");
+  if (first === last) return first.leaf;
+  const bit = findDifference(first.leaf.key, last.leaf.key);
+  const [left, right] = split(arrivals, bit);
+  return Branch.join(bit, build(left), build(right));
 }
 
-/** Whether the way to a room goes left (0) or right (1) at a depth: the bits of its id, most significant first. */
-function bit(id: RoomId, depth: number): number {
-  return (hexDigit(id, 2 + (depth >> 2)) >> (3 - (depth & 3))) & 1;
+/** @param arrivals by ascending key, with the same bits before this one */
+function split(arrivals: readonly Arrival[], bit: number): [left: readonly Arrival[], right: readonly Arrival[]] {
+  let [low, high] = [0, arrivals.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (readBit(arrivals[middle]?.leaf.key ?? "", bit) === 0) low = middle + 1;
+    else high = middle;
+  }
+  return [arrivals.slice(0, low), arrivals.slice(low)];
+}
+
+/** A bit of a key, the most significant of the first byte first. */
+export function readBit(key: string, bit: number): number {
+  return (key.charCodeAt(bit >> 3) >> (7 - (bit & 7))) & 1;
+}
+
+/** The first bit in which two keys differ; {@link KEY_BITS} for none. */
+export function findDifference(a: string, b: string): number {
+  for (let at = 0; at < HASH_BYTES; at++) {
+    const difference = a.charCodeAt(at) ^ b.charCodeAt(at);
+    if (difference !== 0) return 8 * at + Math.clz32(difference) - 24;
+  }
+  return KEY_BITS;
+}
+
+function hash(input: Uint8Array): string {
+  return toBinaryString(primitives.sha256(input));
 }

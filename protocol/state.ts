@@ -1,22 +1,23 @@
-/** The state of all rooms after an anchor, and its root: a compact sparse Merkle tree over room ids (SPEC 7.4). */
+/** The state of all rooms after an anchor, and its root (SPEC 7.4). */
+import { fromBinaryString } from "./bytes.ts";
 import { bytesOfCid, type Cid } from "./cid.ts";
 import { append, EMPTY_RANGE } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
+import { listSuperseded, share } from "./state-difference.ts";
+import type { NodeLink, StateNodes } from "./state-nodes.ts";
 import {
-  hashOf,
+  Branch,
+  deriveKey,
+  findLeaf,
   insert,
-  leafAt,
-  leafOf,
-  nodeOf,
-  remove,
-  savedTree,
-  unsavedNodes,
-  type NodeSource,
+  Leaf,
+  resolve,
+  Saved,
   type RootedRoom,
   type RoomState,
-  type SavedNode,
   type Tree,
 } from "./state-tree.ts";
+import { finish, sortSteps } from "./steps.ts";
 
 /** New messages of a room, in order; never none. */
 export type RoomMessages = readonly [room: RoomId, cids: readonly Cid[]];
@@ -24,78 +25,122 @@ export type RoomMessages = readonly [room: RoomId, cids: readonly Cid[]];
 /** What an anchor adds: the new messages of each touched room. */
 export type Delta = ReadonlyMap<RoomId, readonly Cid[]>;
 
-/** Never changed in place: a later state shares all that it did not touch with the one before. */
+const EMPTY_ROOT = new Uint8Array(32);
+/** Rooms that one step puts into the tree; each may cost as many rows as the tree has levels. */
+const STEP_ROOMS = 128;
+/** Messages that one step hashes. */
+const STEP_MESSAGES = 1_024;
+/** What finding a room costs, in messages. */
+const ROOM_COST = STEP_MESSAGES / STEP_ROOMS;
+
+/**
+ * Never changed in place: a later state shares all that it did not touch with the one before. Of a saved state, only what is asked for is
+ * read, and then every method may throw the refusal of its rows.
+ */
 export class State {
   static readonly EMPTY = new State(null, null);
-  /** Where nodes of it are still to be read from; null when all of it is in memory. */
-  readonly source: NodeSource | null;
+  /** Where nodes of it are read from; null when all of it is in memory. */
+  readonly nodes: StateNodes | null;
   private readonly tree: Tree;
 
-  private constructor(tree: Tree, source: NodeSource | null) {
+  private constructor(tree: Tree, nodes: StateNodes | null) {
     this.tree = tree;
-    this.source = source;
+    this.nodes = nodes;
   }
 
-  /** The state with these rooms, as {@link rooms} gave them. */
+  /** The state with these rooms. */
   static of(rooms: Iterable<RoomState>): State {
-    return State.EMPTY.with(rooms);
+    return finish(State.EMPTY.withSteps(rooms));
   }
 
-  /** The saved state with this root. Of it, only what is asked for is read, and then every method may throw the source's refusal. */
-  static open(root: Uint8Array, source: NodeSource): State {
-    return new State(savedTree(source, root), source);
+  /** A saved state, by the link of its root; null is that of no rooms. */
+  static open(link: NodeLink | null, nodes: StateNodes): State {
+    return new State(link && nodes.link(link), nodes);
   }
 
   /** The state root, 32 bytes. */
   get root(): Uint8Array {
-    return hashOf(this.tree);
+    return this.tree === null ? EMPTY_ROOT : fromBinaryString(this.tree.hash);
+  }
+
+  /** Where its root is saved; null for no rooms. */
+  get link(): NodeLink | null {
+    if (this.tree === null) return null;
+    if (!(this.tree instanceof Saved)) throw new RangeError("a state that was not saved has no link");
+    return { ref: this.tree.ref, hash: this.tree.hash };
   }
 
   room(id: RoomId): RootedRoom | undefined {
-    const leaf = leafAt(this.tree, id);
-    return leaf?.room.id === id ? leaf.room : undefined;
+    const leaf = findLeaf(this.tree, deriveKey(id));
+    return leaf?.id === id ? leaf.room : undefined;
   }
 
-  /** All rooms, by ascending id. */
+  /** All rooms, by ascending key. */
   *rooms(): Generator<RootedRoom> {
-    const stack: Tree[] = [this.tree];
-    for (let tree = stack.pop(); tree !== undefined; tree = stack.pop()) {
-      const node = nodeOf(tree);
-      if (node === null) continue;
-      if ("room" in node) yield node.room;
-      else stack.push(node.right, node.left);
+    const todo = this.tree === null ? [] : [this.tree];
+    for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+      const node = resolve(next);
+      if (node instanceof Branch) todo.push(node.right, node.left);
+      else yield node.room;
     }
-  }
-
-  /** The nodes that its source does not have: all that was touched since it was opened, every node where there is no source. */
-  unsaved(): Generator<SavedNode> {
-    return unsavedNodes(this.tree);
   }
 
   /** The state after the anchor with this index added `delta`, each room once; O(touched rooms · log rooms). */
   after(delta: Iterable<RoomMessages>, anchorIndex: number): State {
+    return finish(this.afterSteps(delta, anchorIndex));
+  }
+
+  *afterSteps(delta: Iterable<RoomMessages>, anchorIndex: number): Generator<undefined, State> {
     const touched: RoomState[] = [];
+    let cost = 0;
     for (const [id, cids] of delta) {
-      touched.push({
-        id,
-        range: append(this.room(id)?.range ?? EMPTY_RANGE, cids.map(bytesOfCid)),
-        lastIndex: anchorIndex,
-      });
+      let range = this.room(id)?.range ?? EMPTY_RANGE;
+      for (let start = 0; start < cids.length; start += STEP_MESSAGES) {
+        const part = cids.slice(start, start + STEP_MESSAGES);
+        range = append(range, part.map(bytesOfCid));
+        cost += part.length + ROOM_COST;
+        if (cost < STEP_MESSAGES) continue;
+        cost = 0;
+        yield;
+      }
+      touched.push({ id, range, lastIndex: anchorIndex });
     }
-    return this.with(touched);
+    return yield* this.withSteps(touched);
   }
 
-  /** The state with these rooms put in or replaced, and without those others. */
-  changed(rooms: Iterable<RoomState>, removed: Iterable<RoomId>): State {
-    return new State(remove(this.tree, Array.from(removed).sort(), 0), this.source).with(rooms);
+  /** The state with these rooms put in or replaced, each once. */
+  *withSteps(rooms: Iterable<RoomState>): Generator<undefined, State> {
+    const leaves: Leaf[] = [];
+    for (const room of rooms) {
+      leaves.push(new Leaf(room));
+      if (leaves.length % STEP_MESSAGES === 0) yield;
+    }
+    // By key, so that every step but the highest nodes touches others.
+    const sorted = yield* sortSteps(leaves, (a, b) => (a.key < b.key ? -1 : 1));
+    let { tree } = this;
+    for (let start = 0; start < sorted.length; start += STEP_ROOMS) {
+      tree = insert(tree, sorted.slice(start, start + STEP_ROOMS));
+      yield;
+    }
+    return new State(tree, this.nodes);
   }
 
-  private with(rooms: Iterable<RoomState>): State {
-    const leaves = Array.from(rooms, leafOf).sort(byId);
-    return new State(insert(this.tree, leaves, 0), this.source);
+  /** The same state, all of it saved in `nodes`: what is there already stays, and the rest is written. */
+  *saveSteps(nodes: StateNodes): Generator<undefined, State> {
+    return new State(yield* nodes.saveSteps(this.tree), nodes);
   }
-}
 
-function byId(a: { readonly room: RoomState }, b: { readonly room: RoomState }): number {
-  return a.room.id < b.room.id ? -1 : 1;
+  save(nodes: StateNodes): State {
+    return finish(this.saveSteps(nodes));
+  }
+
+  /** The same state, with the nodes of a saved one wherever it has the same rooms. */
+  sharing(saved: State): State {
+    return new State(share(saved.tree, this.tree), saved.nodes);
+  }
+
+  /** The references of nodes that this saved state has, and `next` has not: a state that grew from it, or shares its nodes. */
+  superseded(next: State): number[] {
+    return listSuperseded(this.tree, next.tree);
+  }
 }

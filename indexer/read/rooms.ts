@@ -1,8 +1,10 @@
 import type { z } from "zod";
 
 import type { Address } from "../../protocol/address.ts";
+import { toHex } from "../../protocol/bytes.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
+import type { RootedRoom } from "../../protocol/state-tree.ts";
 import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
 import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
 import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
@@ -13,9 +15,6 @@ type RoomDetailAnswer = z.infer<typeof roomDetailSchema>;
 
 interface RoomRow extends CountsAnswer {
   readonly id: RoomId;
-  readonly n: number | null;
-  readonly root: string | null;
-  readonly last_index: number | null;
 }
 
 const MAX_NAMED = 100;
@@ -54,7 +53,7 @@ export function readRooms(snapshot: Snapshot, { wallet, since, after, limit }: R
 /** What the tip has of a room: nulls when it does not have it. Null for a room that no verified anchor lists. */
 export function readRoomState(snapshot: Snapshot, id: RoomId): RoomStateAnswer | null {
   const row = snapshot.get<RoomRow>("SELECT * FROM rooms WHERE id = ?", id);
-  return row === undefined ? null : { n: row.n, root: row.root, lastAnchor: row.last_index };
+  return row === undefined ? null : stateAnswer(snapshot.history.tip?.state.room(id));
 }
 
 /** Null for a room that no verified anchor lists. */
@@ -87,12 +86,20 @@ function answersOf(snapshot: Snapshot, rows: readonly RoomRow[]): RoomAnswer[] {
     ),
     ({ room }) => room,
   );
-  return rows.map(({ id, n, root, last_index, verified, rejected, missing }) => ({
+  // Opened once, so that it is that of one tip.
+  const state = snapshot.history.tip?.state;
+  return rows.map(({ id, verified, rejected, missing }) => ({
     id,
     members: (members.get(id) ?? []).map(({ wallet }) => wallet),
     counts: { verified, rejected, missing },
-    n,
-    root,
-    lastAnchor: last_index,
+    ...stateAnswer(state?.room(id)),
   }));
+}
+
+function stateAnswer(room: RootedRoom | undefined): RoomStateAnswer {
+  return {
+    n: room?.range.size ?? null,
+    root: room === undefined ? null : toHex(room.root),
+    lastAnchor: room?.lastIndex ?? null,
+  };
 }

@@ -49,7 +49,7 @@ export const SCHEMA = `
   CREATE INDEX anchors_by_cid ON anchors (cid) WHERE ${HAD_MANIFEST};
   CREATE INDEX anchors_that_lack_messages ON anchors (anchor_index) WHERE missing > 0;
   CREATE TABLE rooms (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, n INTEGER, root TEXT, last_index INTEGER,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
     verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE TABLE entries (
@@ -78,13 +78,10 @@ export const SCHEMA = `
   CREATE INDEX keys_signed ON keys (wallet) WHERE ${SIGNED};
   CREATE INDEX keys_that_lack_documents ON keys (document) WHERE document_status = 'missing';
 
-  -- Each verified anchor's rooms as it left them, and the anchor before it that its line had of the room: the state at any
-  -- anchor can be had from that. And the branches of the state tree at the tip, so that no start has to make it anew.
-  CREATE TABLE room_versions (
-    anchor_index INTEGER NOT NULL, room TEXT NOT NULL, size INTEGER NOT NULL, hashes BLOB NOT NULL, previous INTEGER,
-    PRIMARY KEY (anchor_index, room)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE branches (prefix TEXT PRIMARY KEY, ways BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  -- The state tree after each verified anchor (state-rows.ts): its root, and the nodes that it has not in common with its base.
+  -- "id" is 2^24 times the index of the anchor that added the node, plus a number.
+  CREATE TABLE state_roots (anchor_index INTEGER PRIMARY KEY, ref INTEGER, hash BLOB NOT NULL) STRICT;
+  CREATE TABLE state_nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL) STRICT;
 
   -- How many there are, so that nobody has to count.
   CREATE TABLE totals (

@@ -1,16 +1,16 @@
 /** The line of manifests as the mailbox knows it: its tip, the rooms' state there, and how much of the chain went into it. */
 import type { Database, Statement } from "better-sqlite3";
 
-import { equal } from "../../protocol/bytes.ts";
+import { equal, toBinaryString } from "../../protocol/bytes.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { isCid, type Cid } from "../../protocol/cid.ts";
 import { primitives } from "../../protocol/crypto/provider.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
-import type { NodeSource } from "../../protocol/state-tree.ts";
+import { StateNodes } from "../../protocol/state-nodes.ts";
 import { State } from "../../protocol/state.ts";
 import { accessMailbox } from "./access.ts";
-import { isCount, Rooms } from "./rooms.ts";
+import { NodeTable } from "./node-table.ts";
 
 /** What of CIDStore the mailbox has accounted for. */
 export interface AccountedLog {
@@ -23,7 +23,7 @@ export interface AccountedLog {
 }
 
 /** What the one row of the table holds. */
-export interface LineRecord {
+interface LineRecord {
   readonly tip: RecordedTip | null;
   readonly accounted: AccountedLog;
 }
@@ -31,6 +31,8 @@ export interface LineRecord {
 interface RecordedTip extends Omit<Tip, "state"> {
   /** The state root, 32 bytes. */
   readonly root: Uint8Array;
+  /** The root's node; null where there are no rooms. */
+  readonly ref: number | null;
 }
 
 type Row = readonly [
@@ -38,6 +40,7 @@ type Row = readonly [
   cid: Cid | null,
   seq: number | null,
   root: Uint8Array | null,
+  ref: number | null,
   count: number,
   head: Uint8Array,
   isSettled: number,
@@ -50,18 +53,20 @@ const NOTHING: LineRecord = {
 };
 
 export class Line {
-  private readonly rooms: Rooms;
+  private readonly nodes: NodeTable;
+  /** Which tip a state was read of. */
+  private readonly origins = new WeakMap<StateNodes, RecordedTip | null>();
   private readonly get: Statement<[], unknown[]>;
   private readonly set: Statement<[...Row, Uint8Array]>;
 
   constructor(database: Database) {
-    this.rooms = new Rooms(database);
+    this.nodes = new NodeTable(database);
     this.get = database
       .prepare<[], unknown[]>(
-        "SELECT tip_index, tip_cid, tip_seq, tip_state, anchor_count, anchor_head, is_settled, checksum FROM line",
+        "SELECT tip_index, tip_cid, tip_seq, tip_state, tip_ref, anchor_count, anchor_head, is_settled, checksum FROM line",
       )
       .raw();
-    this.set = database.prepare("INSERT OR REPLACE INTO line VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)");
+    this.set = database.prepare("INSERT OR REPLACE INTO line VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   }
 
   /** Which anchor the tip is; null when there is none, or its record is damaged. */
@@ -78,31 +83,20 @@ export class Line {
     const record = this.record();
     if (record === null) throw new DmtpError("DATABASE_DAMAGED", "the mailbox: the record of the tip has other bytes");
     if (record.tip === null) return null;
-    const { root, ...anchor } = record.tip;
-    const source: TipSource = {
-      tip: record.tip,
-      branch: (prefix) => accessMailbox(() => this.rooms.branch(prefix)),
-      room: (prefix) => accessMailbox(() => this.rooms.room(prefix)),
-      refusal: () => accessMailbox(() => this.refusal(source)),
-    };
-    return { ...anchor, state: State.open(root, source) };
+    const { index, cid, seq } = record.tip;
+    return { index, cid, seq, state: this.open(record.tip) };
   }
 
-  /** Stores a tip: of a state that grew from the stored one only what is new, of any other everything. */
+  /** Stores a tip: of its state only what the stored one has not, which then is gone. */
   setTip({ index, cid, seq, state }: Tip): void {
-    if (state.source !== null && this.isCurrent(state.source as TipSource)) {
-      this.rooms.save(state.unsaved());
-    } else {
-      const whole = state.source === null ? state : State.of([...state.rooms()]);
-      this.rooms.clear();
-      this.rooms.save(whole.unsaved());
-    }
-    this.write({ ...(this.record() ?? NOTHING), tip: { index, cid, seq, root: state.root } });
+    const saved = this.replaceState(state);
+    const tip = { index, cid, seq, root: state.root, ref: saved.link?.ref ?? null };
+    this.write({ ...(this.record() ?? NOTHING), tip });
   }
 
   /** Forgets the tip and every room. */
   clear(): void {
-    this.rooms.clear();
+    this.nodes.clear();
     this.write({ ...(this.record() ?? NOTHING), tip: null });
   }
 
@@ -121,10 +115,10 @@ export class Line {
     if (row === undefined) return NOTHING;
     const checksum = row.pop();
     if (!isRow(row) || !(checksum instanceof Uint8Array) || !equal(checksumOfLine(row), checksum)) return null;
-    const [index, cid, seq, root, count, head, isSettled] = row;
+    const [index, cid, seq, root, ref, count, head, isSettled] = row;
+    const hasTip = index !== null && cid !== null && seq !== null && root !== null;
     return {
-      tip:
-        index === null || cid === null || seq === null || root === null ? null : { index, cid, seq, root: copy(root) },
+      tip: hasTip ? { index, cid, seq, root: copy(root), ref } : null,
       accounted: { count, head: copy(head), isSettled: isSettled === 1 },
     };
   }
@@ -134,47 +128,92 @@ export class Line {
     this.set.run(...row, checksumOfLine(row));
   }
 
-  private isCurrent({ tip }: TipSource): boolean {
-    const recorded = this.record()?.tip;
-    if (recorded === null || recorded === undefined) return false;
-    const { index, cid, seq, root } = recorded;
-    return index === tip.index && cid === tip.cid && seq === tip.seq && equal(root, tip.root);
+  private open(tip: RecordedTip, nodes = this.nodesAt(tip)): State {
+    return State.open(tip.ref === null ? null : { ref: tip.ref, hash: toBinaryString(tip.root) }, nodes);
   }
 
-  /** Why a room of a tip could not be read. */
-  private refusal(source: TipSource): DmtpError {
-    return this.isCurrent(source)
+  /** The stored nodes, as somebody reads and writes them who found this tip. */
+  private nodesAt(tip: RecordedTip | null): StateNodes {
+    const nodes = new StateNodes({
+      read: (ref) => accessMailbox(() => this.nodes.read(ref)),
+      write: (row) => accessMailbox(() => this.nodes.write(row)),
+      refusal: () => accessMailbox(() => this.refusal(tip)),
+    });
+    this.origins.set(nodes, tip);
+    return nodes;
+  }
+
+  /** @returns the state as it is stored now */
+  private replaceState(state: State): State {
+    const tip = this.record()?.tip ?? null;
+    const { nodes } = state;
+    const origin = nodes === null ? null : (this.origins.get(nodes) ?? null);
+    if (nodes !== null && origin !== null && this.isCurrent(origin)) {
+      return this.writeDifference(this.open(origin, nodes), state, nodes);
+    }
+    try {
+      if (tip !== null) {
+        const known = this.nodesAt(tip);
+        const stored = this.open(tip, known);
+        return this.writeDifference(stored, state.sharing(stored), known);
+      }
+    } catch (error) {
+      // Of a stored state that is damaged, nothing is kept: this one puts it right.
+      if (!(error instanceof DmtpError) || error.code !== "DATABASE_DAMAGED") throw error;
+    }
+    this.nodes.clear();
+    return state.save(this.nodesAt(null));
+  }
+
+  private writeDifference(stored: State, state: State, nodes: StateNodes): State {
+    const superseded = stored.superseded(state);
+    const saved = state.save(nodes);
+    for (const ref of superseded) this.nodes.delete(ref);
+    return saved;
+  }
+
+  private isCurrent(tip: RecordedTip | null): boolean {
+    const recorded = this.record()?.tip ?? null;
+    if (recorded === null || tip === null) return false;
+    const { index, cid, seq, root, ref } = recorded;
+    return index === tip.index && cid === tip.cid && seq === tip.seq && ref === tip.ref && equal(root, tip.root);
+  }
+
+  /** Why a node of a tip could not be read. */
+  private refusal(tip: RecordedTip | null): DmtpError {
+    return this.isCurrent(tip)
       ? new DmtpError("DATABASE_DAMAGED", "the mailbox: the rooms do not give the recorded state root")
       : new DmtpError("DATABASE_BUSY", "the mailbox: another command has meanwhile moved the line of manifests on");
   }
 }
 
-/** Where the rooms of a tip are read from. */
-interface TipSource extends NodeSource {
-  readonly tip: RecordedTip;
-}
-
-export function rowOf({ tip, accounted: { count, head, isSettled } }: LineRecord): Row {
-  return [tip?.index ?? null, tip?.cid ?? null, tip?.seq ?? null, tip?.root ?? null, count, head, isSettled ? 1 : 0];
+function rowOf({ tip, accounted: { count, head, isSettled } }: LineRecord): Row {
+  const { index = null, cid = null, seq = null, root = null, ref = null } = tip ?? {};
+  return [index, cid, seq, root, ref, count, head, isSettled ? 1 : 0];
 }
 
 /** SHA-256 over the row: an anchor that builds on a tip with one wrong byte would be rejected. */
-export function checksumOfLine(row: Row): Uint8Array {
+function checksumOfLine(row: Row): Uint8Array {
   return primitives.sha256(encode(row));
 }
 
 /** A damaged file can give values of any type. */
 function isRow(row: unknown[]): row is [...Row] {
-  const [index, cid, seq, root, count, head, isSettled] = row;
+  const [index, cid, seq, root, ref, count, head, isSettled] = row;
   return (
     (index === null || isCount(index)) &&
     (cid === null || isCid(cid)) &&
     (seq === null || isCount(seq)) &&
     (root === null || root instanceof Uint8Array) &&
+    (ref === null || isCount(ref)) &&
     isCount(count) &&
     head instanceof Uint8Array &&
     isCount(isSettled)
   );
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** A plain array, which is compared and shown as such: better-sqlite3 gives Buffers. */

@@ -54,25 +54,16 @@ const TABLES = `
     tip_cid TEXT,
     tip_seq INTEGER,
     tip_state BLOB,
+    tip_ref INTEGER,
     anchor_count INTEGER NOT NULL,
     anchor_head BLOB NOT NULL,
     is_settled INTEGER NOT NULL,
     checksum BLOB NOT NULL
   ) STRICT;
 
-  -- The state of every room at the tip of the line of manifests. "hashes" is its compact range.
-  CREATE TABLE rooms (
-    room TEXT PRIMARY KEY,
-    size INTEGER NOT NULL,
-    hashes BLOB NOT NULL,
-    last_index INTEGER NOT NULL,
-    checksum BLOB NOT NULL
-  ) STRICT, WITHOUT ROWID;
-
-  -- The branches of the state tree, four levels in a row: "prefix" is the hexadecimal digits that the ids of all rooms under it
-  -- begin with, "ways" where the next digit leads: the digit, plus 16 when one room is there, and the hash. A subtree with one
-  -- room is its row in "rooms".
-  CREATE TABLE branches (prefix TEXT PRIMARY KEY, ways BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  -- The nodes of the state tree at the tip, each of which the tip or one other leads to by its id. No id is used twice, so that what
+  -- another command read before does not lead to another node.
+  CREATE TABLE state_nodes (id INTEGER PRIMARY KEY AUTOINCREMENT, node BLOB NOT NULL, checksum BLOB NOT NULL) STRICT;
 
   -- What became of every manifest that was decided on (journal.ts).
   CREATE TABLE journal (

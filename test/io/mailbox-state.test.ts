@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import Database from "better-sqlite3";
 import { expect } from "chai";
 import fc from "fast-check";
 
@@ -71,6 +72,45 @@ describe("The mailbox's state", () => {
     mailbox.anchors.recordTip({ ...base, index: 3, state: two! });
     expect([...mailbox.anchors.tip()!.state.rooms()]).to.deep.equal([...State.of(two!.rooms()).rooms()]);
     expect(mailbox.anchors.tip()!.state.room([...rooms(100, 101).keys()][0]!)).to.equal(undefined);
+    mailbox.close();
+  });
+
+  /** The rows that there are, and how many were ever written. */
+  function counts(): { readonly kept: number; readonly written: number } {
+    const database = new Database(join(folder(), "mailbox.sqlite"), { readonly: true });
+    const [kept, written] = [
+      "SELECT count(*) FROM state_nodes",
+      "SELECT seq FROM sqlite_sequence WHERE name = 'state_nodes'",
+    ].map((sql) => database.prepare(sql).pluck().get() as number);
+    database.close();
+    return { kept: kept!, written: written! };
+  }
+
+  it("is kept once: an anchor writes the nodes that it touches, and takes out those that it supersedes", () => {
+    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    record(mailbox, rooms(0, 300), 0);
+    expect(counts()).to.deep.equal({ kept: 2 * 300 - 1, written: 2 * 300 - 1 });
+    for (let index = 1; index < 30; index++) {
+      const { written } = counts();
+      record(mailbox, rooms(index, index + 3), index);
+      expect(counts().kept).to.equal(2 * 300 - 1);
+      expect(counts().written - written).to.be.lessThan(3 * 20);
+    }
+    mailbox.close();
+  });
+
+  it("of another line takes over what the stored one has as well", () => {
+    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    const first = record(mailbox, rooms(0, 300), 0);
+    const fork = State.EMPTY.after(rooms(0, 300), 0).after(rooms(300, 302), 1);
+    const { written } = counts();
+    mailbox.anchors.recordTip({ ...first, index: 1, state: fork });
+    expect(counts().kept).to.equal(2 * 302 - 1);
+    expect(counts().written - written).to.be.lessThan(2 * 20);
+    expect([...mailbox.anchors.tip()!.state.rooms()]).to.deep.equal([...fork.rooms()]);
+    mailbox.anchors.recordTip({ ...first, state: State.EMPTY.after(rooms(0, 300), 0) });
+    expect(counts().kept).to.equal(2 * 300 - 1);
+    expect(toHex(mailbox.anchors.tip()!.state.root)).to.equal(toHex(first.state.root));
     mailbox.close();
   });
 
