@@ -38,6 +38,7 @@ export class Backlog {
     }) as [Address, Address];
     const nonce = primitives.sha256(utf8(`nonce ${number}`));
     this.envelope = {
+      v: 1,
       room: roomIdOf(DEPLOYMENT, sender, receiver),
       sender,
       receiver,

@@ -78,6 +78,7 @@ export function sealBlock(
   const nonce = new Uint8Array(32);
   new DataView(nonce.buffer).setUint32(0, seq);
   const header: EnvelopeHeader = {
+    v: 1,
     room,
     sender: sender.wallet,
     receiver: receiver.wallet,

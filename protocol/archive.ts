@@ -1,13 +1,29 @@
 /** The archive (SPEC 8.6): blocks that say what the chain logged, so that a file with them can be replayed without a chain. */
-import { addressOfBytes, bytesOfAddress, type Address } from "./address.ts";
-import { fromHex, toHex, type Hex } from "./bytes.ts";
-import { mapOf, MAX_BLOCK_BYTES, type CborArray, type CborValue } from "./cbor.ts";
+import { addressOfBytes, type Address } from "./address.ts";
+import { toHex, type Hex } from "./bytes.ts";
+import { mapOf, type CborArray, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
-import { cidOf, cidOfDigest, digestOfCid, linkTo, type Cid } from "./cid.ts";
+import { encodeBlock } from "./cbor-encoder.ts";
+import { cidOf, cidOfDigest, digestOfCid, isCid, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
-import type { ChainEvent, Position, Provenance } from "./event.ts";
-import { Fields, readArray, readBytes, readLink, readUint, VERSION } from "./fields.ts";
+import {
+  encodeEntryText,
+  decodeEntryText,
+  type AnchorEvent,
+  type ChainEvent,
+  type Position,
+  type Provenance,
+} from "./event.ts";
+import {
+  encodeHex,
+  encodeLink,
+  Fields,
+  requireArray,
+  requireBytes,
+  requireLink,
+  requireUint,
+  type FormatVersion,
+} from "./fields.ts";
 import type { Block } from "./manifest.ts";
 import type { Deployment, RoomId } from "./room.ts";
 
@@ -29,30 +45,34 @@ export interface Archive {
   readonly missing: number;
 }
 
+const VERSION: FormatVersion = { v: 1 };
 const CODE = "ARCHIVE_MALFORMED";
-const MEMBERS = ["v", "chain", "cidStore", "registry", "room", "wallet", "since", "events", "missing"];
-/** So many events in a block: with fourteen parts each, half of what a block may have (SPEC 2). */
-const EVENTS_PER_BLOCK = 2_048;
-/** An array's head, at its longest. */
-const HEAD_BYTES = 5;
+const MEMBERS = ["chain", "cidStore", "registry", "room", "wallet", "since", "events", "missing"];
+/** In each block of events but the last. The longest events take a third of a block. */
+const EVENTS_PER_BLOCK = 240;
 /** No verdict depends on what comes behind these: a text that is no CID, and a signature that is none of ECDSA's. */
-const MAX_TEXT_CHARACTERS = 1_024;
+const MAX_VERBATIM_BYTES = 1_024;
 const MAX_SIGNATURE_BYTES = 1_024;
-const KIND = { anchor: 0, key: 1, revocation: 2 } as const;
+/** An event of the contracts each; one of CIDStore is `anchor` for a CID and `verbatim` for anything else. */
+const KIND = { anchor: 0, key: 1, revocation: 2, verbatim: 3 } as const;
 const DEADLINE_BYTES = 32;
+const MAX_UINT53 = Number.MAX_SAFE_INTEGER;
 
+/** @throws ARCHIVE_MALFORMED, BLOCK_TOO_LARGE for what {@link decodeArchive} would refuse */
 export function encodeArchive({ deployment, scope, events, missing }: Archive): Block {
-  const bytes = encode(
+  checkScope(scope);
+  checkPages(events);
+  const bytes = encodeBlock(
     mapOf({
-      v: VERSION,
-      chain: deployment.chainId,
-      cidStore: bytesOfAddress(deployment.cidStore),
-      registry: bytesOfAddress(deployment.keyRegistry),
-      room: scope.room === null ? null : fromHex(scope.room),
-      wallet: scope.wallet === null ? null : bytesOfAddress(scope.wallet),
-      since: scope.since,
-      events: events.map(linkTo),
-      missing,
+      ...VERSION,
+      chain: requireUint(deployment.chainId, MAX_UINT53, CODE, "chain"),
+      cidStore: encodeHex(deployment.cidStore, 20, CODE, "cidStore"),
+      registry: encodeHex(deployment.keyRegistry, 20, CODE, "registry"),
+      room: scope.room === null ? null : encodeHex(scope.room, 32, CODE, "room"),
+      wallet: scope.wallet === null ? null : encodeHex(scope.wallet, 20, CODE, "wallet"),
+      since: requireUint(scope.since, MAX_UINT53, CODE, "since"),
+      events: events.map((cid) => encodeLink(cid, CODE, "events")),
+      missing: requireUint(missing, MAX_UINT53, CODE, "missing"),
     }),
   );
   return { cid: cidOf(bytes), bytes };
@@ -60,53 +80,56 @@ export function encodeArchive({ deployment, scope, events, missing }: Archive): 
 
 /** @throws ARCHIVE_MALFORMED, VERSION_UNSUPPORTED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeArchive(block: Uint8Array): Archive {
-  const fields = new Fields(decode(block), MEMBERS, CODE);
+  const fields = new Fields(decode(block), MEMBERS, CODE, VERSION);
   const isNull = (name: string): boolean => fields.value(name) === null;
   const room = isNull("room") ? null : (toHex(fields.bytes("room", 32)) as RoomId);
   const wallet = isNull("wallet") ? null : addressOfBytes(fields.bytes("wallet", 20));
-  if (room !== null && wallet !== null) throw new DmtpError(CODE, "room and wallet are both given");
+  const scope = { room, wallet, since: fields.uint("since") };
+  checkScope(scope);
+  const events = fields.array("events").map((link) => requireLink(link, CODE, "events"));
+  checkPages(events);
   return {
     deployment: {
       chainId: fields.uint("chain"),
       cidStore: addressOfBytes(fields.bytes("cidStore", 20)),
       keyRegistry: addressOfBytes(fields.bytes("registry", 20)),
     },
-    scope: { room, wallet, since: fields.uint("since") },
-    events: readPages(fields.array("events")),
+    scope,
+    events,
     missing: fields.uint("missing"),
   };
 }
 
-/** No two pages are the same, since no two events have the same place: named twice, a small file would be a large history. */
-function readPages(links: CborArray): Cid[] {
-  const cids = links.map((link) => readLink(link, CODE, "events"));
-  if (new Set(cids).size < cids.length) throw new DmtpError(CODE, "a block of events is named twice");
-  return cids;
+function checkScope({ room, wallet }: ArchiveScope): void {
+  if (room !== null && wallet !== null) throw new DmtpError(CODE, "room and wallet are both given");
 }
 
-/** What the chain logged, in chain order over both contracts, in as few blocks as hold it. The same events give the same blocks. */
+/** No two pages are the same, since no two events have the same place: named twice, a small file would be a large history. */
+function checkPages(events: readonly Cid[]): void {
+  if (new Set(events).size < events.length) throw new DmtpError(CODE, "a block of events is named twice");
+}
+
+/**
+ * What the chain logged, in chain order over both contracts, in blocks of 240 events. The same events give the same blocks.
+ * @throws ARCHIVE_MALFORMED for what {@link decodeEvents} would refuse
+ */
 export function* encodeEvents(events: Iterable<ChainEvent>): Generator<Block> {
   let rows: CborArray[] = [];
-  let size = HEAD_BYTES;
   const flush = (): Block => {
-    const bytes = encode(rows);
+    const bytes = encodeBlock(rows);
     rows = [];
-    size = HEAD_BYTES;
     return { cid: cidOf(bytes), bytes };
   };
   for (const event of events) {
-    const row = rowOf(event);
-    const rowBytes = encode(row).length;
-    if (rows.length === EVENTS_PER_BLOCK || size + rowBytes > MAX_BLOCK_BYTES) yield flush();
-    rows.push(row);
-    size += rowBytes;
+    rows.push(encodeRow(event));
+    if (rows.length === EVENTS_PER_BLOCK) yield flush();
   }
   if (rows.length > 0) yield flush();
 }
 
 /** The bytes that an archive has of an event: two events that are the same have the same. */
 export function encodeEvent(event: ChainEvent): Uint8Array {
-  return encode(rowOf(event));
+  return encodeBlock(encodeRow(event));
 }
 
 /**
@@ -116,56 +139,60 @@ export function encodeEvent(event: ChainEvent): Uint8Array {
 export function* decodeEvents(blocks: Iterable<Uint8Array>): Generator<ChainEvent> {
   const counts = { anchors: 0, keys: 0 };
   for (const block of blocks) {
-    const rows = readArray(decode(block), CODE, "the block");
-    if (rows.length > EVENTS_PER_BLOCK) throw new DmtpError(CODE, `a block of ${rows.length} events`);
+    const rows = requireArray(decode(block), CODE, "the block");
+    if (rows.length === 0 || rows.length > EVENTS_PER_BLOCK)
+      throw new DmtpError(CODE, `a block of ${rows.length} events`);
     for (const row of rows) {
-      const event = readRow(row, counts);
+      const event = decodeRow(row, counts);
       counts[event.kind === "anchor" ? "anchors" : "keys"] += 1;
       yield event;
     }
   }
 }
 
-function rowOf(event: ChainEvent): CborArray {
-  const { kind, blockNumber, logIndex, blockHash, transactionHash } = event;
-  const place = [KIND[kind], blockNumber, logIndex, fromHex(blockHash), fromHex(transactionHash)];
+function encodeRow(event: ChainEvent): CborArray {
+  const place = [
+    event.kind === "anchor" && event.cid === null ? KIND.verbatim : KIND[event.kind],
+    requireUint(event.blockNumber, MAX_UINT53, CODE, "a block number"),
+    requireUint(event.logIndex, MAX_UINT53, CODE, "a log index"),
+    encodeHex(event.blockHash, 32, CODE, "a block hash"),
+    encodeHex(event.transactionHash, 32, CODE, "a transaction hash"),
+  ];
   if (event.kind === "anchor") {
-    return [...place, event.cid === null ? cut(event.text) : digestOfCid(event.cid)];
+    if (event.cid === null) return [...place, encodeEntryText(event).slice(0, MAX_VERBATIM_BYTES)];
+    if (!isCid(event.cid)) throw new DmtpError(CODE, "an entry is not a CID");
+    return [...place, digestOfCid(event.cid)];
   }
-  const key = [...place, bytesOfAddress(event.wallet), event.version];
+  const wallet = encodeHex(event.wallet, 20, CODE, "a wallet");
+  const key = [...place, wallet, requireUint(event.version, MAX_UINT53, CODE, "a version")];
   if (event.kind === "revocation") return key;
   return [
     ...key,
-    event.encryptionKey,
-    event.signingKey,
-    event.document,
-    fromHex(`0x${event.deadline.toString(16).padStart(2 * DEADLINE_BYTES, "0")}`),
+    requireBytes(event.encryptionKey, 32, CODE, "an encryption key"),
+    requireBytes(event.signingKey, 32, CODE, "a signing key"),
+    requireBytes(event.document, 32, CODE, "a document"),
+    encodeHex(`0x${event.deadline.toString(16).padStart(2 * DEADLINE_BYTES, "0")}`, DEADLINE_BYTES, CODE, "a deadline"),
     event.signature.slice(0, MAX_SIGNATURE_BYTES),
     event.hasCode,
   ];
 }
 
-function cut(text: string): string {
-  // A character takes two code units at most.
-  return Array.from(text.slice(0, 2 * MAX_TEXT_CHARACTERS))
-    .slice(0, MAX_TEXT_CHARACTERS)
-    .join("");
-}
-
-function readRow(value: CborValue, counts: { readonly anchors: number; readonly keys: number }): ChainEvent {
-  const row = readArray(value, CODE, "an event");
+function decodeRow(value: CborValue, counts: { readonly anchors: number; readonly keys: number }): ChainEvent {
+  const row = requireArray(value, CODE, "an event");
   const [kind, blockNumber, logIndex, blockHash, transactionHash] = row;
   const place: Position & Provenance = {
-    blockNumber: readUint(blockNumber, Number.MAX_SAFE_INTEGER, CODE, "a block number"),
-    logIndex: readUint(logIndex, Number.MAX_SAFE_INTEGER, CODE, "a log index"),
-    blockHash: readHash(blockHash, "a block hash"),
-    transactionHash: readHash(transactionHash, "a transaction hash"),
+    blockNumber: requireUint(blockNumber, MAX_UINT53, CODE, "a block number"),
+    logIndex: requireUint(logIndex, MAX_UINT53, CODE, "a log index"),
+    blockHash: requireHash(blockHash, "a block hash"),
+    transactionHash: requireHash(transactionHash, "a transaction hash"),
   };
-  if (kind === KIND.anchor && row.length === 6)
-    return { kind: "anchor", index: counts.anchors, ...place, ...readEntry(row[5]) };
+  if ((kind === KIND.anchor || kind === KIND.verbatim) && row.length === 6) {
+    const entry = kind === KIND.anchor ? decodeCid(row[5]) : decodeVerbatim(row[5]);
+    return { kind: "anchor", index: counts.anchors, ...place, ...entry };
+  }
   const index = counts.keys;
-  const wallet = addressOfBytes(readBytes(row[5], 20, CODE, "a wallet"));
-  const version = readUint(row[6], Number.MAX_SAFE_INTEGER, CODE, "a version");
+  const wallet = addressOfBytes(requireBytes(row[5], 20, CODE, "a wallet"));
+  const version = requireUint(row[6], MAX_UINT53, CODE, "a version");
   if (kind === KIND.revocation && row.length === 7) return { kind: "revocation", index, ...place, wallet, version };
   const hasCode = row[12];
   if (kind !== KIND.key || row.length !== 13 || typeof hasCode !== "boolean") throw new DmtpError(CODE, "not an event");
@@ -175,22 +202,30 @@ function readRow(value: CborValue, counts: { readonly anchors: number; readonly 
     ...place,
     wallet,
     version,
-    encryptionKey: readBytes(row[7], 32, CODE, "an encryption key"),
-    signingKey: readBytes(row[8], 32, CODE, "a signing key"),
-    document: readBytes(row[9], 32, CODE, "a document"),
-    deadline: BigInt(toHex(readBytes(row[10], DEADLINE_BYTES, CODE, "a deadline"))),
-    signature: readBytes(row[11], undefined, CODE, "a signature"),
+    encryptionKey: requireBytes(row[7], 32, CODE, "an encryption key"),
+    signingKey: requireBytes(row[8], 32, CODE, "a signing key"),
+    document: requireBytes(row[9], 32, CODE, "a document"),
+    deadline: BigInt(toHex(requireBytes(row[10], DEADLINE_BYTES, CODE, "a deadline"))),
+    signature: requireAtMost(row[11], MAX_SIGNATURE_BYTES, "a signature"),
     hasCode,
   };
 }
 
-/** A canonical CID by its digest, anything else by its text. */
-function readEntry(value: CborValue | undefined): { readonly cid: Cid | null; readonly text: string } {
-  if (typeof value === "string") return { cid: null, text: value };
-  const cid = cidOfDigest(readBytes(value, 32, CODE, "an entry"));
+function decodeCid(value: CborValue | undefined): Pick<AnchorEvent, "cid" | "text"> {
+  const cid = cidOfDigest(requireBytes(value, 32, CODE, "an entry"));
   return { cid, text: cid };
 }
 
-function readHash(value: CborValue | undefined, name: string): Hex {
-  return toHex(readBytes(value, 32, CODE, name));
+function decodeVerbatim(value: CborValue | undefined): Pick<AnchorEvent, "cid" | "text" | "bytes"> {
+  return { cid: null, ...decodeEntryText(requireAtMost(value, MAX_VERBATIM_BYTES, "an entry")) };
+}
+
+function requireAtMost(value: CborValue | undefined, maxBytes: number, name: string): Uint8Array {
+  const bytes = requireBytes(value, undefined, CODE, name);
+  if (bytes.length > maxBytes) throw new DmtpError(CODE, `${name} has ${bytes.length} bytes, at most ${maxBytes}`);
+  return bytes;
+}
+
+function requireHash(value: CborValue | undefined, name: string): Hex {
+  return toHex(requireBytes(value, 32, CODE, name));
 }

@@ -1,10 +1,10 @@
 /** The plaintext of a message: a media type and a body (SPEC 6.1). What replies and attachments will be is a media type. */
 import { utf8 } from "./bytes.ts";
-import { mapOf } from "./cbor.ts";
+import { mapOf, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
+import { encodeBlock } from "./cbor-encoder.ts";
 import { DmtpError } from "./error.ts";
-import { Fields } from "./fields.ts";
+import { Fields, requireBytes } from "./fields.ts";
 
 export interface Content {
   /** An RFC 6838 media type without parameters, lower-case; a text is `text/plain` in UTF-8. */
@@ -15,6 +15,7 @@ export interface Content {
 export const MAX_BODY_BYTES = 524_288;
 const MAX_TYPE_LENGTH = 127;
 const MEDIA_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/;
+const CODE = "CONTENT_MALFORMED";
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -24,9 +25,11 @@ const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export function contentOfText(text: string): Content {
   if (text === "") throw new DmtpError("TEXT_EMPTY", "the message is empty");
   if (!text.isWellFormed()) throw new DmtpError("TEXT_NOT_UNICODE", "the text is not well-formed Unicode");
-  const content = { type: "text/plain", body: utf8(text) };
-  checkContent(content);
-  return content;
+  const body = utf8(text);
+  if (body.length > MAX_BODY_BYTES) {
+    throw new DmtpError("TEXT_TOO_LONG", `the message has ${body.length} bytes, at most ${MAX_BODY_BYTES} are allowed`);
+  }
+  return { type: "text/plain", body };
 }
 
 /** The text of `text/plain` content; null for another type or for bytes that are not UTF-8. */
@@ -39,29 +42,29 @@ export function textOfContent(content: Content): string | null {
   }
 }
 
-/** @throws TEXT_TOO_LONG, MEDIA_TYPE_INVALID */
-export function encodeContent(content: Content): Uint8Array {
-  checkContent(content);
-  return encode(mapOf({ type: content.type, body: content.body }));
+/** @throws CONTENT_MALFORMED for what {@link decodeContent} would refuse */
+export function encodeContent({ type, body }: Content): Uint8Array {
+  checkContent(type, body);
+  return encodeBlock(mapOf({ type, body }));
 }
 
 /** @throws CONTENT_MALFORMED */
 export function decodeContent(bytes: Uint8Array): Content {
+  let value: CborValue;
   try {
-    const fields = new Fields(decode(bytes), ["type", "body"], "CONTENT_MALFORMED");
-    const content = { type: fields.text("type"), body: fields.bytes("body") };
-    checkContent(content);
-    return content;
+    value = decode(bytes);
   } catch (cause) {
-    throw new DmtpError("CONTENT_MALFORMED", "the plaintext is not typed content", { cause });
+    throw new DmtpError(CODE, "the plaintext is not a block", { cause });
   }
+  const fields = new Fields(value, ["type", "body"], CODE, null);
+  const content = { type: fields.text("type"), body: fields.bytes("body") };
+  checkContent(content.type, content.body);
+  return content;
 }
 
-function checkContent({ type, body }: Content): void {
-  if (type.length > MAX_TYPE_LENGTH || !MEDIA_TYPE.test(type)) {
-    throw new DmtpError("MEDIA_TYPE_INVALID", "not a media type");
-  }
-  if (body.length > MAX_BODY_BYTES) {
-    throw new DmtpError("TEXT_TOO_LONG", `the message has ${body.length} bytes, at most ${MAX_BODY_BYTES} are allowed`);
+function checkContent(type: string, body: Uint8Array): void {
+  if (type.length > MAX_TYPE_LENGTH || !MEDIA_TYPE.test(type)) throw new DmtpError(CODE, "type is not a media type");
+  if (requireBytes(body, undefined, CODE, "body").length > MAX_BODY_BYTES) {
+    throw new DmtpError(CODE, `body has ${body.length} bytes, at most ${MAX_BODY_BYTES} are allowed`);
   }
 }

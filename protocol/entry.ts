@@ -116,9 +116,9 @@ export function examineHeader(
 }
 
 export function headerOf(envelope: Envelope): SignedHeader {
-  const { room, sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp } = envelope;
+  const { v, room, sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp } = envelope;
   const seen = envelope.seen.map((digest) => digest.slice());
-  return { room, sender, receiver, senderKeyVersion, receiverKeyVersion, seq, seen, timestamp };
+  return { v, room, sender, receiver, senderKeyVersion, receiverKeyVersion, seq, seen, timestamp };
 }
 
 /** That this key signed the envelope (SPEC 5.4). */

@@ -1,24 +1,25 @@
 /** The envelope (SPEC 5): what is stored and anchored of a message, `{messages, sender, receiver, timestamp, …}`. */
 import { addressOfBytes, bytesOfAddress, type Address } from "./address.ts";
 import { compare, concat, fromHex, toHex } from "./bytes.ts";
-import { mapOf, type CborMap } from "./cbor.ts";
+import { mapOf, type CborMap, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
+import { encode, encodeBlock } from "./cbor-encoder.ts";
 import { primitives } from "./crypto/provider.ts";
 import { DmtpError } from "./error.ts";
-import { Fields, readBytes, readUint, SUITE, VERSION } from "./fields.ts";
+import { encodeHex, Fields, requireBytes, requireUint, type FormatVersion } from "./fields.ts";
 import { label } from "./label.ts";
 import { isPaddedLength } from "./padding.ts";
 import type { RoomId } from "./room.ts";
 
-/** All of an envelope but its ciphertext, commitment and signature. */
-export interface EnvelopeHeader {
+/** All of an envelope but its ciphertext, commitment and signature, in version 1: a message from one wallet to another. */
+export interface EnvelopeHeader1 {
+  readonly v: 1;
   readonly room: RoomId;
   readonly sender: Address;
   readonly receiver: Address;
   readonly senderKeyVersion: number;
   readonly receiverKeyVersion: number;
-  /** The sender's own count in this room: 1, 2, 3 … */
+  /** The sender's own count in this room under its key version: 1, 2, 3 … */
   readonly seq: number;
   /** Digests of the messages of this room that no message the sender had seen names: at most 16, ascending. */
   readonly seen: readonly Uint8Array[];
@@ -28,23 +29,27 @@ export interface EnvelopeHeader {
   readonly nonce: Uint8Array;
 }
 
-export interface Envelope extends EnvelopeHeader {
+interface Sealed {
   /** 32 bytes that commit to the message's key, which AES-GCM alone does not. */
   readonly commitment: Uint8Array;
-  /** The ciphertext and its 16-byte tag. */
+  /** The ciphertext of a padded plaintext, and its 16-byte tag. */
   readonly messages: Uint8Array;
   /** Ed25519, 64 bytes. */
   readonly signature: Uint8Array;
 }
 
+/** Told apart by `v`: a later version is another member, and whoever depends on what it says has to say what that one means. */
+export type EnvelopeHeader = EnvelopeHeader1;
+export type Envelope = EnvelopeHeader1 & Sealed;
+
 export const MAX_SEEN = 16;
 export const MAX_KEY_VERSION = 2 ** 32 - 1;
+/** Of the envelope alone: other formats have versions of their own. */
+const VERSION_1 = { v: 1, suite: 1 } as const satisfies FormatVersion;
 /** What AES-GCM puts behind a ciphertext. */
 const TAG_BYTES = 16;
 const CODE = "ENVELOPE_MALFORMED";
 const MEMBERS = [
-  "v",
-  "suite",
   "room",
   "sender",
   "receiver",
@@ -68,62 +73,82 @@ export function signedBytesOf(headerHash: Uint8Array, commitment: Uint8Array, me
   return concat(label("envelope"), headerHash, commitment, primitives.sha256(messages));
 }
 
-/** @throws ENVELOPE_MALFORMED */
+/** @throws ENVELOPE_MALFORMED, BLOCK_TOO_LARGE for what {@link decodeEnvelope} would refuse */
 export function encodeEnvelope(envelope: Envelope): Uint8Array {
-  checkPadded(envelope.messages);
+  checkHeader(envelope);
   const map = new Map(headerMap(envelope));
-  map.set("commitment", envelope.commitment);
-  map.set("messages", envelope.messages);
-  map.set("signature", envelope.signature);
-  return encode(map);
+  map.set("commitment", requireBytes(envelope.commitment, 32, CODE, "commitment"));
+  map.set("messages", requirePadded(requireBytes(envelope.messages, undefined, CODE, "messages")));
+  map.set("signature", requireBytes(envelope.signature, 64, CODE, "signature"));
+  return encodeBlock(map);
 }
 
 /** @throws ENVELOPE_MALFORMED, VERSION_UNSUPPORTED, SUITE_UNSUPPORTED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeEnvelope(block: Uint8Array): Envelope {
-  const fields = new Fields(decode(block), MEMBERS, CODE);
+  const fields = new Fields(decode(block), MEMBERS, CODE, VERSION_1);
   const versions = fields.array("keys");
   if (versions.length !== 2) throw new DmtpError(CODE, "keys is not [sender version, receiver version]");
-  const seen = fields.array("seen").map((digest) => readBytes(digest, 32, CODE, "seen"));
-  if (seen.length > MAX_SEEN) throw new DmtpError(CODE, `seen names ${seen.length} messages, at most ${MAX_SEEN}`);
-  seen.forEach((digest, i) => {
-    const previous = seen[i - 1];
-    if (previous !== undefined && compare(previous, digest) >= 0) throw new DmtpError(CODE, "seen is not ascending");
-  });
-  const messages = fields.bytes("messages");
-  checkPadded(messages);
   return {
+    v: VERSION_1.v,
     room: toHex(fields.bytes("room", 32)) as RoomId,
     sender: addressOfBytes(fields.bytes("sender", 20)),
     receiver: addressOfBytes(fields.bytes("receiver", 20)),
-    senderKeyVersion: readUint(versions[0], MAX_KEY_VERSION, CODE, "keys"),
-    receiverKeyVersion: readUint(versions[1], MAX_KEY_VERSION, CODE, "keys"),
+    senderKeyVersion: requireUint(versions[0], MAX_KEY_VERSION, CODE, "keys"),
+    receiverKeyVersion: requireUint(versions[1], MAX_KEY_VERSION, CODE, "keys"),
     seq: fields.uint("seq"),
-    seen,
+    seen: requireSeen(fields.array("seen")),
     timestamp: fields.uint("timestamp"),
     nonce: fields.bytes("nonce", 32),
     commitment: fields.bytes("commitment", 32),
-    messages,
+    messages: requirePadded(fields.bytes("messages")),
     signature: fields.bytes("signature", 64),
   };
 }
 
-/** Of a message that was not padded, everybody would know how long it is. @throws ENVELOPE_MALFORMED */
-function checkPadded(messages: Uint8Array): void {
-  if (isPaddedLength(messages.length - TAG_BYTES)) return;
-  throw new DmtpError(CODE, `messages has ${messages.length} bytes, which no padded plaintext and its tag have`);
+function headerMap(header: EnvelopeHeader): CborMap {
+  switch (header.v) {
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- one version today; the next has to say its own
+    case 1:
+      return mapOf({
+        ...VERSION_1,
+        room: fromHex(header.room),
+        sender: bytesOfAddress(header.sender),
+        receiver: bytesOfAddress(header.receiver),
+        keys: [header.senderKeyVersion, header.receiverKeyVersion],
+        seq: header.seq,
+        seen: header.seen,
+        timestamp: header.timestamp,
+        nonce: header.nonce,
+      });
+  }
 }
 
-function headerMap(header: EnvelopeHeader): CborMap {
-  return mapOf({
-    v: VERSION,
-    suite: SUITE,
-    room: fromHex(header.room),
-    sender: bytesOfAddress(header.sender),
-    receiver: bytesOfAddress(header.receiver),
-    keys: [header.senderKeyVersion, header.receiverKeyVersion],
-    seq: header.seq,
-    seen: header.seen,
-    timestamp: header.timestamp,
-    nonce: header.nonce,
+/** What {@link decodeEnvelope} checks of a header, of one that is to be written. @throws ENVELOPE_MALFORMED */
+function checkHeader(header: EnvelopeHeader): void {
+  encodeHex(header.room, 32, CODE, "room");
+  encodeHex(header.sender, 20, CODE, "sender");
+  encodeHex(header.receiver, 20, CODE, "receiver");
+  for (const version of [header.senderKeyVersion, header.receiverKeyVersion]) {
+    requireUint(version, MAX_KEY_VERSION, CODE, "keys");
+  }
+  requireUint(header.seq, Number.MAX_SAFE_INTEGER, CODE, "seq");
+  requireSeen(header.seen);
+  requireUint(header.timestamp, Number.MAX_SAFE_INTEGER, CODE, "timestamp");
+  requireBytes(header.nonce, 32, CODE, "nonce");
+}
+
+function requireSeen(values: readonly CborValue[]): Uint8Array[] {
+  if (values.length > MAX_SEEN) throw new DmtpError(CODE, `seen names ${values.length} messages, at most ${MAX_SEEN}`);
+  const seen = values.map((digest) => requireBytes(digest, 32, CODE, "seen"));
+  seen.forEach((digest, i) => {
+    const previous = seen[i - 1];
+    if (previous !== undefined && compare(previous, digest) >= 0) throw new DmtpError(CODE, "seen is not ascending");
   });
+  return seen;
+}
+
+/** Of a message that was not padded, everybody would know how long it is. */
+function requirePadded(messages: Uint8Array): Uint8Array {
+  if (isPaddedLength(messages.length - TAG_BYTES)) return messages;
+  throw new DmtpError(CODE, `messages has ${messages.length} bytes, which no padded plaintext and its tag have`);
 }

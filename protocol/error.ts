@@ -71,11 +71,13 @@ export const ERRORS = {
   TEXT_TOO_LONG: input("Send at most 512 KiB a message."),
   TEXT_NOT_UNICODE: input("The text has half of a surrogate pair in it; repair the text."),
   TEXT_EMPTY: input("Give the message a text: --text, --file, --batch or standard input."),
-  MEDIA_TYPE_INVALID: input("Give a media type such as text/plain, of at most 127 characters."),
   WALLET_SIGNATURES_VARY: input(
     "This wallet signs differently each time; seal the key with a passphrase instead: --passphrase",
   ),
   WALLET_SIGNATURE_WRONG: input("The signature is not from that wallet; choose the right account."),
+  PASSPHRASE_INVALID: input(
+    "Use characters that every Unicode since 15.0 has; where the key was sealed with newer ones, open it with a newer Node.",
+  ),
   SEALED_KEY_UNOPENED: input("The sealed key does not open: another wallet or passphrase sealed it."),
   MESSAGE_UNOPENED: integrity("The message does not open with this key: it was made for another one, or is damaged."),
   // Chain

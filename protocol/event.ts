@@ -1,6 +1,6 @@
 /** What the two contracts logged, as every reader of a chain hands it to the replay (SPEC 8). */
 import type { Address } from "./address.ts";
-import type { Hex } from "./bytes.ts";
+import { equal, utf8, type Hex } from "./bytes.ts";
 import type { Cid } from "./cid.ts";
 import type { PublicKeys } from "./identity.ts";
 
@@ -21,8 +21,10 @@ export interface AnchorEvent extends Position, Provenance {
   readonly kind: "anchor";
   readonly index: number;
   readonly cid: Cid | null;
-  /** The text as `cids(index)` gives it back. */
+  /** The text as `cids(index)` gives it back, with U+FFFD for what is not UTF-8. */
   readonly text: string;
+  /** What was stored, where it is not UTF-8, so that `text` is not all of it. */
+  readonly bytes?: Uint8Array;
 }
 
 /** KeyRegistry: a key version. */
@@ -51,6 +53,19 @@ export interface RevocationEvent extends Position, Provenance {
 
 export type RegistryEvent = KeyEvent | RevocationEvent;
 export type ChainEvent = AnchorEvent | RegistryEvent;
+
+const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** What a verbatim entry of CIDStore says: the contract takes any bytes. */
+export function decodeEntryText(bytes: Uint8Array): Pick<AnchorEvent, "text" | "bytes"> {
+  const text = utf8Decoder.decode(bytes);
+  return equal(utf8(text), bytes) ? { text } : { text, bytes: bytes.slice() };
+}
+
+/** The bytes that {@link decodeEntryText} was given. */
+export function encodeEntryText({ text, bytes }: Pick<AnchorEvent, "text" | "bytes">): Uint8Array {
+  return bytes ?? utf8(text);
+}
 
 /** Negative when `a` stands before `b` on the chain. */
 export function comparePositions(a: Position, b: Position): number {

@@ -1,32 +1,42 @@
+/** What the formats check of their members, both where they are read and where they are written. */
+import { fromHex, type Hex } from "./bytes.ts";
 import { Link, type CborArray, type CborMap, type CborValue } from "./cbor.ts";
-import { cidOfBytes, type Cid } from "./cid.ts";
+import { cidOfBytes, isCid, linkTo, type Cid } from "./cid.ts";
 import { DmtpError, type ErrorCode } from "./error.ts";
 
-/** The version of every format in SPEC.md, and its only suite. */
-export const VERSION = 1;
-export const SUITE = 1;
+/** What the maps of a format say first of themselves: `v`, and `suite` where the format has one. Each format has its own. */
+export interface FormatVersion {
+  readonly v: number;
+  readonly suite?: number;
+}
 
 /**
  * Reads a decoded map whose members are known exactly: one more, one less or one of another type is refused with the
- * format's own code, and a newer version or suite is told apart from damage before its members are looked at.
+ * format's own code, and another version or suite is told apart from damage before its members are looked at.
  */
 export class Fields {
   private readonly map: CborMap;
   private readonly code: ErrorCode;
 
-  /** @throws `code`, VERSION_UNSUPPORTED, SUITE_UNSUPPORTED */
-  constructor(value: CborValue, names: readonly string[], code: ErrorCode) {
+  /**
+   * @param names its members besides `v` and `suite`
+   * @param version null for a map inside of another
+   * @throws `code`, VERSION_UNSUPPORTED, SUITE_UNSUPPORTED
+   */
+  constructor(value: CborValue, names: readonly string[], code: ErrorCode, version: FormatVersion | null) {
     this.code = code;
     if (!(value instanceof Map)) throw new DmtpError(code, "not a map");
     this.map = value as CborMap;
-    if (names.includes("v") && this.uint("v") !== VERSION) {
-      throw new DmtpError("VERSION_UNSUPPORTED", `version ${this.uint("v")}, this software knows ${VERSION}`);
+    const { v, suite } = version ?? {};
+    if (v !== undefined && this.uint("v") !== v) {
+      throw new DmtpError("VERSION_UNSUPPORTED", `version ${this.uint("v")}, this software knows ${v}`);
     }
-    if (names.includes("suite") && this.uint("suite") !== SUITE) {
-      throw new DmtpError("SUITE_UNSUPPORTED", `suite ${this.uint("suite")}, this software knows ${SUITE}`);
+    if (suite !== undefined && this.uint("suite") !== suite) {
+      throw new DmtpError("SUITE_UNSUPPORTED", `suite ${this.uint("suite")}, this software knows ${suite}`);
     }
     for (const name of names) if (!this.map.has(name)) throw new DmtpError(code, `no ${name}`);
-    if (this.map.size !== names.length) throw new DmtpError(code, "a member too many");
+    const size = names.length + (v === undefined ? 0 : 1) + (suite === undefined ? 0 : 1);
+    if (this.map.size !== size) throw new DmtpError(code, "a member too many");
   }
 
   value(name: string): CborValue {
@@ -36,11 +46,11 @@ export class Fields {
   }
 
   bytes(name: string, sizeBytes?: number): Uint8Array {
-    return readBytes(this.value(name), sizeBytes, this.code, name);
+    return requireBytes(this.value(name), sizeBytes, this.code, name);
   }
 
   uint(name: string, max = Number.MAX_SAFE_INTEGER): number {
-    return readUint(this.value(name), max, this.code, name);
+    return requireUint(this.value(name), max, this.code, name);
   }
 
   text(name: string): string {
@@ -50,11 +60,11 @@ export class Fields {
   }
 
   array(name: string): CborArray {
-    return readArray(this.value(name), this.code, name);
+    return requireArray(this.value(name), this.code, name);
   }
 }
 
-export function readBytes(
+export function requireBytes(
   value: CborValue | undefined,
   sizeBytes: number | undefined,
   code: ErrorCode,
@@ -67,21 +77,36 @@ export function readBytes(
   return value;
 }
 
-export function readUint(value: CborValue | undefined, max: number, code: ErrorCode, name: string): number {
-  if (typeof value !== "number" || value < 0 || value > max) {
+/** @param max a uint53 unless it is less */
+export function requireUint(value: CborValue | undefined, max: number, code: ErrorCode, name: string): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0 || value > max || Object.is(value, -0)) {
     throw new DmtpError(code, `${name} is not an integer from 0 to ${max}`);
   }
   return value;
 }
 
-export function readArray(value: CborValue | undefined, code: ErrorCode, name: string): CborArray {
+export function requireArray(value: CborValue | undefined, code: ErrorCode, name: string): CborArray {
   if (!Array.isArray(value)) throw new DmtpError(code, `${name} is not an array`);
   return value as CborArray;
 }
 
 /** A link to a DMTP block. */
-export function readLink(value: CborValue | undefined, code: ErrorCode, name: string): Cid {
+export function requireLink(value: CborValue | undefined, code: ErrorCode, name: string): Cid {
   const cid = value instanceof Link ? cidOfBytes(value.bytes) : null;
   if (cid === null) throw new DmtpError(code, `${name} is not a link to a dag-cbor block`);
   return cid;
+}
+
+/** The bytes of an address, a room id or a hash that is to be written. */
+export function encodeHex(text: Hex, sizeBytes: number, code: ErrorCode, name: string): Uint8Array {
+  if (text.length !== 2 + 2 * sizeBytes || !/^0x[0-9a-f]*$/.test(text)) {
+    throw new DmtpError(code, `${name} is not ${sizeBytes} bytes in lower-case hexadecimal`);
+  }
+  return fromHex(text);
+}
+
+/** The link to a block that is to be written. */
+export function encodeLink(cid: Cid, code: ErrorCode, name: string): Link {
+  if (!isCid(cid)) throw new DmtpError(code, `${name} is not a CID`);
+  return linkTo(cid);
 }

@@ -2,12 +2,12 @@
  * A heads block (SPEC 7.3): `[[room, n, lastIndex, roomRoot], …]` of the rooms that an anchor touched, ascending. It lets a
  * reader of one room hop from anchor to anchor, and check the room's root, without reading what lies between.
  */
-import { equal, fromHex, toHex } from "./bytes.ts";
+import { equal, toHex } from "./bytes.ts";
 import { MAX_BLOCK_BYTES, type CborArray, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
+import { encodeBlock } from "./cbor-encoder.ts";
 import { DmtpError } from "./error.ts";
-import { readArray, readBytes, readUint } from "./fields.ts";
+import { encodeHex, requireArray, requireBytes, requireUint } from "./fields.ts";
 import type { RoomId } from "./room.ts";
 import type { Delta, State } from "./state.ts";
 
@@ -41,28 +41,24 @@ export function headsOf(delta: Pick<Delta, "keys">, before: State, after: State)
   });
 }
 
+/** @throws HEADS_MALFORMED for what {@link decodeHeads} would refuse */
 export function encodeHeads(heads: readonly Head[], maxBytes = MAX_BLOCK_BYTES): Uint8Array[] {
   const perBlock = Math.min(MAX_HEADS_ROWS, Math.floor((maxBytes - 5) / HEAD_BYTES));
+  checkOrder(heads);
   const blocks: Uint8Array[] = [];
   for (let start = 0; start < heads.length; start += perBlock) {
-    const rows = heads.slice(start, start + perBlock).map((head): CborArray => {
-      return [fromHex(head.room), head.n, head.lastIndex, head.roomRoot];
-    });
-    blocks.push(encode(rows));
+    blocks.push(encodeBlock(heads.slice(start, start + perBlock).map(writeHead)));
   }
   return blocks;
 }
 
 /** @throws HEADS_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeHeads(block: Uint8Array): Head[] {
-  const rows = readArray(decode(block), CODE, "the block");
+  const rows = requireArray(decode(block), CODE, "the block");
   if (rows.length === 0) throw new DmtpError(CODE, "no heads");
   if (rows.length > MAX_HEADS_ROWS) throw new DmtpError(CODE, `more than ${MAX_HEADS_ROWS} rows`);
   const heads = rows.map(readHead);
-  heads.forEach(({ room }, i) => {
-    const previous = heads[i - 1];
-    if (previous !== undefined && previous.room >= room) throw new DmtpError(CODE, "rooms out of order");
-  });
+  checkOrder(heads);
   return heads;
 }
 
@@ -81,14 +77,30 @@ export function equalHeads(a: readonly Head[], b: readonly Head[]): boolean {
   );
 }
 
+function checkOrder(heads: readonly Head[]): void {
+  heads.forEach(({ room }, i) => {
+    const previous = heads[i - 1];
+    if (previous !== undefined && previous.room >= room) throw new DmtpError(CODE, "rooms out of order");
+  });
+}
+
+function writeHead({ room, n, lastIndex, roomRoot }: Head): CborArray {
+  return [
+    encodeHex(room, 32, CODE, "room"),
+    requireUint(n, Number.MAX_SAFE_INTEGER, CODE, "n"),
+    lastIndex === null ? null : requireUint(lastIndex, Number.MAX_SAFE_INTEGER, CODE, "lastIndex"),
+    requireBytes(roomRoot, 32, CODE, "roomRoot"),
+  ];
+}
+
 function readHead(row: CborValue): Head {
-  const members = readArray(row, CODE, "a head");
+  const members = requireArray(row, CODE, "a head");
   if (members.length !== 4) throw new DmtpError(CODE, "a head is not [room, n, lastIndex, roomRoot]");
   const lastIndex = members[2];
   return {
-    room: toHex(readBytes(members[0], 32, CODE, "room")) as RoomId,
-    n: readUint(members[1], Number.MAX_SAFE_INTEGER, CODE, "n"),
-    lastIndex: lastIndex === null ? null : readUint(lastIndex, Number.MAX_SAFE_INTEGER, CODE, "lastIndex"),
-    roomRoot: readBytes(members[3], 32, CODE, "roomRoot"),
+    room: toHex(requireBytes(members[0], 32, CODE, "room")) as RoomId,
+    n: requireUint(members[1], Number.MAX_SAFE_INTEGER, CODE, "n"),
+    lastIndex: lastIndex === null ? null : requireUint(lastIndex, Number.MAX_SAFE_INTEGER, CODE, "lastIndex"),
+    roomRoot: requireBytes(members[3], 32, CODE, "roomRoot"),
   };
 }

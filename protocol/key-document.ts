@@ -1,11 +1,12 @@
 /** The key document (SPEC 4): a block with one key version's public keys and its sealed seed. */
-import { addressOfBytes, bytesOfAddress, type Address } from "./address.ts";
+import { addressOfBytes, type Address } from "./address.ts";
 import { equal } from "./bytes.ts";
-import { mapOf, type CborValue } from "./cbor.ts";
+import { mapOf, type CborArray, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
+import { encodeBlock } from "./cbor-encoder.ts";
+import type { ScryptParameters } from "./crypto/primitives.ts";
 import { DmtpError } from "./error.ts";
-import { Fields, readArray, readUint, SUITE, VERSION } from "./fields.ts";
+import { encodeHex, Fields, requireArray, requireBytes, requireUint, type FormatVersion } from "./fields.ts";
 import type { PublicKeys } from "./identity.ts";
 import type { Deployment } from "./room.ts";
 import { MAX_SCRYPT, SALT_BYTES, SEALED_BYTES, type SealedSeed } from "./sealing.ts";
@@ -19,26 +20,27 @@ export interface KeyDocument extends PublicKeys {
   readonly sealed: SealedSeed;
 }
 
+const VERSION: FormatVersion = { v: 1, suite: 1 };
 const CODE = "KEY_DOCUMENT_MALFORMED";
-const MEMBERS = ["v", "suite", "chain", "registry", "wallet", "version", "encryptionKey", "signingKey", "sealed"];
+const MEMBERS = ["chain", "registry", "wallet", "version", "encryptionKey", "signingKey", "sealed"];
 
+/** @throws KEY_DOCUMENT_MALFORMED for what {@link decodeKeyDocument} would refuse */
 export function encodeKeyDocument(document: KeyDocument): Uint8Array {
   const { sealed } = document;
-  return encode(
+  return encodeBlock(
     mapOf({
-      v: VERSION,
-      suite: SUITE,
-      chain: document.chainId,
-      registry: bytesOfAddress(document.keyRegistry),
-      wallet: bytesOfAddress(document.wallet),
-      version: document.version,
-      encryptionKey: document.encryptionKey,
-      signingKey: document.signingKey,
+      ...VERSION,
+      chain: requireUint(document.chainId, Number.MAX_SAFE_INTEGER, CODE, "chain"),
+      registry: encodeHex(document.keyRegistry, 20, CODE, "registry"),
+      wallet: encodeHex(document.wallet, 20, CODE, "wallet"),
+      version: requireUint(document.version, Number.MAX_SAFE_INTEGER, CODE, "version"),
+      encryptionKey: requireBytes(document.encryptionKey, 32, CODE, "encryptionKey"),
+      signingKey: requireBytes(document.signingKey, 32, CODE, "signingKey"),
       sealed: mapOf({
         method: sealed.method,
-        salt: sealed.salt,
-        ciphertext: sealed.ciphertext,
-        ...(sealed.method === "passphrase" && { scrypt: [sealed.scrypt.N, sealed.scrypt.r, sealed.scrypt.p] }),
+        salt: requireBytes(sealed.salt, SALT_BYTES, CODE, "salt"),
+        ciphertext: requireBytes(sealed.ciphertext, SEALED_BYTES, CODE, "ciphertext"),
+        ...(sealed.method === "passphrase" && { scrypt: writeScrypt(sealed.scrypt) }),
       }),
     }),
   );
@@ -46,7 +48,7 @@ export function encodeKeyDocument(document: KeyDocument): Uint8Array {
 
 /** @throws KEY_DOCUMENT_MALFORMED, VERSION_UNSUPPORTED, SUITE_UNSUPPORTED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeKeyDocument(block: Uint8Array): KeyDocument {
-  const fields = new Fields(decode(block), MEMBERS, CODE);
+  const fields = new Fields(decode(block), MEMBERS, CODE, VERSION);
   return {
     chainId: fields.uint("chain"),
     keyRegistry: addressOfBytes(fields.bytes("registry", 20)),
@@ -107,24 +109,31 @@ export function verifyKeyDocument(
 
 function readSealed(value: CborValue): SealedSeed {
   const passphrase = value instanceof Map && value.get("method") === "passphrase";
-  const fields = new Fields(value, ["method", "salt", "ciphertext", ...(passphrase ? ["scrypt"] : [])], CODE);
+  const fields = new Fields(value, ["method", "salt", "ciphertext", ...(passphrase ? ["scrypt"] : [])], CODE, null);
   const salt = fields.bytes("salt", SALT_BYTES);
   const ciphertext = fields.bytes("ciphertext", SEALED_BYTES);
   if (!passphrase) {
     if (fields.text("method") !== "wallet") throw new DmtpError(CODE, "an unknown sealing method");
     return { method: "wallet", salt, ciphertext };
   }
-  const parameters = readArray(fields.value("scrypt"), CODE, "scrypt");
+  const parameters = requireArray(fields.value("scrypt"), CODE, "scrypt");
   if (parameters.length !== 3) throw new DmtpError(CODE, "scrypt is not [N, r, p]");
-  const scrypt = {
-    N: readUint(parameters[0], MAX_SCRYPT.N, CODE, "N"),
-    r: readUint(parameters[1], MAX_SCRYPT.r, CODE, "r"),
-    p: readUint(parameters[2], MAX_SCRYPT.p, CODE, "p"),
-  };
-  const { N, r, p } = scrypt;
+  const [N, r, p] = parameters;
+  return { method: "passphrase", salt, scrypt: requireScrypt({ N, r, p }), ciphertext };
+}
+
+function writeScrypt(scrypt: ScryptParameters): CborArray {
+  const { N, r, p } = requireScrypt({ ...scrypt });
+  return [N, r, p];
+}
+
+function requireScrypt(scrypt: Readonly<Record<"N" | "r" | "p", CborValue | undefined>>): ScryptParameters {
+  const N = requireUint(scrypt.N, MAX_SCRYPT.N, CODE, "N");
+  const r = requireUint(scrypt.r, MAX_SCRYPT.r, CODE, "r");
+  const p = requireUint(scrypt.p, MAX_SCRYPT.p, CODE, "p");
   // RFC 7914 2: N is a power of two above 1 and below 2^(128·r/8).
   if (N < 2 || !Number.isInteger(Math.log2(N)) || r < 1 || p < 1 || N >= 2 ** (16 * r)) {
     throw new DmtpError(CODE, "scrypt parameters that RFC 7914 does not allow");
   }
-  return { method: "passphrase", salt, scrypt, ciphertext };
+  return { N, r, p };
 }

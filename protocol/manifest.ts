@@ -1,10 +1,10 @@
 /** The manifest (SPEC 7.1): the small block that an anchor names, and how one is made from what is new. */
 import { mapOf } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
-import { encode } from "./cbor-encoder.ts";
-import { cidOf, isCid, linkTo, type Cid } from "./cid.ts";
+import { encodeBlock } from "./cbor-encoder.ts";
+import { cidOf, isCid, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
-import { Fields, readLink, readUint, VERSION } from "./fields.ts";
+import { encodeLink, Fields, requireBytes, requireLink, requireUint, type FormatVersion } from "./fields.ts";
 import { encodeHeads, headsOf } from "./heads.ts";
 import type { RoomId } from "./room.ts";
 import { MAX_SHARD_ENTRIES, ShardPacker } from "./shard.ts";
@@ -51,8 +51,10 @@ export interface ManifestDraft {
 export const MAX_SHARDS = 32;
 /** What a manifest lists at most, and what always fits into one, even with every message in a room of its own. */
 export const MAX_MESSAGES = MAX_SHARDS * MAX_SHARD_ENTRIES;
+/** Of the manifest, its shards and its heads blocks. */
+const VERSION: FormatVersion = { v: 1 };
 const CODE = "MANIFEST_MALFORMED";
-const MEMBERS = ["v", "seq", "base", "prev", "rooms", "heads", "count", "state"];
+const MEMBERS = ["seq", "base", "prev", "rooms", "heads", "count", "state"];
 
 /** The manifest that adds `delta` to `tip`; the same input gives the same bytes. */
 export function draftManifest(tip: Tip | null, delta: Delta): ManifestDraft {
@@ -97,32 +99,39 @@ export function draftRooms(tip: Tip | null, delta: Iterable<RoomMessages>): Mani
   return { cid: block.cid, manifest, blocks: [...shards, ...heads, block], state: after, touched };
 }
 
-export function encodeManifest(manifest: Manifest): Uint8Array {
-  return encode(
+/** @throws MANIFEST_MALFORMED for what {@link decodeManifest} would refuse */
+export function encodeManifest({ seq, base, rooms, heads, count, state }: Manifest): Uint8Array {
+  if (base !== null && !isCid(base.cid)) throw new DmtpError(CODE, "prev is not a CID");
+  for (const [name, links] of [
+    ["rooms", rooms],
+    ["heads", heads],
+  ] as const)
+    checkLinks(links, name);
+  return encodeBlock(
     mapOf({
-      v: VERSION,
-      seq: manifest.seq,
-      base: manifest.base?.index ?? null,
+      ...VERSION,
+      seq: requireUint(seq, Number.MAX_SAFE_INTEGER, CODE, "seq"),
+      base: base === null ? null : requireUint(base.index, Number.MAX_SAFE_INTEGER, CODE, "base"),
       // A text, not a link: a link to the past would make every pin walk all history.
-      prev: manifest.base?.cid ?? null,
-      rooms: manifest.rooms.map(linkTo),
-      heads: manifest.heads.map(linkTo),
-      count: manifest.count,
-      state: manifest.state,
+      prev: base === null ? null : base.cid,
+      rooms: rooms.map((cid) => encodeLink(cid, CODE, "rooms")),
+      heads: heads.map((cid) => encodeLink(cid, CODE, "heads")),
+      count: requireUint(count, MAX_MESSAGES, CODE, "count"),
+      state: requireBytes(state, 32, CODE, "state"),
     }),
   );
 }
 
 /** @throws MANIFEST_MALFORMED, VERSION_UNSUPPORTED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeManifest(block: Uint8Array): Manifest {
-  const fields = new Fields(decode(block), MEMBERS, CODE);
+  const fields = new Fields(decode(block), MEMBERS, CODE, VERSION);
   const index = fields.value("base");
   const prev = fields.value("prev");
   if ((index === null) !== (prev === null)) throw new DmtpError(CODE, "base and prev are not both null or both given");
   if (prev !== null && !isCid(prev)) throw new DmtpError(CODE, "prev is not a CID");
   return {
     seq: fields.uint("seq"),
-    base: prev === null ? null : { index: readUint(index, Number.MAX_SAFE_INTEGER, CODE, "base"), cid: prev },
+    base: prev === null ? null : { index: requireUint(index, Number.MAX_SAFE_INTEGER, CODE, "base"), cid: prev },
     rooms: readLinks(fields, "rooms"),
     heads: readLinks(fields, "heads"),
     count: fields.uint("count", MAX_MESSAGES),
@@ -140,13 +149,17 @@ export function manifestIn(block: Uint8Array | undefined): Manifest | null {
 }
 
 function readLinks(fields: Fields, name: string): Cid[] {
-  const links = fields.array(name);
-  if (links.length < 1 || links.length > MAX_SHARDS)
+  const cids = fields.array(name).map((link) => requireLink(link, CODE, name));
+  checkLinks(cids, name);
+  return cids;
+}
+
+function checkLinks(cids: readonly Cid[], name: string): void {
+  if (cids.length < 1 || cids.length > MAX_SHARDS) {
     throw new DmtpError(CODE, `${name} has not 1 to ${MAX_SHARDS} links`);
-  const cids = links.map((link) => readLink(link, CODE, name));
+  }
   // Otherwise one shard of 1 MiB, named 32 times, would be work for 32.
   if (new Set(cids).size < cids.length) throw new DmtpError(CODE, `${name} names a block twice`);
-  return cids;
 }
 
 function toBlock(bytes: Uint8Array): Block {

@@ -59,7 +59,10 @@ export async function sealWithWallet(
   return { method: "wallet", salt, ciphertext: seal(owner, first, seed, salt) };
 }
 
-/** Seals with a passphrase, for wallets whose signatures vary (MPC and contract wallets). Takes about half a second. */
+/**
+ * Seals with a passphrase, for wallets whose signatures vary (MPC and contract wallets). Takes about half a second.
+ * @throws PASSPHRASE_INVALID
+ */
 export function sealWithPassphrase(
   owner: SealOwner,
   passphrase: string,
@@ -72,7 +75,7 @@ export function sealWithPassphrase(
 
 /**
  * The seed in a seal.
- * @throws SEALED_KEY_UNOPENED when the opener is not the one it was sealed with; WALLET_SIGNATURE_WRONG
+ * @throws SEALED_KEY_UNOPENED when the opener is not the one it was sealed with; WALLET_SIGNATURE_WRONG, PASSPHRASE_INVALID
  */
 export async function openSealedSeed(owner: SealOwner, sealed: SealedSeed, opener: Opener): Promise<Uint8Array> {
   let secret: Uint8Array;
@@ -108,9 +111,25 @@ function normalize(signature: string): Uint8Array | null {
   return bytes;
 }
 
-/** NFC (RFC 8265 4.2.2), so that a passphrase typed on another keyboard is the same. */
+/** NFC (RFC 8265 4.2.2), so that a passphrase typed on another keyboard is the same. @throws PASSPHRASE_INVALID */
 function passphraseSecret(passphrase: string, salt: Uint8Array, parameters: ScryptParameters): Uint8Array {
+  checkPassphrase(passphrase);
   return primitives.scrypt(utf8(passphrase.normalize("NFC")), salt, parameters, 32);
+}
+
+/**
+ * SPEC 3.2: only characters that this software's Unicode assigns. A newer Unicode may compose others, so that the same passphrase would
+ * give another secret there, and the seal never open.
+ * @throws PASSPHRASE_INVALID
+ */
+export function checkPassphrase(passphrase: string): void {
+  if (passphrase === "") throw new DmtpError("PASSPHRASE_INVALID", "the passphrase is empty");
+  if (!passphrase.isWellFormed() || /\p{Cn}/u.test(passphrase)) {
+    throw new DmtpError(
+      "PASSPHRASE_INVALID",
+      "the passphrase has a character that this software's Unicode does not know",
+    );
+  }
 }
 
 function seal(owner: SealOwner, secret: Uint8Array, seed: Uint8Array, salt: Uint8Array): Uint8Array {

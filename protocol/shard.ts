@@ -5,7 +5,7 @@ import { decode } from "./cbor-decoder.ts";
 import { Writer } from "./cbor-encoder.ts";
 import { bytesOfCid, type Cid } from "./cid.ts";
 import { DmtpError } from "./error.ts";
-import { readArray, readLink } from "./fields.ts";
+import { encodeHex, requireArray, requireLink } from "./fields.ts";
 import { isRoomId, type RoomId } from "./room.ts";
 import type { Delta } from "./state.ts";
 
@@ -34,6 +34,7 @@ export class ShardPacker {
   private readonly shards: Uint8Array[] = [];
   /** The entries of the shard that is being packed; how many there are goes before them. */
   private readonly entries = new Writer();
+  private lastRoom = "";
   private rooms = 0;
   private listed = 0;
   private sizeBytes = MAP_HEAD_BYTES;
@@ -42,7 +43,12 @@ export class ShardPacker {
     this.maxBytes = maxBytes;
   }
 
+  /** @throws SHARD_MALFORMED for what {@link decodeShard} would refuse, or {@link joinShards} of all of them */
   add(room: RoomId, cids: readonly Cid[]): void {
+    encodeHex(room, 32, CODE, "a room");
+    if (room <= this.lastRoom) throw new DmtpError(CODE, "rooms that do not ascend");
+    if (cids.length === 0) throw new DmtpError(CODE, "a room without messages");
+    this.lastRoom = room;
     for (let start = 0; start < cids.length;) {
       const fits = Math.min(
         MAX_SHARD_ENTRIES - this.listed,
@@ -87,7 +93,7 @@ export function decodeShard(block: Uint8Array): Delta {
   let listed = 0;
   for (const [room, links] of value as ReadonlyMap<string, CborValue>) {
     if (!isRoomId(room)) throw new DmtpError(CODE, "a key that is not a room id");
-    const cids = readArray(links, CODE, "a room").map((link) => readLink(link, CODE, "a message"));
+    const cids = requireArray(links, CODE, "a room").map((link) => requireLink(link, CODE, "a message"));
     if (cids.length === 0) throw new DmtpError(CODE, "a room without messages");
     listed += cids.length;
     if (listed > MAX_SHARD_ENTRIES) throw new DmtpError(CODE, `more than ${MAX_SHARD_ENTRIES} messages`);

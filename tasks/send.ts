@@ -111,6 +111,7 @@ function sealAll(
       throw new DmtpError("SEQ_EXHAUSTED", `key version ${own.party.version} has no number left in room ${room.id}`);
     }
     const header = {
+      v: 1 as const,
       room: room.id,
       sender,
       receiver: to,

@@ -5,7 +5,7 @@ import { parseAddress } from "../../protocol/address.ts";
 import { fromHex } from "../../protocol/bytes.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { ChainEvent, Position, Provenance } from "../../protocol/event.ts";
+import { decodeEntryText, type ChainEvent, type Position, type Provenance } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { malformed, parseCount, parseWord, type Log } from "./answer.ts";
 import { cidStoreInterface, keyRegistryInterface, topicOf } from "./contracts.ts";
@@ -16,9 +16,6 @@ export const TOPICS = {
   registered: topicOf(keyRegistryInterface, "KeyRegistered"),
   revoked: topicOf(keyRegistryInterface, "KeyRevoked"),
 } as const;
-
-/** The contracts allow any bytes in a verbatim text; what is not UTF-8 is shown with U+FFFD, and is no CID in any case. */
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** @throws CHAIN_DISAGREES for a log that the contracts can't have written */
 export function decodeLog(deployment: Pick<Deployment, "cidStore" | "keyRegistry">, log: Log): ChainEvent {
@@ -50,8 +47,7 @@ function decodeVerbatim(place: Position & Provenance, { topics, data }: Log): Ch
   if (index === undefined || topics.length !== 2) throw malformed("a log of CIDStoredVerbatim");
   // Decoded as bytes, which a string is in the ABI: ethers refuses a string that is not UTF-8, and this one must not stop a replay.
   const [bytes] = AbiCoder.defaultAbiCoder().decode(["bytes"], data) as unknown[];
-  const text = utf8.decode(fromHex(String(bytes)));
-  return { kind: "anchor", ...place, index: parseWord(index), cid: null, text };
+  return { kind: "anchor", ...place, index: parseWord(index), cid: null, ...decodeEntryText(fromHex(String(bytes))) };
 }
 
 function decodeRegistered(place: Position & Provenance, log: Log): ChainEvent {

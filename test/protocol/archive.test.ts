@@ -3,12 +3,12 @@ import fc from "fast-check";
 
 import { decodeArchive, decodeEvents, encodeArchive, encodeEvent, encodeEvents } from "../../protocol/archive.ts";
 import { addressOfBytes } from "../../protocol/address.ts";
-import { toHex } from "../../protocol/bytes.ts";
+import { toHex, utf8 } from "../../protocol/bytes.ts";
 import { Link, MAX_BLOCK_BYTES, type CborValue } from "../../protocol/cbor.ts";
 import { decode } from "../../protocol/cbor-decoder.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOf, cidOfDigest } from "../../protocol/cid.ts";
-import type { ChainEvent } from "../../protocol/event.ts";
+import { decodeEntryText, encodeEntryText, type ChainEvent } from "../../protocol/event.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
 import { codeOf } from "../fixtures/refusal.ts";
@@ -65,19 +65,32 @@ describe("What an archive says of the chain", () => {
     );
   });
 
-  it("fits blocks, however many and however long its events are, and is cut where no verdict can tell", () => {
+  it("keeps the bytes of an entry that is not UTF-8, also where a text is cut in the middle of a character", () => {
+    const [at] = fc.sample(place, { numRuns: 1, seed: 1 }) as [object];
+    for (const bytes of [Uint8Array.of(0x63, 0xff, 0x64), Uint8Array.of(0xc3), utf8("a" + "é".repeat(600))]) {
+      const said = { kind: "anchor", ...at, cid: null, ...decodeEntryText(bytes) };
+      const [event] = [...decodeEvents([...encodeEvents(numbered([said]))].map((block) => block.bytes))];
+      if (event?.kind !== "anchor") throw new Error("not an anchor");
+      expect(encodeEntryText(event)).to.deep.equal(bytes.slice(0, 1_024));
+    }
+  });
+
+  it("has 240 events a block, however long they are, and is cut where no verdict can tell", () => {
     const [at] = fc.sample(place, { numRuns: 1, seed: 1 }) as [object];
     const [said] = fc.sample(key, { numRuns: 1, seed: 1 }) as [object];
     const long = { kind: "key", ...at, ...said, signature: new Uint8Array(2_000_000).fill(7) };
     const text = { kind: "anchor", ...at, cid: null, text: "🎉".repeat(500_000) };
     const events = numbered(Array.from({ length: 3_000 }, (_, i) => (i % 2 === 0 ? long : text)));
     const blocks = [...encodeEvents(events)];
-    expect(blocks.length).to.be.greaterThan(3);
-    for (const { bytes } of blocks) expect(bytes.length).to.be.at.most(MAX_BLOCK_BYTES);
+    expect(blocks.map(({ bytes }) => (decode(bytes) as CborValue[]).length)).to.deep.equal([
+      ...Array.from({ length: 12 }, () => 240),
+      120,
+    ]);
+    for (const { bytes } of blocks) expect(bytes.length).to.be.at.most(MAX_BLOCK_BYTES / 3);
     const read = [...decodeEvents(blocks.map(({ bytes }) => bytes))];
     expect(read.length).to.equal(3_000);
     expect(read[0]).to.have.property("signature").of.length(1_024);
-    expect(read[1]).to.have.property("text", "🎉".repeat(1_024));
+    expect(read[1]).to.have.property("text", "🎉".repeat(256));
     expect(encodeEvent(events[2_999]!)).to.deep.equal(encodeEvent(read[2_999]!));
     expect([...encodeEvents(read)]).to.deep.equal(blocks);
   });
@@ -89,8 +102,9 @@ describe("What an archive says of the chain", () => {
     const refused = (value: CborValue): string | null => codeOf(() => [...decodeEvents([encode(value)])]);
     for (const value of [7, null, [7], [[]], new Map<string, CborValue>()])
       expect(refused(value)).to.equal("ARCHIVE_MALFORMED");
-    expect(refused(Array<CborValue>(2_048).fill(rows[0]!))).to.equal(null);
-    expect(refused(Array<CborValue>(2_049).fill(rows[0]!))).to.equal("ARCHIVE_MALFORMED");
+    expect(refused([])).to.equal("ARCHIVE_MALFORMED");
+    expect(refused(Array<CborValue>(240).fill(rows[0]!))).to.equal(null);
+    expect(refused(Array<CborValue>(241).fill(rows[0]!))).to.equal("ARCHIVE_MALFORMED");
     for (const row of rows) {
       expect(refused([row])).to.equal(null);
       expect(refused([row.slice(0, -1)])).to.equal("ARCHIVE_MALFORMED");
@@ -98,7 +112,9 @@ describe("What an archive says of the chain", () => {
       row.forEach((_, i) =>
         expect(refused([row.with(i, -1)]), `${row[0] as number}: ${i}`).to.equal("ARCHIVE_MALFORMED"),
       );
-      expect(refused([row.with(0, 3)])).to.equal("ARCHIVE_MALFORMED");
+      expect(refused([row.with(0, 4)])).to.equal("ARCHIVE_MALFORMED");
+      if (row.length === 13) expect(refused([row.with(11, new Uint8Array(1_025))])).to.equal("ARCHIVE_MALFORMED");
+      if (row[0] === 3) expect(refused([row.with(5, new Uint8Array(1_025))])).to.equal("ARCHIVE_MALFORMED");
     }
   });
 });

@@ -55,13 +55,13 @@ describe("Content", () => {
       expect(
         codeOf(() => encodeContent({ type, body })),
         type,
-      ).to.equal("MEDIA_TYPE_INVALID");
+      ).to.equal("CONTENT_MALFORMED");
       expect(
         codeOf(() => decodeContent(encode(mapOf({ type, body })))),
         type,
       ).to.equal("CONTENT_MALFORMED");
     }
-    expect(codeOf(() => encodeContent({ type: `a/${"b".repeat(126)}`, body }))).to.equal("MEDIA_TYPE_INVALID");
+    expect(codeOf(() => encodeContent({ type: `a/${"b".repeat(126)}`, body }))).to.equal("CONTENT_MALFORMED");
   });
 
   it("is refused when it is anything but a map of exactly type and body", () => {

@@ -16,6 +16,7 @@ import { roomIdOf, type RoomId } from "../../protocol/room.ts";
 import { addressOfBytes } from "../../protocol/address.ts";
 
 const ENVELOPE: Envelope = {
+  v: 1,
   room: roomIdOf(DEPLOYMENT, ALICE.address, BOB.address),
   sender: ALICE.address,
   receiver: BOB.address,
@@ -42,6 +43,7 @@ function refusal(change: Record<string, CborValue | undefined>): string | null {
 
 const bytes = (size: number) => fc.uint8Array({ minLength: size, maxLength: size });
 const anyEnvelope: fc.Arbitrary<Envelope> = fc.record({
+  v: fc.constant(1 as const),
   room: bytes(32).map((room) => toHex(room) as RoomId),
   sender: bytes(20).map(addressOfBytes),
   receiver: bytes(20).map(addressOfBytes),

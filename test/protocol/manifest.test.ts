@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import fc from "fast-check";
 
 import { toHex } from "../../protocol/bytes.ts";
 import { Link, type CborValue } from "../../protocol/cbor.ts";
@@ -149,6 +150,26 @@ describe("A manifest", () => {
     expect([manifest.count, manifest.rooms.length]).to.deep.equal([262_144, 32]);
     expect(() => draftManifest(null, deltaOf([ROOM, cids]))).to.throw(RangeError);
   }).timeout(20_000);
+
+  it("ends with the 32 bytes of its state root, whatever else it says: a verifier on chain rests on it", () => {
+    const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
+    const cids = fc.uniqueArray(digest.map(cidOfDigest), { minLength: 1, maxLength: MAX_SHARDS });
+    const manifests = fc.record({
+      seq: fc.maxSafeNat(),
+      base: fc.option(fc.record({ index: fc.maxSafeNat(), cid: digest.map(cidOfDigest) })),
+      rooms: cids,
+      heads: cids,
+      count: fc.nat(MAX_MESSAGES),
+      state: digest,
+    });
+    fc.assert(
+      fc.property(manifests, (manifest) => {
+        const block = encodeManifest(manifest);
+        expect(decodeManifest(block)).to.deep.equal(manifest);
+        expect(block.slice(-32)).to.deep.equal(manifest.state);
+      }),
+    );
+  });
 
   it("has a CID that is the hash of its bytes", () => {
     const { bytes } = SECOND.blocks.at(-1)!;

@@ -5,6 +5,7 @@ import { digestOf, type TypedData, type Wallet } from "../../protocol/binding.ts
 import { equal, fromHex, toHex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import {
+  checkPassphrase,
   openSealedSeed,
   sealWithPassphrase,
   sealWithWallet,
@@ -12,7 +13,7 @@ import {
   type SealOwner,
 } from "../../protocol/sealing.ts";
 import { ALICE, BOB, DEPLOYMENT } from "../fixtures/history.ts";
-import { codeOfAsync } from "../fixtures/refusal.ts";
+import { codeOf, codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 import { flipBit } from "./crypto/implementations.ts";
 
@@ -140,6 +141,16 @@ describe("A seed sealed by a passphrase", () => {
     ];
     for (const open of refused) expect(await codeOfAsync(open)).to.equal("SEALED_KEY_UNOPENED");
   }).timeout(20_000);
+
+  it("takes no passphrase that another Unicode could compose otherwise, nor an empty one", async () => {
+    // Unassigned in the Greek block, a noncharacter, half of a surrogate pair.
+    for (const passphrase of ["", "\u0378", "ok \ufffe", "\ud83d"]) {
+      const seal = () => sealWithPassphrase(OWNER, passphrase, SEED, SALT);
+      expect(codeOf(seal)).to.equal("PASSPHRASE_INVALID");
+      expect(await codeOfAsync(() => openSealedSeed(OWNER, sealed, { passphrase }))).to.equal("PASSPHRASE_INVALID");
+    }
+    for (const passphrase of ["नमस्ते 你好 مرحبا", "🚀", "\u{e000}"]) checkPassphrase(passphrase);
+  });
 });
 
 describe("What a refusal shows", () => {

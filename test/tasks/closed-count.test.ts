@@ -44,6 +44,7 @@ describe("A sender whose count somebody closed", () => {
       roomKeyOf(deployment, room, own.identity, own.party, peer),
       own.identity.signer,
       {
+        v: 1,
         room,
         sender: chain.alice,
         receiver: chain.bob,
