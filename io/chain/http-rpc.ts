@@ -94,7 +94,9 @@ class HttpRpc implements Rpc {
     let retryAfterMs: number | undefined;
     try {
       const signal = AbortSignal.timeout(this.timeoutMs);
-      const response = await this.fetch(this.url, { method: "POST", headers: this.headers, body, signal });
+      const { headers } = this;
+      // A node that redirects could have its caller POST to services that only this machine reaches.
+      const response = await this.fetch(this.url, { method: "POST", headers, body, signal, redirect: "error" });
       ({ status } = response);
       retryAfterMs = parseRetryAfter(response.headers.get("retry-after"));
       text = await readText(response);

@@ -16,6 +16,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { BoundedHttp, readAll, type HttpAnswer, type HttpLimits } from "./bounded-http.ts";
 import { encodeCar } from "./car.ts";
+import { refuseRedirects } from "./no-redirects.ts";
 import { faultOf, sourceFault, type SourceLabel } from "./source-fault.ts";
 
 type Kubo = typeof import("kubo-rpc-client");
@@ -212,6 +213,7 @@ export class KuboRpc {
     return (this.client ??= import("kubo-rpc-client").then(({ create, CID }) => {
       const { username, password } = this.url;
       const credentials = btoa([username, password].map(decodeURIComponent).join(":"));
+      refuseRedirects(this.api);
       const headers = { ...this.headers, ...(username !== "" && { authorization: `Basic ${credentials}` }) };
       return { ...create({ url: new URL(this.api), headers }), CID };
     }));
