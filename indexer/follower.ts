@@ -16,7 +16,7 @@ import type { ChainEvent } from "../protocol/event.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { FinalityWatch } from "./finality-watch.ts";
 import type { History } from "./history.ts";
-import type { Log } from "./log.ts";
+import { logStack, type Log } from "./log.ts";
 import { Pace, type Outcome } from "./pace.ts";
 import { commonAncestor, relationTo, type Relation } from "./relation.ts";
 
@@ -70,6 +70,11 @@ export class Follower {
     const { pollIntervalMs, random = Math.random } = options;
     this.pace = new Pace({ intervalMs: pollIntervalMs, random, clock: this.clock });
     this.finality = new FinalityWatch(this.clock);
+  }
+
+  /** How long it rests at most between two looks that succeed. */
+  get pollIntervalMs(): number {
+    return this.options.pollIntervalMs;
   }
 
   /** How long finality has stood still while the chain went on; null while it does not. */
@@ -257,7 +262,7 @@ export class Follower {
 
   private problemOf(error: unknown): DmtpError {
     if (error instanceof DmtpError) return error;
-    this.options.log(error instanceof Error ? (error.stack ?? error.message) : "an unknown error");
+    logStack(this.options.log, error);
     return new DmtpError("INTERNAL", "the index could not take the next blocks", { cause: error });
   }
 }

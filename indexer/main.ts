@@ -6,15 +6,15 @@ import { openRpc } from "../io/chain/open-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
-import { harmless } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { startIndexerOn } from "./indexer.ts";
+import { logStack, openLog } from "./log.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
 
 /** sysexits.h; 75 says that starting again can help. */
 const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
 
-const log = (line: string): void => void process.stderr.write(`${harmless(line)}\n`);
+const log = openLog((text) => void process.stderr.write(text));
 
 /** What is open, in the order of opening. */
 const closers: (() => Promise<void>)[] = [];
@@ -55,8 +55,9 @@ async function stop(): Promise<never> {
 
 async function fail(error: unknown): Promise<never> {
   const known = error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
-  log(`error[${known.code}]: ${known.message}\nhint: ${known.hint}`);
-  if (known.kind === "bug") log(error instanceof Error ? (error.stack ?? error.message) : "");
+  log(`error[${known.code}]: ${known.message}`);
+  log(`hint: ${known.hint}`);
+  if (known.kind === "bug") logStack(log, error);
   process.exitCode = EXIT_CODES[known.kind];
   return stop();
 }

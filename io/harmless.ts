@@ -18,6 +18,16 @@ export function harmlessLine(text: string): string {
   return harmless(text).replaceAll("\n", "\\u{a}").replaceAll("\t", "\\u{9}");
 }
 
+/** The most characters of one line that others have a say in: enough for any reason, and too few to fill a disk or a screen. */
+const MAX_LINE_CHARACTERS = 1_000;
+
+/** The same in one line, cut in length. */
+export function shortLine(text: string): string {
+  // What is cut off is never looked at: it may be megabytes.
+  const line = harmlessLine(text.slice(0, MAX_LINE_CHARACTERS));
+  return text.length > MAX_LINE_CHARACTERS ? `${line}…` : line;
+}
+
 /** A JSON document that a terminal can show: it means the same, with what is not harmless as escapes. */
 export function harmlessJson(value: object, indent = 2): string {
   return JSON.stringify(value, null, indent).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>

@@ -1,7 +1,7 @@
 /** `anchor --watch`: a service that anchors on an interval, waits out what passes, and can be ended at any moment. */
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
-import { harmlessJson } from "../io/harmless.ts";
+import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { pause } from "../io/pause.ts";
 import type { DmtpError } from "../protocol/error.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
@@ -9,7 +9,7 @@ import { describeAnchored } from "./anchor-report.ts";
 import { anchorRound } from "./anchor-round.ts";
 import { asDmtpError } from "./command.ts";
 import { openSession, type Session } from "./session.ts";
-import { terminal } from "./terminal.ts";
+import { terminal, type Terminal } from "./terminal.ts";
 
 /** What a round looks like in the log. */
 export type RoundLine = Readonly<Record<string, unknown>> & {
@@ -28,6 +28,13 @@ const MAX_RETRY_MS = 600_000;
 /** A round that is at work when the service is told to end has this long; the journal has what it did, whenever it is cut off. */
 const END_WITHIN_MS = 4_000;
 
+/** What a command tells a person, as lines of a log: no node and no store can write lines of their own into it. */
+const LOG: Terminal = {
+  ...terminal,
+  note: (text) => terminal.note(shortLine(text)),
+  progress: () => undefined,
+};
+
 /** Runs until SIGTERM or SIGINT, then ends with 0; a first round that the configuration makes impossible ends it with 1. */
 export async function watch(hre: HardhatRuntimeEnvironment, options: AnchorOptions, intervalS: number): Promise<void> {
   const ending = new AbortController();
@@ -40,7 +47,7 @@ export async function watch(hre: HardhatRuntimeEnvironment, options: AnchorOptio
   process.on("SIGINT", end);
   try {
     await watchRounds(options, intervalS * 1_000, ending.signal, {
-      open: () => openSession(hre, process.env, { ...terminal, progress: () => undefined }),
+      open: () => openSession(hre, process.env, LOG),
       log: (line) => terminal.result(harmlessJson({ time: new Date().toISOString(), ...line }, 0)),
       pause,
       elapsedMs: () => performance.now(),
@@ -83,7 +90,8 @@ export async function watchRounds(
       if (isEnding()) break;
       failures += 1;
       pauseMs = Math.min(Math.max(intervalMs, MAX_RETRY_MS), FIRST_RETRY_MS * 2 ** (failures - 1));
-      const { code, kind, message, hint } = error;
+      const { code, kind, hint } = error;
+      const message = shortLine(error.message);
       const retryInS = Math.round(pauseMs / 1_000);
       log({ event: "failed", durationMs: durationMs(), code, kind, message, hint, anchors, failures, retryInS });
     } finally {

@@ -1,7 +1,7 @@
 /** The edge between Hardhat's command line and the commands: results to stdout, errors to exit codes, nothing else here. */
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
-import { harmlessJson, harmlessLine } from "../io/harmless.ts";
+import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
@@ -58,7 +58,7 @@ export function reportError(error: DmtpError, json: boolean): void {
     terminal.result(harmlessJson({ error: { code, kind, message, hint } }));
   }
   // A node, a gateway or a file may have a say in the message.
-  terminal.note(`error[${error.code}]: ${harmlessLine(error.message)}\nhint: ${error.hint}`);
+  terminal.note(`error[${error.code}]: ${shortLine(error.message)}\nhint: ${error.hint}`);
   if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined)
     terminal.note(error.cause.stack);
   process.exitCode = EXIT_CODES[error.kind];

@@ -2,7 +2,7 @@
 import express, { type ErrorRequestHandler, type RequestHandler } from "express";
 
 import { DmtpError } from "../../protocol/error.ts";
-import type { Log } from "../log.ts";
+import { logStack, type Log } from "../log.ts";
 import { CONTENT_TYPE } from "../metrics/exposition.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { cors } from "./cors.ts";
@@ -123,10 +123,8 @@ function problemHandler(log: Log): ErrorRequestHandler {
   return (thrown: unknown, request, response, _next) => {
     const error = errorOf(thrown);
     if (error.kind === "bug") {
-      const { cause } = error;
-      log(
-        `error[${error.code}]: ${request.method} ${request.path}: ${cause instanceof Error ? (cause.stack ?? "") : error.message}`,
-      );
+      log(`error[${error.code}]: ${request.method} ${request.path}: ${error.message}`);
+      if (error.cause !== undefined) logStack(log, error.cause);
     }
     const problem = problemOf(error);
     if (error.kind === "unavailable") response.set("Retry-After", "2");

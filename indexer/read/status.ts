@@ -19,7 +19,7 @@ const NONE: CountsAnswer = { verified: 0, rejected: 0, missing: 0 };
 
 /** The index is not current any more when the chain could not be looked at for as long. */
 const STALE_MS = 15_000;
-/** The loop is stuck when it did not finish a look for as long; the longest wait after failures is 45 s. */
+/** The loop is stuck when it did not finish a look for as long, besides the interval in which it rests. */
 const STUCK_MS = 180_000;
 
 /** Why the answers are not current and complete, or null when they are. */
@@ -39,7 +39,8 @@ function withoutInternals(problem: DmtpError): DmtpError {
 
 /** Why the service should be started again, or null. */
 export function illness(follower: Follower, now = performance.now()): DmtpError | null {
-  if (now - follower.turnedAtMs < STUCK_MS) return null;
+  // A supervisor starts the service again: it must never be told to while the loop only rests.
+  if (now - follower.turnedAtMs < STUCK_MS + follower.pollIntervalMs) return null;
   return new DmtpError("INDEX_BEHIND", "the chain has not been looked at for minutes");
 }
 

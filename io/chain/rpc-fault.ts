@@ -20,8 +20,12 @@ export function faultOf(error: unknown): RpcFault | null {
   return typeof cause === "object" && cause !== null && "fault" in cause ? (cause as RpcFault) : null;
 }
 
+/** The most characters that are kept of what a node says. */
+const MAX_MESSAGE_CHARACTERS = 1_000;
+
 export function unreachable(name: string, fault: RpcFault): DmtpError {
-  return new DmtpError("CHAIN_UNREACHABLE", `${name}: ${fault.message}`, { cause: fault });
+  const message = fault.message.slice(0, MAX_MESSAGE_CHARACTERS);
+  return new DmtpError("CHAIN_UNREACHABLE", `${name}: ${message}`, { cause: { ...fault, message } });
 }
 
 /** A text with every URL cut down to its origin: paths, queries and user names may hold an API key. */

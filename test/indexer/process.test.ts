@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,6 +10,7 @@ import { expect } from "chai";
 
 import { startChain, deploy, type Chain, type Deployed } from "../fixtures/chain.ts";
 import { useFolder } from "../fixtures/folder.ts";
+import { listen, shut } from "../fixtures/loopback.ts";
 import { getOk, waitUntilReady } from "../fixtures/indexer-client.ts";
 
 const MAIN = fileURLToPath(new URL("../../indexer/main.ts", import.meta.url));
@@ -161,6 +163,24 @@ describe("npm run indexer", function () {
       expect(said.stderr).to.match(message);
       expect(said.stderr).not.to.match(/secret|\n {4}at /);
       expect(said.stdout).to.equal("");
+    }
+  });
+
+  it("writes one short line for whatever a node says", async () => {
+    const message = `no\nerror[INTERNAL]: forged\r\n\u001b[2J${"A".repeat(5_000_000)}`;
+    const node = createServer((_, response) => {
+      response.end(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: -32_000, message } }));
+    });
+    const { href } = await listen(node);
+    try {
+      const { ended, said } = run({ RPC_URL: href });
+      expect(await ended).to.equal(75);
+      expect(said.stderr).to.match(
+        /^error\[CHAIN_UNREACHABLE\]: .*no\\u\{a\}error\[INTERNAL\]: forged\\u\{d\}.*…?\nhint: .*\n$/,
+      );
+      expect(said.stderr.length).to.be.lessThan(2_000);
+    } finally {
+      await shut(node);
     }
   });
 });

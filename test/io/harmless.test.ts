@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 
-import { harmless, harmlessJson, harmlessLine } from "../../io/harmless.ts";
+import { harmless, harmlessJson, harmlessLine, shortLine } from "../../io/harmless.ts";
 
 /** Clears the screen; a hyperlink; CSI as one character; turns what follows around; ends a line where no newline is. */
 const ATTACKS = [
@@ -38,6 +38,12 @@ describe("A stranger's text", () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it("is one short line in a log, however long it was", () => {
+    const forged = `no\nerror[INTERNAL]: forged\r\n\u2028${"A".repeat(10_000_000)}`;
+    expect(shortLine(forged)).to.match(/^no\\u\{a\}error.INTERNAL.: forged\\u\{d\}\\u\{a\}\\u\{2028\}A{900,1000}…$/);
+    expect(shortLine("short")).to.equal("short");
   });
 
   it("is exact in JSON all the same", () => {

@@ -82,6 +82,17 @@ describe("Anchoring as a service", () => {
     expect(pauses.at(-1)).to.equal(INTERVAL_MS);
   });
 
+  it("writes one short line whatever a node says", async () => {
+    const said = `no\n{"event":"anchored"}\u001b[2J${"A".repeat(5_000_000)}`;
+    let rounds = 0;
+    const { lines } = await watch((round) => Promise.resolve(round === 2), {
+      open: () => (rounds++ === 0 ? operator.open() : Promise.reject(new DmtpError("CHAIN_UNREACHABLE", said))),
+    });
+    expect(lines[1]).to.include({ event: "failed", code: "CHAIN_UNREACHABLE" });
+    expect(String(lines[1]?.["message"])).to.match(/^no\\u\{a\}\{"event"/);
+    expect(JSON.stringify(lines[1]).length).to.be.lessThan(2_000);
+  });
+
   it("outlives errors that only a person can mend, once it has run", async () => {
     for (const code of ["NOT_ANCHORER", "FUNDS_INSUFFICIENT", "DATABASE_DAMAGED", "INTERNAL"] as const) {
       let rounds = 0;
