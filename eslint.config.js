@@ -33,7 +33,7 @@ const LAYERS = {
   protocol: { folders: ["protocol"], packages: PURE, why: "protocol/ is pure and runs in a browser" },
   client: {
     folders: ["protocol", "client"],
-    packages: /^$/,
+    packages: /^eventsource-parser$/,
     why: "client/ runs in a browser and believes no server, so it knows none from the inside",
   },
   io: {

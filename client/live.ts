@@ -1,4 +1,6 @@
 /** Live updates by server-sent events (HTML, 9.2), over fetch: in Node and browsers alike, and with an id to begin at. */
+import { createParser, type ParseError } from "eventsource-parser";
+
 import type { Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { RoomId } from "../protocol/room.ts";
@@ -57,11 +59,11 @@ export async function* listen(transport: Transport, options: LiveOptions): Async
       const headers = { Accept: "text/event-stream", ...(after !== undefined && { "Last-Event-ID": after }) };
       const path = `/v1/events${queryText({ room, wallet })}`;
       const response = await transport.stream(path, headers, AbortSignal.any([signal, done.signal]));
-      for await (const block of blocksOf(response)) {
+      for await (const { id, event = "message", data } of readParts(response)) {
         failures = 0;
-        after = block.id ?? after;
-        const event = parseEvent(block, after ?? "");
-        if (event !== null) yield event;
+        if (id !== undefined) after = id === "" ? undefined : id;
+        const told = data === undefined ? null : parseEvent(event, data, after ?? "");
+        if (told !== null) yield told;
       }
     } catch (error) {
       if (isOver()) return;
@@ -73,38 +75,35 @@ export async function* listen(transport: Transport, options: LiveOptions): Async
   }
 }
 
-interface Block {
-  readonly id: string | undefined;
-  readonly name: string;
-  readonly data: string | undefined;
+/** What a stream told: an event, an id alone, or nothing, by which a proxy is kept from closing it. */
+interface Part {
+  readonly id?: string | undefined;
+  readonly event?: string | undefined;
+  readonly data?: string;
 }
 
-async function* blocksOf(response: Response): AsyncGenerator<Block> {
+async function* readParts(response: Response): AsyncGenerator<Part> {
+  const parts: Part[] = [];
+  const errors: ParseError[] = [];
+  const parser = createParser({
+    maxBufferSize: MAX_EVENT_CHARACTERS,
+    onId: (id) => parts.push({ id }),
+    onEvent: (message) => parts.push(message),
+    onComment: () => parts.push({}),
+    onError: (error) => errors.push(error),
+  });
   const decoder = new TextDecoder();
   const reader = response.body?.getReader();
-  let text = "";
-  for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
-    text += decoder.decode(part.value, { stream: true });
-    const blocks = text.split("\n\n");
-    text = blocks.pop() ?? "";
-    if (text.length > MAX_EVENT_CHARACTERS) throw new DmtpError("ANSWER_MALFORMED", "an event that does not end");
-    for (const block of blocks) yield blockOf(block);
+  for (let chunk = await reader?.read(); chunk?.done === false; chunk = await reader?.read()) {
+    parser.feed(decoder.decode(chunk.value, { stream: true }));
+    if (errors.some(({ type }) => type === "max-buffer-size-exceeded"))
+      throw new DmtpError("ANSWER_MALFORMED", "an event that does not end");
+    yield* parts.splice(0);
   }
 }
 
-function blockOf(text: string): Block {
-  const fields = new Map(
-    text.split("\n").map((line) => {
-      const colon = line.indexOf(":");
-      return colon === -1 ? [line, ""] : [line.slice(0, colon), line.slice(colon + 1).replace(/^ /, "")];
-    }),
-  );
-  return { id: fields.get("id"), name: fields.get("event") ?? "message", data: fields.get("data") };
-}
-
-/** Null for a comment, and for an event that a newer indexer knows. */
-function parseEvent({ name, data }: Block, id: string): LiveEvent | null {
-  if (data === undefined) return null;
+/** Null for an event that a newer indexer knows. */
+function parseEvent(name: string, data: string, id: string): LiveEvent | null {
   const value = parseJson(data);
   const event = new Members(value, name);
   switch (name) {

@@ -38,7 +38,10 @@ function withoutInternals(problem: DmtpError): DmtpError {
 }
 
 /** Why the service should be started again, or null. */
-export function illness(follower: Follower, now = performance.now()): DmtpError | null {
+export function illness(
+  follower: Pick<Follower, "turnedAtMs" | "pollIntervalMs">,
+  now = performance.now(),
+): DmtpError | null {
   // A supervisor starts the service again: it must never be told to while the loop only rests.
   if (now - follower.turnedAtMs < STUCK_MS + follower.pollIntervalMs) return null;
   return new DmtpError("INDEX_BEHIND", "the chain has not been looked at for minutes");
