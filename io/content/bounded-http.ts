@@ -76,7 +76,7 @@ export class BoundedHttp {
       const { statusCode = 0, headers } = response;
       if (!REDIRECTS.has(statusCode)) return this.answerOf(response, call.limits);
       response.destroy();
-      if (call.method === "POST") throw sourceFault(this.name, "redirected", "it redirects what was sent to it");
+      if (call.method === "POST") throw sourceFault(this.label, "redirected", "it redirects what was sent to it");
       const { location = "" } = headers;
       if (redirects === MAX_REDIRECTS || !URL.canParse(location, url.href)) {
         throw sourceFault(this.label, "redirected", "it redirects to nowhere, or too often");
