@@ -26,11 +26,17 @@ export class EmbeddedStore implements LocalStore, ContentSource {
   readonly isLocal = true;
   readonly folder: string;
   private store: BlockFile | undefined;
-  private lastYield = performance.now();
+  private readonly now: () => number;
+  private lastYield: number;
 
-  /** @param folder made at the first write */
-  constructor(folder: string) {
+  /**
+   * @param folder made at the first write
+   * @param now milliseconds of a clock that never jumps
+   */
+  constructor(folder: string, now = (): number => performance.now()) {
     this.folder = folder;
+    this.now = now;
+    this.lastYield = now();
     this.name = `the folder ${folder}`;
   }
 
@@ -174,12 +180,12 @@ export class EmbeddedStore implements LocalStore, ContentSource {
   }
 
   private isLongSinceYield(): boolean {
-    return performance.now() - this.lastYield > YIELD_AFTER_MS;
+    return this.now() - this.lastYield > YIELD_AFTER_MS;
   }
 
   private async yield(): Promise<void> {
     await new Promise(setImmediate);
-    this.lastYield = performance.now();
+    this.lastYield = this.now();
   }
 
   /** Without a file there is nothing to read, and none is made. */
