@@ -6,7 +6,7 @@ import { TypedDataEncoder } from "ethers/hash";
 import { recoverAddress } from "ethers/transaction";
 
 import { parseAddress, type Address } from "./address.ts";
-import { compare, fromHex, toHex } from "./bytes.ts";
+import { fromHex, toHex } from "./bytes.ts";
 import type { PublicKeys } from "./identity.ts";
 import type { Deployment } from "./room.ts";
 
@@ -41,8 +41,10 @@ export interface KeyBinding extends PublicKeys {
   readonly deadline: number;
 }
 
-/** Half the order of secp256k1: the highest s of EIP-2 and of OpenZeppelin's ECDSA. */
-const MAX_S = fromHex("0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0");
+/** The order of secp256k1. */
+const N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
+/** The highest s of EIP-2 and of OpenZeppelin's ECDSA: of two signatures that differ in s and v alone, the one that counts. */
+const MAX_S = N / 2n;
 
 /** What a wallet shows to whoever is about to sign: the consequence, in words. KeyRegistry hashes the first two as well. */
 const BINDING_PURPOSE =
@@ -96,6 +98,24 @@ export function digestOf({ domain, types, message }: TypedData): Uint8Array {
 }
 
 /**
+ * A wallet's ECDSA signature as SPEC 3.3 takes it: some wallets write v as 0 or 1, and some give the higher s. Null for what is
+ * not 65 bytes of hexadecimal digits, such as a contract wallet's.
+ */
+export function normalizeSignature(signature: string): Uint8Array | null {
+  if (!/^0x[0-9a-fA-F]{130}$/.test(signature)) return null;
+  const bytes = fromHex(signature);
+  let v = bytes[64] ?? 0;
+  if (v === 0 || v === 1) v += 27;
+  const s = readS(bytes);
+  if (s > MAX_S && s < N && (v === 27 || v === 28)) {
+    bytes.set(fromHex(`0x${(N - s).toString(16).padStart(64, "0")}`), 32);
+    v = 55 - v;
+  }
+  bytes[64] = v;
+  return bytes;
+}
+
+/**
  * The externally owned account whose ECDSA signature this is, or null when it is not one: 65 bytes, low s (EIP-2),
  * v 27 or 28. Contract wallets' signatures are checked on chain (ERC-1271), never here.
  */
@@ -103,7 +123,7 @@ export function recoverSigner(typedData: TypedData, signature: Uint8Array): Addr
   const v = signature[64];
   if (signature.length !== 65 || (v !== 27 && v !== 28)) return null;
   // ethers recovers from a high s as well.
-  if (compare(signature.subarray(32, 64), MAX_S) > 0) return null;
+  if (readS(signature) > MAX_S) return null;
   try {
     return parseAddress(recoverAddress(toHex(digestOf(typedData)), toHex(signature)));
   } catch {
@@ -114,6 +134,10 @@ export function recoverSigner(typedData: TypedData, signature: Uint8Array): Addr
 /** SPEC 3.3: whether the wallet itself signed the binding. */
 export function isBindingSigned(deployment: Deployment, binding: KeyBinding, signature: Uint8Array): boolean {
   return recoverSigner(bindingRequest(deployment, binding), signature) === binding.wallet;
+}
+
+function readS(signature: Uint8Array): bigint {
+  return BigInt(toHex(signature.subarray(32, 64)));
 }
 
 function request(

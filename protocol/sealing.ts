@@ -1,7 +1,7 @@
 /** The identity seed, sealed so that only its wallet, or its passphrase, opens it again (SPEC 3.2). */
-import { recoverSigner, unlockRequest, type Wallet } from "./binding.ts";
+import { normalizeSignature, recoverSigner, unlockRequest, type Wallet } from "./binding.ts";
 import { bytesOfAddress, type Address } from "./address.ts";
-import { concat, equal, fromHex, uint64, utf8 } from "./bytes.ts";
+import { concat, equal, uint64, utf8 } from "./bytes.ts";
 import { primitives } from "./crypto/provider.ts";
 import type { ScryptParameters } from "./crypto/primitives.ts";
 import { DmtpError } from "./error.ts";
@@ -94,21 +94,12 @@ export async function openSealedSeed(owner: SealOwner, sealed: SealedSeed, opene
 /** r and s of the unlock signature: 64 bytes. v is left out, as wallets differ in how they write it. */
 async function unlockSecret(owner: SealOwner, wallet: Wallet, salt: Uint8Array): Promise<Uint8Array> {
   const request = unlockRequest(owner.deployment, owner.wallet, salt);
-  const signature = normalize(await wallet.signTypedData(request));
+  const signature = normalizeSignature(await wallet.signTypedData(request));
   if (signature === null || recoverSigner(request, signature) !== owner.wallet) {
     // Nothing of the signature may be shown: it opens the key.
     throw new DmtpError("WALLET_SIGNATURE_WRONG", `the unlock signature is not by ${owner.wallet}`);
   }
   return signature.subarray(0, 64);
-}
-
-/** Some wallets write v as 0 or 1. */
-function normalize(signature: string): Uint8Array | null {
-  if (!/^0x[0-9a-fA-F]{130}$/.test(signature)) return null;
-  const bytes = fromHex(signature);
-  const v = bytes[64];
-  if (v === 0 || v === 1) bytes[64] = v + 27;
-  return bytes;
 }
 
 /** NFC (RFC 8265 4.2.2), so that a passphrase typed on another keyboard is the same. @throws PASSPHRASE_INVALID */

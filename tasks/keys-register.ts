@@ -1,8 +1,8 @@
 import { readFeeMarket, usualFees } from "../io/chain/fees.ts";
 import { sendRegister, walletOf } from "../io/chain/writer.ts";
 import { checksummed, parseAddress } from "../protocol/address.ts";
-import { bindingRequest, type KeyBinding } from "../protocol/binding.ts";
-import { fromHex, toHex } from "../protocol/bytes.ts";
+import { bindingRequest, isBindingSigned, normalizeSignature, type KeyBinding } from "../protocol/binding.ts";
+import { toHex } from "../protocol/bytes.ts";
 import { cidOf, digestOfCid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { identityOfSeed, SEED_BYTES } from "../protocol/identity.ts";
@@ -29,7 +29,7 @@ export default command<RegisterArguments>(async (session, args) => {
 
 /**
  * Step 1 of the flow. A wallet that has a key already gets a new version; messages to the old one stay readable.
- * @throws WALLET_SIGNATURES_VARY, FUNDS_INSUFFICIENT, ACCOUNT_UNKNOWN, CONTENT_WRITE_FAILED
+ * @throws WALLET_SIGNATURES_VARY, WALLET_SIGNATURE_WRONG, FUNDS_INSUFFICIENT, ACCOUNT_UNKNOWN, CONTENT_WRITE_FAILED
  */
 export async function register(session: Session, from: string | undefined, passphrase?: string): Promise<Outcome> {
   const { deployment, content, reader } = session;
@@ -66,9 +66,10 @@ export async function register(session: Session, from: string | undefined, passp
     document: digestOfCid(cid),
     deadline,
   };
-  const signature = fromHex(await wallet.signTypedData(bindingRequest(deployment, binding)));
-  if (signature.length !== 65) {
-    throw new DmtpError("WALLET_SIGNATURE_WRONG", "the wallet gave no ECDSA signature over the binding");
+  const signature = normalizeSignature(await wallet.signTypedData(bindingRequest(deployment, binding)));
+  // By the readers' own rule, and before anything is paid: what they reject would be the wallet's key all the same.
+  if (signature === null || !isBindingSigned(deployment, binding, signature)) {
+    throw new DmtpError("WALLET_SIGNATURE_WRONG", `the signature over the binding is not by ${checksummed(address)}`);
   }
 
   // The document goes first: a registered key without its document would be lost for ever if this machine stopped here.

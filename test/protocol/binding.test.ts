@@ -10,6 +10,7 @@ import {
   bindingRequest,
   digestOf,
   isBindingSigned,
+  normalizeSignature,
   recoverSigner,
   revocationRequest,
   unlockRequest,
@@ -146,6 +147,30 @@ describe("A binding", () => {
     }
     for (const other of [new Uint8Array(0), signature.subarray(0, 64), concat(signature, Uint8Array.of(0))]) {
       expect(isBindingSigned(DEPLOYMENT, BINDING, other)).to.equal(false);
+    }
+  });
+
+  it("is normalized for the wallets that write v as 0 or 1, or give the higher s, and for no others", () => {
+    const s = BigInt(toHex(signature.subarray(32, 64)));
+    const v = signature[64]!;
+    const twin = concat(signature.subarray(0, 32), word(ORDER - s), Uint8Array.of(55 - v));
+    const honest = toHex(signature);
+    for (const form of [signature, twin, signature.with(64, v - 27), twin.with(64, 55 - v - 27)]) {
+      expect(toHex(normalizeSignature(toHex(form))!)).to.equal(honest);
+    }
+    expect(toHex(normalizeSignature(honest.toUpperCase().replace("0X", "0x"))!)).to.equal(honest);
+    // Half the order is the last s that is low, and the order itself none at all.
+    for (const kept of [ORDER / 2n, ORDER, ORDER + 1n, 2n ** 256n - 1n]) {
+      const form = toHex(concat(signature.subarray(0, 32), word(kept), Uint8Array.of(28)));
+      expect(toHex(normalizeSignature(form)!)).to.equal(form);
+    }
+    const next = toHex(concat(signature.subarray(0, 32), word(ORDER / 2n + 1n), Uint8Array.of(28)));
+    expect(toHex(normalizeSignature(next)!.subarray(32))).to.equal(`0x${(ORDER / 2n).toString(16)}1b`);
+    for (const odd of [2, 26, 29, 31, 255]) {
+      expect(normalizeSignature(toHex(signature.with(64, odd)))![64]).to.equal(odd);
+    }
+    for (const none of ["", "0x", honest.slice(2), `${honest}00`, honest.slice(0, -2), honest.replace(/.$/, "g")]) {
+      expect(normalizeSignature(none)).to.equal(null);
     }
   });
 });
