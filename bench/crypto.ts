@@ -4,7 +4,7 @@ import { createCipheriv, createHash, createPrivateKey, generateKeyPairSync, hkdf
 import { cidOf, type Cid } from "../protocol/cid.ts";
 import type { AnchorEvent, ChainEvent } from "../protocol/event.ts";
 import { draftManifest } from "../protocol/manifest.ts";
-import { replay } from "../protocol/replay.ts";
+import { replay } from "../protocol/replay/replay.ts";
 import type { RoomId } from "../protocol/room.ts";
 import { DEPLOYMENT, makeConversation, makePerson, sealBlock } from "./conversation.ts";
 import { compare, type Comparison } from "./measure.ts";

@@ -2,14 +2,13 @@
  * A room's history, checked instead of believed: blocks by their hashes, manifests, shards and heads against each other, the
  * room's root, the keys' bindings, the messages' signatures. Whatever of the indexer's answers contradicts them is refused.
  */
-import type { Anchor } from "../protocol/anchor.ts";
 import { toHex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { rootOf } from "../protocol/merkle.ts";
 import { findOmissions } from "../protocol/omissions.ts";
-import { Replay } from "../protocol/replay.ts";
+import { Replay } from "../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import type { AnchorAnswer, ClaimedVerdict, MessageAnswer, RoomState } from "./answer.ts";
@@ -88,9 +87,8 @@ async function replayAll(
   const asked = new Set<Cid>();
   for (;;) {
     replay.settle((cid) => held.get(cid));
-    const undecided: readonly Anchor[] = replay.anchors;
     const lacking = [
-      ...undecided.flatMap(({ wants }) => wants),
+      ...replay.missingParts(),
       ...replay.entries(room).flatMap(({ cid, verdict }) => (verdict.status === "missing" ? [cid] : [])),
     ].filter((cid) => !asked.has(cid));
     if (lacking.length === 0) break;

@@ -60,8 +60,13 @@ export const messageSchema = z
     timestamp: count.nullable().describe("Milliseconds since 1970, by the sender's clock: a claim"),
     sizeBytes: count.nullable(),
     verdict: verdictSchema,
+    accounted: z
+      .boolean()
+      .describe(
+        "Whether its anchor is verified: only then do the room's count and root, and the state, account for it",
+      ),
     anchorIndex: count,
-    ordinal: count.describe("Its place among all messages of its anchor"),
+    ordinal: count.describe("8,192 times the number of its shard, plus its place in that"),
     ...provenance,
     block: z.base64().nullable().optional().describe("The envelope, with `include=block`; null while missing"),
   })

@@ -30,6 +30,19 @@ export interface Extension {
   readonly blocks?: ReadonlyMap<Cid, Uint8Array> | undefined;
 }
 
+/** How the work on one anchor is divided, so that whoever shares the thread has a turn. */
+export interface Turns {
+  /** Milliseconds after which a transaction ends, though work is left. */
+  readonly maxMs: number;
+  readonly now: () => number;
+  /** Calls `next` after others had their turn, and not before `delayMs`. */
+  readonly defer: (next: () => void, delayMs: number) => void;
+  /** Told of a turn that could not be written; it is tried again. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+const RETRY_MS = 1_000;
+
 export class History {
   readonly deployment: Deployment;
   readonly log: BlockLog;
@@ -39,18 +52,36 @@ export class History {
   private readonly database: Database.Database;
   private readonly content: ContentCache;
   private readonly reader: MessageReader;
+  private readonly turns: Turns | null;
   /** Null after a transaction failed: what is in memory may not be what is on disk. */
   private projection: Projection | null = null;
+  private isDeferred = false;
+  private isClosed = false;
 
-  /** Goes on from what is stored. */
-  constructor(database: Database.Database, deployment: Deployment, reader = new MessageReader()) {
+  /**
+   * Goes on from what is stored.
+   * @param turns null to do all work in the transaction that brought it
+   */
+  constructor(
+    database: Database.Database,
+    deployment: Deployment,
+    reader = new MessageReader(),
+    turns: Turns | null = null,
+  ) {
     this.database = database;
     this.reader = reader;
+    this.turns = turns;
     this.deployment = deployment;
     this.log = new BlockLog(database);
     this.content = new ContentCache(database);
     this.changes = new ChangeLog(database);
     this.projection = this.project();
+    this.goOn();
+  }
+
+  /** Whether what was taken is not all worked on yet. */
+  get isBusy(): boolean {
+    return !this.current.isIdle;
   }
 
   get counts(): EventCounts {
@@ -86,11 +117,10 @@ export class History {
       this.raiseFinalized(finalized, finalizedBlock);
       this.log.prune();
       if (events.length === 0) return;
-      this.content.offering(blocks, () => {
-        // What waited for one of these first: what comes now finds them on disk, and nothing that waits for them.
-        projection.receive(blocks);
-        projection.apply(events);
-      });
+      this.content.offer(blocks);
+      // What waited for one of these first: what comes now finds them on disk, and nothing that waits for them.
+      projection.receive(blocks);
+      projection.apply(events);
     });
   }
 
@@ -107,7 +137,10 @@ export class History {
 
   /** Takes blocks that were fetched, each the one that its CID names. Those that nothing waits for are not kept. */
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
-    this.change((projection) => this.content.offering(blocks, () => projection.receive(blocks)));
+    this.change((projection) => {
+      this.content.offer(blocks);
+      projection.receive(blocks);
+    });
   }
 
   /** Takes back what a reorg orphaned: everything above the last seen block that still stands, null when none does. */
@@ -128,6 +161,11 @@ export class History {
     this.change((projection) => this.truncate(projection, "gap", this.log.seenAt(blockNumber - 1)));
   }
 
+  /** Does no more work; the database may be closed. */
+  close(): void {
+    this.isClosed = true;
+  }
+
   finalize(number: number, block: BlockId | null = null): void {
     if (this.finalUpTo(number, block) !== null) this.change(() => this.raiseFinalized(number, block));
   }
@@ -136,22 +174,51 @@ export class History {
     return (this.projection ??= this.project());
   }
 
+  /** Does `work`, and what follows from it, for as long as one turn may last; the rest is done in turns of its own. */
   private change(work: (projection: Projection) => void): void {
+    const { turns } = this;
     try {
       // A crash before the commit leaves the index at the change before; the chain and the content are read again.
       this.database
         .transaction(() => {
+          const endMs = turns === null ? 0 : turns.now() + turns.maxMs;
           work(this.current);
+          this.projection?.work(() => turns !== null && turns.now() >= endMs);
           this.changes.prune();
         })
         .immediate();
     } catch (error) {
       // They may be ahead of the disk.
       this.projection = null;
+      this.content.withdraw();
       this.changes.discard();
       throw error;
     }
+    this.goOn();
     this.onCommit();
+  }
+
+  /** Has the next turn come, when work is left. */
+  private goOn(): void {
+    const { projection, turns } = this;
+    if (projection === null || projection.isIdle) this.content.withdraw();
+    else if (turns === null) this.change(() => undefined);
+    else this.defer(turns, 0);
+  }
+
+  private defer(turns: Turns, delayMs: number): void {
+    if (this.isDeferred) return;
+    this.isDeferred = true;
+    turns.defer(() => {
+      this.isDeferred = false;
+      if (this.isClosed) return;
+      try {
+        this.change(() => undefined);
+      } catch (error) {
+        turns.onFailure(error);
+        this.defer(turns, RETRY_MS);
+      }
+    }, delayMs);
   }
 
   private project(): Projection {

@@ -9,7 +9,7 @@ import type { Clock } from "./clock.ts";
 import { blocksAtHand } from "./family.ts";
 import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
-import { History } from "./history.ts";
+import { History, type Turns } from "./history.ts";
 import { appOf } from "./http/app.ts";
 import { ROUTES } from "./http/routes.ts";
 import { listen } from "./http/server.ts";
@@ -69,6 +69,8 @@ export interface Indexer {
   close(): Promise<void>;
 }
 
+/** A transaction of the index that takes longer is divided: meanwhile nobody is served. */
+const TURN_MS = 25;
 /** What is still asked of a node or a content store is not waited for longer than this. */
 const STOP_MS = 1_000;
 
@@ -133,7 +135,7 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
   try {
     const history = translated(() => {
       tieToChain(index.database, chain.identity);
-      return new History(index.database, chain.deployment, new MessageReader(threads));
+      return new History(index.database, chain.deployment, new MessageReader(threads), turnsOf(log, clock));
     }, "the index");
     const onChange = (isAtHead: boolean): void => fetcher.want(isAtHead ? "newest" : "history");
     const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
@@ -148,6 +150,7 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
     const stop = (): void => {
       follower.stop();
       fetcher.stop();
+      history.close();
       threads.close();
     };
     return { index, history, fetcher, follower, stop };
@@ -155,6 +158,20 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
     index.close();
     throw error;
   }
+}
+
+/** Turns of the system's clock share the thread with HTTP; with any other clock, all work is done at once, so that a test can count on it. */
+function turnsOf(log: Log, clock: Clock | undefined): Turns | null {
+  if (clock !== undefined) return null;
+  return {
+    maxMs: TURN_MS,
+    now: () => performance.now(),
+    defer: (next, delayMs) => {
+      if (delayMs === 0) setImmediate(next);
+      else setTimeout(next, delayMs).unref();
+    },
+    onFailure: (error) => log(`the index could not be written: ${error instanceof Error ? error.message : "unknown"}`),
+  };
 }
 
 function delay(ms: number): Promise<void> {

@@ -1,12 +1,12 @@
 /** The verdict on one anchored message (SPEC 8.4). */
 import type { Cid } from "./cid.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
-import { decodeEnvelope, headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
+import { headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
 import type { ErrorCode } from "./error.ts";
 import type { Position } from "./event.ts";
 import type { KeySource } from "./keys.ts";
 import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
-import { MISSING, rejected, rejectedBy, type Verdict } from "./verdict.ts";
+import { rejected, type Verdict } from "./verdict.ts";
 
 /** One place in a room's history: a CID that a verified anchor lists there. */
 export interface Entry {
@@ -31,16 +31,9 @@ export interface MessageSummary extends Pick<
   readonly seen: readonly Uint8Array[];
 }
 
-/** The only verdicts on an entry that {@link examineEntry} leaves to its caller, besides `verified`. */
+/** The only verdicts on an entry that {@link examineHeader} leaves to its caller, besides `verified`. */
 export const SIGNATURE_INVALID = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
 export const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
-
-type Place = Pick<Entry, "anchorIndex" | "ordinal">;
-
-/** Negative when `a` stands before `b` in the history. */
-export function compareEntries(a: Place, b: Place): number {
-  return a.anchorIndex - b.anchorIndex || a.ordinal - b.ordinal;
-}
 
 /** Of an envelope, what all but its signature is decided by; no view of the block. */
 export type SignedHeader = Omit<EnvelopeHeader, "nonce">;
@@ -57,32 +50,13 @@ interface Unsigned {
 }
 
 export type HeaderFinding = Decided | Unsigned;
-export type EntryFinding = Decided | (Unsigned & { readonly envelope: Envelope });
 
 /**
- * Decides all but the signature, which is left to the caller ({@link claimOf}), so that many can be verified at once, and
- * whether an earlier place of the room has the same message.
- * @param block verified bytes; undefined while missing
+ * Decides all but the signature ({@link claimOf}), which is left to the caller, so that many can be verified at once, and whether an
+ * earlier entry of the room is of the same message.
  * @param position of the anchor that lists the entry
+ * @param sizeBytes of the block that the header was read from
  */
-export function examineEntry(
-  deployment: Deployment,
-  keys: KeySource,
-  entry: Pick<Entry, "room">,
-  position: Position,
-  block: Uint8Array | undefined,
-): EntryFinding {
-  if (block === undefined) return { verdict: MISSING, message: null };
-  try {
-    const envelope = decodeEnvelope(block);
-    const finding = examineHeader(deployment, keys, entry, position, headerOf(envelope), block.length);
-    return "verdict" in finding ? finding : { ...finding, envelope };
-  } catch (error) {
-    return { verdict: rejectedBy(error), message: null };
-  }
-}
-
-/** {@link examineEntry} for who has read the block before, which is of so many bytes. */
 export function examineHeader(
   deployment: Deployment,
   keys: KeySource,

@@ -37,6 +37,7 @@ export interface KeySource {
 export class KeyDirectory implements KeySource {
   private readonly deployment: Deployment;
   private readonly histories = new Map<Address, (KeyVersion | { readonly event: RevocationEvent })[]>();
+  private readonly signed = new Set<Address>();
 
   constructor(deployment: Deployment) {
     this.deployment = deployment;
@@ -44,9 +45,22 @@ export class KeyDirectory implements KeySource {
 
   /** Takes the next event of the registry, in chain order. */
   add(event: RegistryEvent): void {
-    const history = this.histories.get(event.wallet) ?? [];
-    if (history.length === 0) this.histories.set(event.wallet, history);
-    history.push(event.kind === "key" ? verifyKey(this.deployment, event, history.some(isSignedVersion)) : { event });
+    const isKey = event.kind === "key";
+    this.addEntry(isKey ? verifyKey(this.deployment, event, this.hasSigned(event.wallet)) : { event });
+  }
+
+  /** Takes the next event with the verdict on it. */
+  addEntry(entry: KeyHistory[number]): void {
+    const { wallet } = entry.event;
+    const history = this.histories.get(wallet) ?? [];
+    if (history.length === 0) this.histories.set(wallet, history);
+    history.push(entry);
+    if (isSignedVersion(entry)) this.signed.add(wallet);
+  }
+
+  /** Whether a version of the wallet is verified and bound by its signature. */
+  hasSigned(wallet: Address): boolean {
+    return this.signed.has(wallet);
   }
 
   /** Every wallet that has an event. */

@@ -101,26 +101,3 @@ export function decodeShard(block: Uint8Array): Delta {
   }
   return delta;
 }
-
-/**
- * One delta from an anchor's shards: room ids ascend, and only the last room of a shard may go on as the first of the next.
- * @throws SHARD_MALFORMED
- */
-export function joinShards(shards: readonly Delta[]): Delta {
-  const joined = new Map<RoomId, Cid[]>();
-  let last: RoomId | undefined;
-  for (const shard of shards) {
-    let first = true;
-    for (const [room, cids] of shard) {
-      const goesOn = first && room === last;
-      if (last !== undefined && room <= last && !goesOn) throw new DmtpError(CODE, "rooms out of order between shards");
-      const before = goesOn ? joined.get(room) : undefined;
-      // Not a new list each time: a room may go on over all shards.
-      if (before === undefined) joined.set(room, [...cids]);
-      else for (const cid of cids) before.push(cid);
-      last = room;
-      first = false;
-    }
-  }
-  return joined;
-}

@@ -9,7 +9,7 @@ import { harmlessLine } from "../io/harmless.ts";
 import { rebuild } from "../io/history.ts";
 import { OrderedReplay } from "../io/ordered-replay.ts";
 import { checksummed } from "../protocol/address.ts";
-import type { Anchor } from "../protocol/anchor.ts";
+import type { Anchor } from "../protocol/replay/memory-store.ts";
 import { toHex, type Hex } from "../protocol/bytes.ts";
 import type { Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -126,7 +126,7 @@ export async function auditArchive(
     block: last === undefined ? null : { number: last.blockNumber, hash: last.blockHash },
     from: `${file.name}, ${said} chain ${deployment.chainId} up to block ${last?.blockNumber ?? 0}`,
     anchors: replay.anchors,
-    state: await replay.state(),
+    state: replay.state(),
     rooms: [...rooms.values()]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
       .map((found) => (room === undefined ? found : { ...found, entries: shown })),

@@ -32,7 +32,7 @@ export const ready = jsonRoute(
     isLive: true,
   },
   ({ follower, fetcher, snapshots }) => {
-    const problem = unreadiness(follower, fetcher);
+    const problem = unreadiness(follower, fetcher, snapshots.history);
     if (problem !== null) throw problem;
     return snapshots.read(({ at }) => ({ at, status: "ready" as const }));
   },

@@ -2,7 +2,6 @@ import type { z } from "zod";
 
 import type { RoomId } from "../../protocol/room.ts";
 import type { anchorDetailSchema, anchorSchema } from "../answer.ts";
-import { lacksOf, type LacksRow } from "../store/anchor-rows.ts";
 import { OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
@@ -10,21 +9,23 @@ import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapsho
 export type AnchorAnswer = z.infer<typeof anchorSchema>;
 type AnchorDetailAnswer = z.infer<typeof anchorDetailSchema>;
 
-interface AnchorRow extends VerdictRow, ProvenanceColumns, CountsAnswer, LacksRow {
+interface AnchorRow extends VerdictRow, ProvenanceColumns, CountsAnswer {
+  readonly cid: string | null;
+  readonly manifest: string | null;
   readonly log_index: number;
   readonly anchor_index: number;
   readonly text: string | null;
 }
 
 /**
- * Whether nothing about the anchor can change any more: its block is final, everything of it is decided, and no earlier anchor
- * is left that could make duplicates of its messages (SPEC 8.4).
+ * Whether nothing about the anchor can change any more: its block is final, everything of it is decided, and all that earlier anchors
+ * list is known, so that nothing can make duplicates of its messages (SPEC 8.4).
  */
 export function isSettled(snapshot: Snapshot, { index, final, verdict, counts }: AnchorAnswer): boolean {
   if (!final || verdict.status === "missing" || counts.missing > 0) return false;
-  return (
-    snapshot.get("SELECT 1 FROM anchors WHERE status = 'missing' AND anchor_index < ? LIMIT 1", index) === undefined
-  );
+  const unread = `SELECT 1 WHERE EXISTS (SELECT 1 FROM parts WHERE anchor_index <= ?)
+    OR EXISTS (SELECT 1 FROM anchors WHERE status = 'missing' AND manifest IS NULL AND anchor_index < ?)`;
+  return snapshot.get(unread, index, index) === undefined;
 }
 
 export interface AnchorsQuery {
@@ -33,7 +34,7 @@ export interface AnchorsQuery {
   /** Only this anchor and later ones. */
   readonly since: number | null;
   readonly verdict: "verified" | "rejected" | "missing" | null;
-  /** Only verified anchors that list messages of this room. */
+  /** Only anchors that list messages of this room. */
   readonly room: RoomId | null;
   readonly limit: number;
 }
@@ -55,7 +56,7 @@ export function readAnchorItem(snapshot: Snapshot, index: number): AnchorAnswer 
 export function readAnchor(snapshot: Snapshot, index: number): AnchorDetailAnswer | null {
   const row = snapshot.get<AnchorRow>("SELECT * FROM anchors WHERE anchor_index = ?", index);
   if (row === undefined) return null;
-  return { ...answerOf(snapshot, row), manifest: manifestOf(row), lacks: lacksOf(row) };
+  return { ...answerOf(snapshot, row), manifest: manifestOf(row), lacks: readLacks(snapshot, row) };
 }
 
 function readRange(snapshot: Snapshot, { order, after, since, verdict, limit }: AnchorsQuery): Slice<AnchorRow> {
@@ -73,8 +74,6 @@ function readRange(snapshot: Snapshot, { order, after, since, verdict, limit }: 
 /** Goes from one anchor of the room to the next by the index, past however many messages each of them lists. */
 function readTouching(snapshot: Snapshot, query: AnchorsQuery, room: RoomId): Slice<AnchorRow> {
   const { order, after, since, verdict, limit } = query;
-  // What lists messages is verified.
-  if (verdict !== null && verdict !== "verified") return { items: [], hasMore: false };
   const lowest = since ?? 0;
   const [pick, comparison, end] =
     order === "asc" ? ["min", ">", lowest - 1] : (["max", "<", Number.MAX_SAFE_INTEGER] as const);
@@ -84,13 +83,21 @@ function readTouching(snapshot: Snapshot, query: AnchorsQuery, room: RoomId): Sl
     limit,
     `WITH RECURSIVE touching (i) AS (
        SELECT (${next} ?) UNION ALL SELECT (${next} i) FROM touching WHERE i IS NOT NULL
-     ) SELECT anchors.* FROM touching JOIN anchors ON anchor_index = i LIMIT ?`,
+     ) SELECT anchors.* FROM touching JOIN anchors ON anchor_index = i WHERE status = coalesce(?, status) LIMIT ?`,
     room,
     lowest,
     start,
     room,
     lowest,
+    verdict,
   );
+}
+
+/** Its manifest, or shards that are not listed, or heads that its account needs now. */
+function readLacks(snapshot: Snapshot, { anchor_index, cid, manifest, status }: AnchorRow): string[] {
+  if (manifest === null) return status === "missing" && cid !== null ? [cid] : [];
+  const sql = "SELECT cid FROM parts WHERE anchor_index = ? AND status = 'missing' ORDER BY part";
+  return snapshot.all<{ cid: string }>(sql, anchor_index).map((part) => part.cid);
 }
 
 function answerOf(snapshot: Snapshot, row: AnchorRow): Omit<AnchorAnswer, "manifest"> {

@@ -24,6 +24,7 @@ interface MessageRow extends VerdictRow, ProvenanceColumns {
   readonly seq: number | null;
   readonly timestamp: number | null;
   readonly size_bytes: number | null;
+  readonly accounted: number;
 }
 
 export interface MessagesQuery {
@@ -39,7 +40,7 @@ export interface MessagesQuery {
 }
 
 const select = (index = ""): string =>
-  `SELECT e.*, rooms.id AS room, cids.cid AS cid, block_number, block_hash, transaction_hash
+  `SELECT e.*, anchors.status = 'verified' AS accounted, rooms.id AS room, cids.cid AS cid, block_number, block_hash, transaction_hash
    FROM entries AS e ${index} JOIN anchors USING (anchor_index)
    JOIN rooms ON rooms.number = room_number JOIN cids ON cids.id = cid_id`;
 
@@ -117,6 +118,7 @@ function answerOf(snapshot: Snapshot, row: MessageRow): MessageAnswer {
     timestamp: row.timestamp,
     sizeBytes: row.size_bytes,
     verdict: verdictOfRow(row),
+    accounted: row.accounted === 1,
     anchorIndex: row.anchor_index,
     ordinal: row.ordinal,
     // Not spread: of a page, half of what is not SQLite would be that.

@@ -4,6 +4,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { statusSchema } from "../answer.ts";
 import type { Fetcher } from "../fetcher.ts";
 import type { Follower } from "../follower.ts";
+import type { History } from "../history.ts";
 import type { CountsAnswer, Snapshot } from "./snapshot.ts";
 
 export type StatusAnswer = z.infer<typeof statusSchema>;
@@ -23,11 +24,17 @@ const STALE_MS = 15_000;
 const STUCK_MS = 180_000;
 
 /** Why the answers are not current and complete, or null when they are. */
-export function unreadiness(follower: Follower, fetcher: Fetcher, now = performance.now()): DmtpError | null {
+export function unreadiness(
+  follower: Follower,
+  fetcher: Fetcher,
+  history: Pick<History, "isBusy">,
+  now = performance.now(),
+): DmtpError | null {
   const { isCurrent, problem, succeededAtMs } = follower;
   if (problem !== null && (!isCurrent || now - (succeededAtMs ?? 0) > STALE_MS)) return withoutInternals(problem);
   if (!isCurrent) return new DmtpError("INDEX_BEHIND", "the index is still reading the chain");
   if (!fetcher.isSettled) return new DmtpError("INDEX_BEHIND", "the index is still fetching content");
+  if (history.isBusy) return new DmtpError("INDEX_BEHIND", "the index is still verifying what it read");
   return null;
 }
 
@@ -60,7 +67,7 @@ export class StatusReader {
     const { history, at } = snapshot;
     const { head, finalityStalledMs: stalledMs } = this.follower;
     const { cursor, finalized, alarm } = history.log;
-    const problem = unreadiness(this.follower, this.fetcher);
+    const problem = unreadiness(this.follower, this.fetcher, history);
     const tip = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'tip'")?.value;
     const root = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'stateRoot'")?.value;
     return {

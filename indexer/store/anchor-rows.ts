@@ -1,38 +1,32 @@
 /** The anchors with the verdicts on them, one row each. */
 import type Database from "better-sqlite3";
 
-import type { AnchorFinding } from "../../protocol/anchor.ts";
-import { toHex } from "../../protocol/bytes.ts";
+import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import type { AnchorEvent, Position } from "../../protocol/event.ts";
-import type { Manifest } from "../../protocol/manifest.ts";
+import type { Manifest, Tip } from "../../protocol/manifest.ts";
+import type { StoredAnchor } from "../../protocol/replay/store.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
-import { HAD_MANIFEST } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
 
-/** An anchor as those that build on it need it. */
-export interface JudgedAnchor {
-  readonly cid: Cid | null;
-  readonly verdict: Verdict;
-  readonly seq: number | null;
-}
-
-/** What of a manifest says what its anchor waits for. */
-export interface ManifestLinks {
+/** As it is kept of a manifest. */
+interface ManifestJson {
+  readonly seq: number;
   readonly base: number | null;
+  readonly prev: Cid | null;
   readonly rooms: readonly Cid[];
   readonly heads: readonly Cid[];
+  readonly count: number;
+  readonly state: Hex;
 }
 
-/** An anchor that waits for something. */
-export interface UndecidedRow {
-  readonly index: number;
-  readonly cid: Cid;
-  /** Null while the manifest itself is lacking. */
-  readonly manifest: ManifestLinks | null;
-  readonly lacks: readonly Cid[];
+interface StoredRow extends VerdictRow {
+  readonly cid: Cid | null;
+  readonly blockNumber: number;
+  readonly logIndex: number;
+  readonly manifest: string | null;
 }
 
 export class AnchorRows {
@@ -44,50 +38,73 @@ export class AnchorRows {
     this.tally = tally;
   }
 
-  add(event: AnchorEvent, finding: Pick<AnchorFinding, "verdict" | "manifest" | "wants">): void {
+  add(event: AnchorEvent, verdict: Verdict): void {
     const { index, cid, text, blockNumber, logIndex, blockHash, transactionHash } = event;
-    const { status } = finding.verdict;
     this.statements.run(
-      `INSERT INTO anchors (anchor_index, cid, text, status, block_number, log_index, block_hash, transaction_hash)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO anchors (anchor_index, cid, text, status, code, reason, block_number, log_index, block_hash, transaction_hash)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       index,
       cid,
       cid === null ? text : null,
-      status,
+      ...verdictColumns(verdict),
       blockNumber,
       logIndex,
       blockHash,
       transactionHash,
     );
-    if (status !== "missing" || finding.manifest !== null) this.writeFinding(index, finding);
-    this.tally.countAnchor(status, 1);
+    this.tally.countAnchor(verdict.status, 1);
   }
 
-  /** What is known now of an anchor that was undecided. */
-  write(index: number, finding: Pick<AnchorFinding, "verdict" | "manifest" | "wants">): void {
-    this.writeFinding(index, finding);
+  get(index: number): StoredAnchor | undefined {
+    const sql = `SELECT cid, status, code, reason, block_number AS blockNumber, log_index AS logIndex, manifest
+      FROM anchors WHERE anchor_index = ?`;
+    const row = this.statements.prepare<StoredRow>(sql).get(index);
+    if (row === undefined) return undefined;
+    const { cid, blockNumber, logIndex, manifest } = row;
+    const verdict = verdictOfRow(row);
+    return {
+      index,
+      cid,
+      position: { blockNumber, logIndex },
+      verdict,
+      manifest: manifest === null ? null : decodeManifestRow(manifest),
+    };
+  }
+
+  /** The lowest index with this CID. */
+  firstWith(cid: Cid): number | undefined {
+    const sql = `SELECT min(anchor_index) AS "index" FROM anchors WHERE cid = ?`;
+    return this.statements.prepare<{ index: number | null }>(sql).get(cid)?.index ?? undefined;
+  }
+
+  setManifest(index: number, manifest: Manifest): void {
+    const sql = "UPDATE anchors SET manifest = ?, base = ? WHERE anchor_index = ?";
+    this.statements.run(sql, encodeManifestRow(manifest), manifest.base?.index ?? null, index);
+  }
+
+  /** The verdict on an anchor that had none. */
+  decide(index: number, verdict: Verdict): void {
+    const sql = "UPDATE anchors SET status = ?, code = ?, reason = ? WHERE anchor_index = ?";
+    this.statements.run(sql, ...verdictColumns(verdict), index);
     this.tally.countAnchor("missing", -1);
-    this.tally.countAnchor(finding.verdict.status, 1);
+    this.tally.countAnchor(verdict.status, 1);
   }
 
-  /** Fewer blocks than before are lacking of an undecided anchor. */
-  writeLacks(index: number, lacks: Iterable<Cid>): void {
-    this.statements.run("UPDATE anchors SET lacks = ? WHERE anchor_index = ?", JSON.stringify([...lacks]), index);
+  /** Where the line of a verified anchor stands. */
+  tip(index: number): Pick<Tip, "index" | "cid" | "seq"> | null {
+    const anchor = this.get(index);
+    if (anchor === undefined || anchor.cid === null || anchor.manifest === null) return null;
+    return { index, cid: anchor.cid, seq: anchor.manifest.seq };
   }
 
-  /** Whether an anchor before this one, whose manifest was here, has the same CID. */
-  isRepeated(cid: Cid, index: number): boolean {
-    const sql = `SELECT 1 FROM anchors INDEXED BY anchors_by_cid WHERE cid = ? AND ${HAD_MANIFEST} AND anchor_index < ? LIMIT 1`;
-    return this.statements.prepare(sql).get(cid, index) !== undefined;
-  }
-
-  judged(index: number): JudgedAnchor | undefined {
-    const row = this.statements
-      .prepare<VerdictRow & { cid: Cid | null; seq: number | null }>(
-        "SELECT cid, status, code, reason, manifest ->> 'seq' AS seq FROM anchors WHERE anchor_index = ?",
-      )
-      .get(index);
-    return row && { cid: row.cid, verdict: verdictOfRow(row), seq: row.seq };
+  /** Undecided anchors whose manifest builds on this one; ascending, behind `after`. */
+  waitingFor(base: number, after: number, limit: number): number[] {
+    const sql = `SELECT anchor_index AS "index" FROM anchors INDEXED BY anchors_that_wait
+      WHERE status = 'missing' AND base = ? AND anchor_index > ? ORDER BY anchor_index LIMIT ?`;
+    return this.statements
+      .prepare<{ index: number }>(sql)
+      .all(base, after, limit)
+      .map(({ index }) => index);
   }
 
   position(index: number): Position | undefined {
@@ -98,19 +115,19 @@ export class AnchorRows {
       .get(index);
   }
 
-  /** By ascending index. */
-  undecided(): UndecidedRow[] {
+  /** Undecided anchors whose manifest is here; ascending. */
+  undecided(): number[] {
+    const sql = `SELECT anchor_index AS "index" FROM anchors WHERE status = 'missing' AND manifest IS NOT NULL ORDER BY anchor_index`;
     return this.statements
-      .prepare<LacksRow & { readonly index: number; readonly cid: Cid }>(
-        `SELECT anchor_index AS "index", cid, status, manifest, lacks FROM anchors WHERE status = 'missing' ORDER BY anchor_index`,
-      )
+      .prepare<{ index: number }>(sql)
       .all()
-      .map((row) => ({
-        index: row.index,
-        cid: row.cid,
-        manifest: row.manifest === null ? null : (JSON.parse(row.manifest) as ManifestLinks),
-        lacks: lacksOf(row),
-      }));
+      .map(({ index }) => index);
+  }
+
+  /** Anchors whose manifest is missing, by CID. */
+  withoutManifest(): { readonly index: number; readonly cid: Cid }[] {
+    const sql = `SELECT anchor_index AS "index", cid FROM anchors WHERE status = 'missing' AND manifest IS NULL`;
+    return this.statements.prepare<{ index: number; cid: Cid }>(sql).all();
   }
 
   /** The verified manifest with the highest index below `end`; null without one. */
@@ -134,38 +151,10 @@ export class AnchorRows {
     for (const { status, n } of counts) this.tally.countAnchor(status, -n);
     this.statements.run("DELETE FROM anchors WHERE anchor_index >= ?", fromIndex);
   }
-
-  private writeFinding(
-    index: number,
-    { verdict, manifest, wants }: Pick<AnchorFinding, "verdict" | "manifest" | "wants">,
-  ): void {
-    this.statements.run(
-      `UPDATE anchors SET status = ?, code = ?, reason = ?, manifest = ?, base = ?, lacks = ? WHERE anchor_index = ?`,
-      ...verdictColumns(verdict),
-      manifest === null ? null : encodeManifestRow(manifest),
-      manifest?.base?.index ?? null,
-      wants.length === 0 ? null : JSON.stringify([...new Set(wants)]),
-      index,
-    );
-  }
-}
-
-/** The columns that say which of its own blocks an anchor lacks. */
-export interface LacksRow {
-  readonly cid: string | null;
-  readonly status: Status;
-  readonly manifest: string | null;
-  readonly lacks: string | null;
-}
-
-/** An anchor's own blocks that are not there. */
-export function lacksOf({ cid, status, manifest, lacks }: LacksRow): Cid[] {
-  if (lacks !== null) return JSON.parse(lacks) as Cid[];
-  return status === "missing" && manifest === null ? [cid as Cid] : [];
 }
 
 function encodeManifestRow({ seq, base, rooms, heads, count, state }: Manifest): string {
-  return JSON.stringify({
+  const row: ManifestJson = {
     seq,
     base: base?.index ?? null,
     prev: base?.cid ?? null,
@@ -173,5 +162,11 @@ function encodeManifestRow({ seq, base, rooms, heads, count, state }: Manifest):
     heads,
     count,
     state: toHex(state),
-  });
+  };
+  return JSON.stringify(row);
+}
+
+function decodeManifestRow(text: string): Manifest {
+  const { base, prev, state, ...row } = JSON.parse(text) as ManifestJson;
+  return { ...row, base: base === null || prev === null ? null : { index: base, cid: prev }, state: fromHex(state) };
 }

@@ -4,16 +4,13 @@ import type Database from "better-sqlite3";
 import { verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { CidRows } from "./cid-rows.ts";
 
-const NOTHING: ReadonlyMap<Cid, Uint8Array> = new Map();
-
 export class ContentCache {
   private readonly cids: CidRows;
   private readonly getBytes: Database.Statement<[Cid], Uint8Array>;
-  private readonly hasBytes: Database.Statement<[Cid]>;
   private readonly putBytes: Database.Statement<[cidId: number, bytes: Uint8Array]>;
 
   /** At hand for now, each the block that its CID names. */
-  private offered = NOTHING;
+  private offered: ReadonlyMap<Cid, Uint8Array>[] = [];
   private readonly taken = new Set<Cid>();
 
   constructor(database: Database.Database) {
@@ -21,33 +18,33 @@ export class ContentCache {
     this.getBytes = database
       .prepare<[Cid], Uint8Array>("SELECT bytes FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)")
       .pluck();
-    this.hasBytes = database.prepare("SELECT 1 FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)");
     // Replaces: what the disk damaged is fetched again and arrives here.
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
   }
 
-  /** Has these at hand while `work` runs: who asks for one gets it, and only then it is kept. */
-  offering(blocks: ReadonlyMap<Cid, Uint8Array>, work: () => void): void {
-    this.offered = blocks;
-    try {
-      work();
-    } finally {
-      this.offered = NOTHING;
-      this.taken.clear();
-    }
+  /** Has these at hand until {@link withdraw}: who asks for one gets it, and only then it is kept. */
+  offer(blocks: ReadonlyMap<Cid, Uint8Array>): void {
+    if (blocks.size > 0) this.offered.push(blocks);
   }
 
-  /**
-   * A block that is offered; undefined for any other, also when it is kept.
-   * @param cidId the number of its CID, where that is known
-   */
-  take(cid: Cid, cidId?: number): Uint8Array | undefined {
-    const bytes = this.offered.get(cid);
-    if (bytes !== undefined && !this.taken.has(cid)) {
-      this.taken.add(cid);
-      this.putBytes.run(cidId ?? this.cids.add(cid).id, bytes);
+  /** What was offered and not asked for is forgotten. */
+  withdraw(): void {
+    this.offered = [];
+    this.taken.clear();
+  }
+
+  /** A block that is offered; undefined for any other, also when it is kept. */
+  take(cid: Cid): Uint8Array | undefined {
+    for (const blocks of this.offered) {
+      const bytes = blocks.get(cid);
+      if (bytes === undefined) continue;
+      if (!this.taken.has(cid)) {
+        this.taken.add(cid);
+        this.putBytes.run(this.cids.add(cid).id, bytes);
+      }
+      return bytes;
     }
-    return bytes;
+    return undefined;
   }
 
   /** Bytes that the disk damaged are as good as none. */
@@ -62,10 +59,5 @@ export class ContentCache {
     } catch {
       return undefined;
     }
-  }
-
-  /** Whether it is kept; what is offered is, from then on. */
-  keeps(cid: Cid): boolean {
-    return this.take(cid) !== undefined || this.hasBytes.get(cid) !== undefined;
   }
 }

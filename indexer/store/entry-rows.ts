@@ -4,7 +4,9 @@ import type Database from "better-sqlite3";
 import type { Address } from "../../protocol/address.ts";
 import { concat } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
+import { DmtpError } from "../../protocol/error.ts";
 import type { Entry, MessageSummary } from "../../protocol/entry.ts";
+import type { Place, PlacedEntry } from "../../protocol/replay/store.ts";
 import { roomIdOf, type Deployment, type RoomId } from "../../protocol/room.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { OF_ROOM } from "./schema.ts";
@@ -12,16 +14,10 @@ import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
 
-/** Where an entry stands, and what is known of it. */
-export interface PlacedEntry {
-  readonly anchorIndex: number;
-  readonly ordinal: number;
-  readonly room: RoomId;
-  readonly cid: Cid;
-  /** By which its row names its room and its message. */
+/** A new entry, with the numbers by which its row names its room and its message. */
+export interface NumberedEntry extends PlacedEntry {
   readonly roomNumber: number;
   readonly cidId: number;
-  readonly status: Status;
 }
 
 interface MessageRow extends VerdictRow {
@@ -36,10 +32,10 @@ interface MessageRow extends VerdictRow {
   readonly seen: Uint8Array;
 }
 
-/** Rooms of which that is kept in mind. */
+/** Size limit of `withMembers`. */
 const MAX_KEPT = 100_000;
 const DIGEST_BYTES = 32;
-const PLACED = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room, cid, room_number AS roomNumber, cid_id AS cidId, status
+const PLACED = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room, cid
   FROM entries JOIN rooms ON number = room_number JOIN cids ON cids.id = cid_id`;
 
 export class EntryRows {
@@ -56,7 +52,7 @@ export class EntryRows {
   }
 
   /** A new place, with what is known of it. */
-  add(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+  add(place: NumberedEntry, verdict: Verdict, message: MessageSummary | null): void {
     const { anchorIndex, ordinal, room, roomNumber, cidId } = place;
     this.statements.run(
       "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -71,41 +67,64 @@ export class EntryRows {
     if (message !== null) this.addMembers(room, message);
   }
 
-  /** What became of a place that was missing. */
-  decide(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+  /** What became of an entry that was missing. */
+  decide(place: PlacedEntry, roomNumber: number, verdict: Verdict, message: MessageSummary | null): void {
     const { anchorIndex, ordinal, room } = place;
     this.statements.run(
       `UPDATE entries SET status = ?, code = ?, reason = ?,
-         sender = ?, receiver = ?, sender_key_version = ?, receiver_key_version = ?, seq = ?, timestamp = ?,
-         size_bytes = ?, seen = ?
+         sender = ?, receiver = ?, sender_key_version = ?, receiver_key_version = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?
        WHERE anchor_index = ? AND ordinal = ?`,
       ...verdictColumns(verdict),
       ...messageColumns(message),
       anchorIndex,
       ordinal,
     );
-    this.recount(place, verdict.status);
+    this.recount(anchorIndex, roomNumber, "missing", verdict.status);
     if (message !== null) this.addMembers(room, message);
   }
 
-  /** Another verdict on a place that was decided. */
-  revise(place: PlacedEntry, verdict: Verdict): void {
+  /** Another verdict on an entry that was verified. @returns its room */
+  revise({ anchorIndex, ordinal }: Place, verdict: Verdict): RoomId {
+    const sql =
+      "SELECT id, number FROM entries JOIN rooms ON number = room_number WHERE anchor_index = ? AND ordinal = ?";
+    const room = this.statements.prepare<{ id: RoomId; number: number }>(sql).get(anchorIndex, ordinal);
+    if (room === undefined) throw new DmtpError("INTERNAL", "an entry that is not there was revised");
     this.statements.run(
       "UPDATE entries SET status = ?, code = ?, reason = ? WHERE anchor_index = ? AND ordinal = ?",
       ...verdictColumns(verdict),
-      place.anchorIndex,
-      place.ordinal,
+      anchorIndex,
+      ordinal,
     );
-    this.recount(place, verdict.status);
+    this.recount(anchorIndex, room.number, "verified", verdict.status);
+    return room.id;
   }
 
-  /** Every place of this message, in chain order. */
-  placesOf(cid: Cid): PlacedEntry[] {
-    return this.statements
-      .prepare<PlacedEntry>(
-        `${PLACED} WHERE cid_id = (SELECT id FROM cids WHERE cid = ?) ORDER BY anchor_index, ordinal`,
-      )
-      .all(cid);
+  /** Entries of a message that are missing, in the order of the history. */
+  missingOf(cidId: number, cid: Cid, limit: number): PlacedEntry[] {
+    const sql = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room
+      FROM entries INDEXED BY entries_by_cid JOIN rooms ON number = room_number
+      WHERE cid_id = ? AND status = 'missing' ORDER BY anchor_index, ordinal LIMIT ?`;
+    const rows = this.statements.prepare<Omit<PlacedEntry, "cid">>(sql).all(cidId, limit);
+    return rows.map((row) => ({ ...row, cid }));
+  }
+
+  /** The verified entry of a message. */
+  verifiedOf(cidId: number): Place | undefined {
+    const sql = `SELECT anchor_index AS anchorIndex, ordinal FROM entries INDEXED BY entries_by_cid
+      WHERE cid_id = ? AND status = 'verified'`;
+    return this.statements.prepare<Place>(sql).get(cidId);
+  }
+
+  /** How many entries of an anchor have an ordinal from `from` up to, but not, `to`. */
+  countBetween(anchorIndex: number, from: number, to: number): number {
+    const sql = "SELECT count(*) AS n FROM entries WHERE anchor_index = ? AND ordinal >= ? AND ordinal < ?";
+    return this.statements.prepare<{ n: number }>(sql).get(anchorIndex, from, to)?.n ?? 0;
+  }
+
+  /** An anchor's entries with ordinals from `from` on, ascending. */
+  listing(anchorIndex: number, from: number, limit: number): PlacedEntry[] {
+    const sql = `${PLACED} WHERE anchor_index = ? AND ordinal >= ? ORDER BY ordinal LIMIT ?`;
+    return this.statements.prepare<PlacedEntry>(sql).all(anchorIndex, from, limit);
   }
 
   /** A room's places in chain order, as the replay would have them. */
@@ -134,10 +153,19 @@ export class EntryRows {
   /** Takes out what this anchor and all behind it list; who was known as a member by these alone is none any more. @returns the rooms */
   truncate(fromAnchor: number): ReadonlySet<RoomId> {
     const touched = new Set<RoomId>();
-    const rows = this.statements.prepare<PlacedEntry>(`${PLACED} WHERE anchor_index >= ?`).all(fromAnchor);
-    for (const { room, roomNumber, anchorIndex, status } of rows) {
+    const counts = this.statements.prepare<{
+      room: RoomId;
+      roomNumber: number;
+      anchorIndex: number;
+      status: Status;
+      n: number;
+    }>(
+      `SELECT rooms.id AS room, room_number AS roomNumber, anchor_index AS anchorIndex, status, count(*) AS n
+       FROM entries JOIN rooms ON number = room_number WHERE anchor_index >= ? GROUP BY room_number, anchor_index, status`,
+    );
+    for (const { room, roomNumber, anchorIndex, status, n } of counts.all(fromAnchor)) {
       touched.add(room);
-      this.tally.countMessage(roomNumber, anchorIndex, status, -1);
+      this.tally.countMessage(roomNumber, anchorIndex, status, -n);
     }
     this.statements.run("DELETE FROM entries WHERE anchor_index >= ?", fromAnchor);
     for (const room of touched) {
@@ -161,8 +189,8 @@ export class EntryRows {
     this.withMembers.add(room);
   }
 
-  private recount({ roomNumber, anchorIndex, status }: PlacedEntry, to: Status): void {
-    this.tally.countMessage(roomNumber, anchorIndex, status, -1);
+  private recount(anchorIndex: number, roomNumber: number, from: Status, to: Status): void {
+    this.tally.countMessage(roomNumber, anchorIndex, from, -1);
     this.tally.countMessage(roomNumber, anchorIndex, to, 1);
   }
 }

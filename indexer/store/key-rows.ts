@@ -123,6 +123,10 @@ export class KeyRows implements KeySource {
     );
   }
 
+  documentCid({ document }: KeyEvent): Cid {
+    return cidOfDigest(document);
+  }
+
   /** The keys whose document this is, and that wait for it. */
   awaiting(document: Cid): KeyEvent[] {
     return this.statements

@@ -8,12 +8,6 @@ export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
 /** A condition on entries without which SQLite does not see that their index by verdict fits. */
 export const NOT_VERIFIED = "status <> 'verified'";
 
-/**
- * A condition on anchors: those whose manifest was here. CIDs come in the order of no index: a million anchors of which nothing is
- * there yet need none.
- */
-export const HAD_MANIFEST = "(status <> 'missing' OR manifest IS NOT NULL)";
-
 /** A condition on keys: verified, and bound by the wallet's signature (isSignedVersion). */
 export const SIGNED = "binding = 'signature' AND status = 'verified'";
 
@@ -37,17 +31,23 @@ export const SCHEMA = `
   CREATE TABLE content (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 
   -- The events of both contracts, and what the replay makes of them. Each event's row also says what was read of it.
-  -- An anchor has its CID, or the text that is none. It lacks its own block, or what is named: the row of one of which no block
-  -- is there yet says as little as can be, since there may be a million.
+  -- An anchor has its CID, or the text that is none; and its manifest, once that is here.
   CREATE TABLE anchors (
     anchor_index INTEGER PRIMARY KEY, cid TEXT, text TEXT,
-    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, base INTEGER, lacks TEXT,
+    status TEXT NOT NULL, code TEXT, reason TEXT, manifest TEXT, base INTEGER,
     verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0,
     block_number INTEGER NOT NULL, log_index INTEGER NOT NULL, block_hash TEXT NOT NULL, transaction_hash TEXT NOT NULL
   ) STRICT;
   CREATE INDEX anchors_by_status ON anchors (status);
-  CREATE INDEX anchors_by_cid ON anchors (cid) WHERE ${HAD_MANIFEST};
+  CREATE INDEX anchors_by_cid ON anchors (cid);
+  CREATE INDEX anchors_that_wait ON anchors (base, anchor_index) WHERE status = 'missing';
   CREATE INDEX anchors_that_lack_messages ON anchors (anchor_index) WHERE missing > 0;
+  -- Shards and heads blocks that are not done with (protocol/replay/store.ts); heads are numbered from 32 on.
+  CREATE TABLE parts (
+    anchor_index INTEGER NOT NULL, part INTEGER NOT NULL, cid TEXT NOT NULL, status TEXT NOT NULL, code TEXT, reason TEXT,
+    PRIMARY KEY (anchor_index, part)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX parts_missing ON parts (cid) WHERE status = 'missing';
   CREATE TABLE rooms (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
     verified INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0, missing INTEGER NOT NULL DEFAULT 0
@@ -62,7 +62,7 @@ export const SCHEMA = `
   CREATE INDEX entries_by_room ON entries (room_number, anchor_index, ordinal);
   -- Of most there is none: an index by verdict of all would cost each message a page of its own.
   CREATE INDEX entries_not_verified ON entries (room_number, status) WHERE ${NOT_VERIFIED};
-  CREATE INDEX entries_by_cid ON entries (cid_id);
+  CREATE INDEX entries_by_cid ON entries (cid_id, status);
   CREATE TABLE room_members (
     wallet TEXT NOT NULL, room TEXT NOT NULL, PRIMARY KEY (wallet, room)
   ) STRICT, WITHOUT ROWID;

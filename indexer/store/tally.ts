@@ -21,8 +21,8 @@ export class Tally {
     this.statements = new Statements(database);
   }
 
-  /** `by` more messages of this status in a room, listed by an anchor. */
-  countMessage(roomNumber: number, anchorIndex: number, status: Status, by: 1 | -1): void {
+  /** `by` more entries of this status in a room, listed by an anchor. */
+  countMessage(roomNumber: number, anchorIndex: number, status: Status, by: number): void {
     changeOf(this.rooms, roomNumber)[status] += by;
     changeOf(this.anchors, anchorIndex)[status] += by;
     this.totals.messages[status] += by;

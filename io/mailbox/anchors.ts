@@ -4,7 +4,7 @@
  */
 import type { Database } from "better-sqlite3";
 
-import type { Anchor } from "../../protocol/anchor.ts";
+import type { Anchor } from "../../protocol/replay/memory-store.ts";
 import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";

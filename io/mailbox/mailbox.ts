@@ -8,8 +8,9 @@ import type { Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
-import type { Replay } from "../../protocol/replay.ts";
+import type { Replay } from "../../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
+import type { Verdict } from "../../protocol/verdict.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";
 import { Anchors } from "./anchors.ts";
@@ -174,9 +175,10 @@ export class Mailbox {
       // An entry that took another's place says nothing about the messages of the other.
       const last = this.anchors.lastUnmoved(replay.anchors);
       this.mail.unmarkAnchors((index) => index <= last && replay.anchors[index]?.verdict.status === "missing");
-      for (const { event, delta, verdict } of replay.anchors) {
-        if (verdict.status !== "verified") continue;
-        for (const [room, cids] of delta ?? []) this.mail.markAnchored(event.index, room, cids);
+      for (const room of replay.rooms) {
+        for (const { cid, anchorIndex, verdict } of replay.entries(room)) {
+          if (!isWorthAnotherAnchor(verdict)) this.mail.markAnchored(anchorIndex, room, [cid]);
+        }
       }
       this.anchors.endAll(replay.anchors);
       this.adoptTip(replay);
@@ -199,6 +201,11 @@ export class Mailbox {
     if (tip === null) this.line.clear();
     else this.line.setTip(tip);
   }
+}
+
+/** Whether a message with this verdict can be verified by a later anchor: when a key of its two comes to be known (SPEC 8.4). */
+function isWorthAnotherAnchor(verdict: Verdict): boolean {
+  return verdict.status === "rejected" && ["KEY_UNKNOWN", "RECEIVER_KEY_UNKNOWN"].includes(verdict.code);
 }
 
 /** Ends a rehearsal's transaction without a commit. */

@@ -9,7 +9,7 @@ import { rebuild } from "../../io/history.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOf, digestOfCid } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
-import type { Replay } from "../../protocol/replay.ts";
+import type { Replay } from "../../protocol/replay/replay.ts";
 import { roomIdOf } from "../../protocol/room.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { audit } from "../../tasks/audit.ts";

@@ -114,7 +114,7 @@ describe("the indexer's live updates", () => {
 
   it("resume at any event, without loss or duplicate, through late content, a reorg and a restart", async () => {
     const history = conversation(4, 3);
-    const late = history.replay().entriesOf(1)[1]!.cid;
+    const late = history.replay().entriesByAnchor(1)[1]!.cid;
     const { fork, from } = forkOf(history, 4, ["other", "another"]);
     const chain = new ScriptedChain(conversation(0));
     const content = new WithheldStore(fork.blocks);

@@ -76,7 +76,7 @@ describe("what the indexer's answers say to caches and browsers", () => {
 
   it("an anchor is for ever once it is final, decided, and no earlier one can change it", async () => {
     const manifests = history.replay().anchors.map(({ event }) => event.cid!);
-    const [last] = history.replay().entriesOf(2);
+    const [last] = history.replay().entriesByAnchor(2);
     const isForEver = async (url: string, index: number): Promise<boolean> =>
       (await rawGet(url, `/v1/anchors/${index}`)).headers["cache-control"]!.includes("immutable");
     const { url } = await start(chain, content);

@@ -377,8 +377,10 @@ describe("The verdict on an anchor", () => {
   it("is missing until all shards and heads are there, whatever is wrong with some", () => {
     expect(outcomeOf({ rooms: [UNREACHABLE] })).to.equal("missing");
     expect(outcomeOf({ heads: [UNREACHABLE] })).to.equal("missing");
+    expect(outcomeOf({ count: 7, rooms: [UNREACHABLE] })).to.equal("missing");
     expect(outcomeOf({}, (history) => ({ rooms: [history.put(encode(7)), UNREACHABLE] }))).to.equal("missing");
-    expect(outcomeOf({ count: 7, heads: [UNREACHABLE] })).to.equal("missing");
+    // Heads are needed only when all else is right.
+    expect(outcomeOf({ count: 7, heads: [UNREACHABLE] })).to.equal("COUNT_MISMATCH");
   });
 
   it("is of the first shard or heads block that is wrong, shards first", () => {
@@ -403,6 +405,25 @@ describe("The verdict on an anchor", () => {
         return { rooms: [higher!, lower!].map((shard) => history.put(encode(shard))), heads: [nonCanonical(history)] };
       }),
     ).to.equal("SHARD_MALFORMED");
+  });
+
+  it("is SHARD_MALFORMED when rooms do not ascend over the shards, but for one that goes on in the next", () => {
+    const [a, b, c] = ["11", "22", "33"].map((byte) => `0x${byte.repeat(32)}`) as [string, string, string];
+    const over = (...shards: readonly (readonly string[])[]): Outcome =>
+      outcomeOf({ count: shards.flat().length }, (history) => ({
+        // Each with a CID of its own: no two shards are the same.
+        rooms: shards.map((rooms, number) => {
+          const cid = cidOfDigest(fixedBytes(`message ${number}`));
+          return history.put(encode(new Map(rooms.map((room) => [room, [linkTo(cid)]]))));
+        }),
+      }));
+    expect(over([a, b], [b, c])).to.equal("HEADS_MISMATCH");
+    expect(over([a], [a], [a, b])).to.equal("HEADS_MISMATCH");
+    expect(over([a, b], [c])).to.equal("HEADS_MISMATCH");
+    expect(over([b], [a])).to.equal("SHARD_MALFORMED");
+    expect(over([a, b], [a])).to.equal("SHARD_MALFORMED");
+    expect(over([a, b], [a, b])).to.equal("SHARD_MALFORMED");
+    expect(over([a, c], [b, c])).to.equal("SHARD_MALFORMED");
   });
 
   it("is COUNT_MISMATCH, then HEADS_MISMATCH, then STATE_MISMATCH for claims that its messages do not bear out", () => {

@@ -1,0 +1,230 @@
+/**
+ * A store of the replay engine that keeps little: what one shard lists until it is judged, and on disk what later anchors need of earlier
+ * ones. It serves a replay in the order of the chain, of blocks that are all at hand or nowhere.
+ */
+import type { Statement } from "better-sqlite3";
+
+import type { Address } from "../protocol/address.ts";
+import { digestOfCid, type Cid } from "../protocol/cid.ts";
+import type { Entry, MessageSummary } from "../protocol/entry.ts";
+import { DmtpError } from "../protocol/error.ts";
+import type { AnchorEvent, Position, RevocationEvent } from "../protocol/event.ts";
+import { KeyDirectory, type KeyLookup, type KeyVersion } from "../protocol/keys.ts";
+import type { Manifest } from "../protocol/manifest.ts";
+import { OpenParts } from "../protocol/replay/open-parts.ts";
+import type { OpenPart, Place, PlacedEntry, ReplayStore, StoredAnchor } from "../protocol/replay/store.ts";
+import type { Deployment } from "../protocol/room.ts";
+import { StateNodes, type NodeLink, type NodeRow, type NodeRows } from "../protocol/state-nodes.ts";
+import { State } from "../protocol/state.ts";
+import type { Verdict } from "../protocol/verdict.ts";
+import { openTemporary, translated } from "./database.ts";
+import { decodeNode, encodeNode } from "./state-codec.ts";
+
+const TABLES = `
+  CREATE TABLE nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL) STRICT;
+  CREATE TABLE messages (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+`;
+const NAME = "a temporary file";
+/** Of a verified entry that is told already, only that it stands before all that come now. */
+const BEFORE: Place = { anchorIndex: -1, ordinal: -1 };
+
+export class StreamingStore implements ReplayStore, NodeRows {
+  readonly anchors: StoredAnchor[] = [];
+  /** What is at hand now. */
+  blocks: ReadonlyMap<Cid, Uint8Array> = new Map();
+  private readonly onEntry: (entry: Entry) => void;
+  private readonly keys: KeyDirectory;
+  private readonly database = openTemporary(TABLES);
+  private readonly insertNode: Statement<[Uint8Array]> = this.database.prepare("INSERT INTO nodes (node) VALUES (?)");
+  private readonly selectNode: Statement<[number], Uint8Array> = this.database
+    .prepare<[number], Uint8Array>("SELECT node FROM nodes WHERE id = ?")
+    .pluck();
+  private readonly insertMessage: Statement<[Uint8Array]> = this.database.prepare("INSERT INTO messages VALUES (?)");
+  private readonly hasMessage: Statement<[Uint8Array]> = this.database.prepare(
+    "SELECT 1 FROM messages WHERE digest = ?",
+  );
+  private readonly nodes = new StateNodes(this);
+  private readonly links = new Map<number, NodeLink | null>();
+  private readonly indexByCid = new Map<Cid, number>();
+  private readonly parts = new OpenParts();
+  /** Of the anchor that is read now: all that it lists, and what of it is not told yet. */
+  private listed: PlacedEntry[] = [];
+  private untold: Entry[] = [];
+  private readonly missing = new Map<Cid, Entry[]>();
+
+  /** @param onEntry gets each entry once, in the order of the history */
+  constructor(deployment: Deployment, onEntry: (entry: Entry) => void) {
+    this.onEntry = onEntry;
+    this.keys = new KeyDirectory(deployment);
+  }
+
+  close(): void {
+    this.database.close();
+  }
+
+  /** The messages that entries wait for, in their order. */
+  get missingMessages(): IterableIterator<Cid> {
+    return this.missing.keys();
+  }
+
+  /** Tells of the entries so far; those that are undecided stay missing. */
+  tell(): void {
+    for (const entry of this.untold) this.onEntry(entry);
+    this.untold = [];
+    this.missing.clear();
+  }
+
+  /** Forgets what an anchor lists, and what it lacks: nobody will come with that. */
+  endAnchor(anchorIndex: number): void {
+    this.listed = [];
+    for (const { part } of this.parts.ofAnchor(anchorIndex)) this.parts.delete(anchorIndex, part);
+  }
+
+  block(cid: Cid): Uint8Array | undefined {
+    return this.blocks.get(cid);
+  }
+
+  /** In the order of the chain, no heads are taken before their base is decided. */
+  keepBlock(): void {
+    // Nothing is asked for twice.
+  }
+
+  hasSigned(wallet: Address): boolean {
+    return this.keys.hasSigned(wallet);
+  }
+
+  find(wallet: Address, version: number, position: Position): KeyLookup {
+    return this.keys.find(wallet, version, position);
+  }
+
+  addKey(key: KeyVersion): void {
+    this.keys.addEntry(key);
+  }
+
+  addRevocation(event: RevocationEvent): void {
+    this.keys.addEntry({ event });
+  }
+
+  addAnchor(event: AnchorEvent, verdict: Verdict): void {
+    const { index, cid } = event;
+    this.anchors.push({ index, cid, position: event, verdict, manifest: null });
+    if (cid !== null && !this.indexByCid.has(cid)) this.indexByCid.set(cid, index);
+  }
+
+  anchor(index: number): StoredAnchor | undefined {
+    return this.anchors[index];
+  }
+
+  firstAnchor(cid: Cid): number | undefined {
+    return this.indexByCid.get(cid);
+  }
+
+  setManifest(index: number, manifest: Manifest): void {
+    this.change(index, { manifest });
+  }
+
+  *keepStateSteps(index: number, state: State): Generator<undefined, void> {
+    this.links.set(index, (yield* state.saveSteps(this.nodes)).link);
+  }
+
+  decideAnchor(index: number, verdict: Verdict): void {
+    this.change(index, { verdict });
+  }
+
+  state(index: number): State {
+    const link = this.links.get(index);
+    if (link === undefined) throw new DmtpError("INTERNAL", `anchor ${index} is not verified and has no state`);
+    return State.open(link, this.nodes);
+  }
+
+  /** In the order of the chain, no anchor is looked at before its base. */
+  waitingFor(): readonly number[] {
+    return [];
+  }
+
+  setPart(part: OpenPart): void {
+    this.parts.set(part);
+  }
+
+  deletePart(anchorIndex: number, part: number): void {
+    this.parts.delete(anchorIndex, part);
+  }
+
+  openParts(anchorIndex: number): readonly OpenPart[] {
+    return this.parts.ofAnchor(anchorIndex);
+  }
+
+  partsAwaiting(cid: Cid, limit: number): readonly OpenPart[] {
+    return this.parts.awaiting(cid, limit);
+  }
+
+  addEntry(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+    const entry: Entry = { ...place, verdict, message };
+    this.listed.push(place);
+    this.untold.push(entry);
+    if (verdict.status === "verified") this.remember(entry);
+    if (verdict.status !== "missing") return;
+    const missing = this.missing.get(place.cid);
+    if (missing === undefined) this.missing.set(place.cid, [entry]);
+    else missing.push(entry);
+  }
+
+  decideEntry(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
+    const missing = this.missing.get(place.cid);
+    const entry = missing?.shift();
+    if (entry?.ordinal !== place.ordinal) throw new DmtpError("INTERNAL", "an entry was decided out of its order");
+    if (missing?.length === 0) this.missing.delete(place.cid);
+    entry.verdict = verdict;
+    entry.message = message;
+    if (verdict.status === "verified") this.remember(entry);
+  }
+
+  reviseEntry(): void {
+    throw new DmtpError("INTERNAL", "an entry was revised in a replay in the order of the chain");
+  }
+
+  missingPlaces(cid: Cid, limit: number): readonly PlacedEntry[] {
+    return this.missing.get(cid)?.slice(0, limit) ?? [];
+  }
+
+  verifiedPlace(cid: Cid): Place | undefined {
+    const isKnown = translated(() => this.hasMessage.get(digestOfCid(cid)) !== undefined, NAME);
+    return isKnown ? BEFORE : undefined;
+  }
+
+  listedCount(): number {
+    return 0;
+  }
+
+  listing(_anchorIndex: number, from: number, limit: number): readonly PlacedEntry[] {
+    let [low, high] = [0, this.listed.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.listed[middle]?.ordinal ?? 0) < from) low = middle + 1;
+      else high = middle;
+    }
+    return this.listed.slice(low, low + limit);
+  }
+
+  read(ref: number): NodeRow | undefined {
+    const node = translated(() => this.selectNode.get(ref), NAME);
+    return node && decodeNode(node);
+  }
+
+  write(row: NodeRow): number {
+    return translated(() => Number(this.insertNode.run(encodeNode(row)).lastInsertRowid), NAME);
+  }
+
+  refusal(ref: number): Error {
+    return new DmtpError("DATABASE_DAMAGED", `${NAME}: node ${ref} has other bytes`);
+  }
+
+  private remember({ cid }: Entry): void {
+    translated(() => this.insertMessage.run(digestOfCid(cid)), NAME);
+  }
+
+  private change(index: number, change: Partial<StoredAnchor>): void {
+    const anchor = this.anchors[index];
+    if (anchor !== undefined) this.anchors[index] = { ...anchor, ...change };
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * The replay (SPEC 8): from chain events and block bytes to entries, verdicts and states. `audit`, `history`, the mailbox, the indexer
+ * and a browser all run this engine, each on a store of its own. It has no clock, and no memory but its store: the same events and
+ * blocks give the same result in any order of arrival.
+ *
+ * Work is done in bounded steps, so that no anchor holds up whoever shares the thread: one step lists or judges at most 512 places,
+ * or takes an account a thousand entries further.
+ */
+import type { Cid } from "../cid.ts";
+import { DmtpError } from "../error.ts";
+import type { AnchorEvent, ChainEvent } from "../event.ts";
+import { verifyKey } from "../keys.ts";
+import { decodeManifest, type Manifest } from "../manifest.ts";
+import type { Deployment, RoomId } from "../room.ts";
+import { decodeShard, MAX_SHARD_ENTRIES } from "../shard.ts";
+import { State } from "../state.ts";
+import { MISSING, rejected, rejectedBy, type Verdict } from "../verdict.ts";
+import { verifyAccount, verifyBase, type AccountFinding } from "./account.ts";
+import { EntryJudge, type EntryJudgeOptions } from "./entry-judge.ts";
+import { FIRST_HEADS, type OpenPart, type PlacedEntry, type ReplayStore, type StoredAnchor } from "./store.ts";
+import { TaskQueue } from "./task-queue.ts";
+
+export interface ReplayOptions extends Omit<EntryJudgeOptions, "deployment" | "store"> {
+  /** Only this room's entries are listed, and no anchor gets a verdict: that would take the messages of all rooms. */
+  readonly onlyRoom?: RoomId;
+}
+
+/** Work that is left to do. It can all be found again from the store. */
+type Task =
+  /** A block is at hand: whatever waits for it goes on. */
+  | { readonly kind: "arrival"; readonly cid: Cid }
+  /** A shard is at hand, and its entries are to be listed. */
+  | { readonly kind: "listing"; readonly part: OpenPart; entries: readonly PlacedEntry[] | null; next: number }
+  | { readonly kind: "account"; readonly index: number; run: Generator<undefined, AccountFinding> | null }
+  /** An anchor has its verdict: those that build on it can have theirs. */
+  | { readonly kind: "decision"; readonly index: number; after: number };
+
+/** Places that one step lists or judges, and anchors or parts that it looks at. */
+const STEP_PLACES = 512;
+const STEP_ANCHORS = 64;
+const LISTING_PAGE = 1_024;
+
+export class ReplayEngine {
+  private readonly deployment: Deployment;
+  private readonly store: ReplayStore;
+  private readonly onlyRoom: RoomId | null;
+  private readonly entries: EntryJudge;
+  private readonly tasks = new TaskQueue<Task>();
+  /** Anchors whose account is a task. */
+  private readonly accounts = new Set<number>();
+  /** Anchors of whose account only heads are missing. */
+  private readonly counted = new Set<number>();
+
+  constructor(deployment: Deployment, store: ReplayStore, options: ReplayOptions = {}) {
+    const { onlyRoom = null, ...judging } = options;
+    this.deployment = deployment;
+    this.store = store;
+    this.onlyRoom = onlyRoom;
+    this.entries = new EntryJudge({ ...judging, deployment, store });
+  }
+
+  /** Whether {@link step} has nothing to do. */
+  get isIdle(): boolean {
+    return this.tasks.isEmpty;
+  }
+
+  /** Takes the next event, in chain order over both contracts. Of an anchor, all but its manifest is left to {@link step}. */
+  add(event: ChainEvent): void {
+    const { store } = this;
+    if (event.kind === "key") store.addKey(verifyKey(this.deployment, event, store.hasSigned(event.wallet)));
+    else if (event.kind === "revocation") store.addRevocation(event);
+    else this.addAnchor(event);
+  }
+
+  /** A block is at hand that was not before: `store.block` gives it. What waits for it is left to {@link step}. */
+  receive(cid: Cid): void {
+    this.tasks.push({ kind: "arrival", cid });
+  }
+
+  /** Goes on with what the end of a process cut short: shards that are at hand, and anchors that lack nothing of their own. */
+  resume(parts: Iterable<OpenPart>, undecided: Iterable<number>): void {
+    for (const part of parts) this.takePart(part);
+    for (const index of undecided) this.consider(index);
+  }
+
+  /** Does one piece of the work that is left. @returns whether there was any */
+  step(): boolean {
+    const task = this.tasks.first;
+    if (task === undefined) return false;
+    if (task.kind === "arrival") this.arrive();
+    else if (this.isDone(task)) this.tasks.shift();
+    return true;
+  }
+
+  private isDone(task: Exclude<Task, { readonly kind: "arrival" }>): boolean {
+    switch (task.kind) {
+      case "listing":
+        return this.list(task);
+      case "account":
+        return this.account(task);
+      case "decision":
+        return this.spread(task);
+    }
+  }
+
+  private addAnchor(event: AnchorEvent): void {
+    const { index, cid } = event;
+    const { store } = this;
+    const isRepeated = cid !== null && store.firstAnchor(cid) !== undefined;
+    if (cid === null) store.addAnchor(event, rejected("CID_NOT_CANONICAL", "the anchored text is not a DMTP CID"));
+    else if (isRepeated) store.addAnchor(event, rejected("ANCHOR_REPEATED", "the same CID was anchored before"));
+    else {
+      store.addAnchor(event, MISSING);
+      this.takeManifest(index);
+    }
+  }
+
+  /** Takes blocks that came one after the other: messages of several share a step, and the verification of their signatures. */
+  private arrive(): void {
+    let places = 0;
+    for (let task = this.tasks.first; task?.kind === "arrival" && places < STEP_PLACES; task = this.tasks.first) {
+      const { cid } = task;
+      if (this.store.block(cid) === undefined) {
+        this.tasks.shift();
+        continue;
+      }
+      const first = this.store.firstAnchor(cid);
+      if (first !== undefined) this.takeManifest(first);
+      const parts = this.store.partsAwaiting(cid, STEP_ANCHORS);
+      for (const part of parts) this.takePart(part);
+      const missing = this.store.missingPlaces(cid, STEP_PLACES);
+      for (const entry of missing) this.entries.receive(entry);
+      places += missing.length;
+      // What is not done stays first.
+      if (parts.length === STEP_ANCHORS || missing.length === STEP_PLACES) break;
+      this.tasks.shift();
+    }
+    this.entries.settle();
+  }
+
+  /** Reads an anchor's manifest, if it is at hand and was not before. */
+  private takeManifest(index: number): void {
+    const { store } = this;
+    const anchor = store.anchor(index);
+    if (anchor?.verdict.status !== "missing" || anchor.cid === null || anchor.manifest !== null) return;
+    const block = store.block(anchor.cid);
+    if (block === undefined) return;
+    let manifest: Manifest;
+    try {
+      manifest = decodeManifest(block);
+    } catch (error) {
+      this.decide(index, rejectedBy(error));
+      return;
+    }
+    store.setManifest(index, manifest);
+    manifest.rooms.forEach((cid, part) => {
+      this.takePart({ anchorIndex: index, part, cid, status: "missing", refusal: null });
+    });
+    this.consider(index);
+  }
+
+  /** Goes on with a part, if its block is at hand; else notes that it is missing. */
+  private takePart(part: OpenPart): void {
+    const { store } = this;
+    const block = store.block(part.cid);
+    if (block === undefined) store.setPart({ ...part, status: "missing" });
+    else if (part.part < FIRST_HEADS) {
+      store.setPart({ ...part, status: "listing" });
+      this.tasks.push({ kind: "listing", part, entries: null, next: 0 });
+    } else {
+      store.keepBlock(part.cid, block);
+      store.deletePart(part.anchorIndex, part.part);
+      this.consider(part.anchorIndex);
+    }
+  }
+
+  /** @returns whether all of the shard is listed, or none of it will be */
+  private list(task: Task & { readonly kind: "listing" }): boolean {
+    const { store } = this;
+    const { anchorIndex, part } = task.part;
+    if (task.entries === null) {
+      task.entries = this.readShard(task.part);
+      if (task.entries === null) return true;
+      task.next = store.listedCount(anchorIndex, part);
+    }
+    const end = Math.min(task.entries.length, task.next + STEP_PLACES);
+    for (const entry of task.entries.slice(task.next, end)) this.entries.list(entry);
+    this.entries.settle();
+    task.next = end;
+    if (end < task.entries.length) return false;
+    store.deletePart(anchorIndex, part);
+    this.consider(anchorIndex);
+    return true;
+  }
+
+  /** Null for a block that is not at hand after all, or is no shard. */
+  private readShard(part: OpenPart): readonly PlacedEntry[] | null {
+    const { store } = this;
+    const { anchorIndex } = part;
+    const block = store.block(part.cid);
+    if (block === undefined) {
+      store.setPart({ ...part, status: "missing" });
+      return null;
+    }
+    try {
+      const entries: PlacedEntry[] = [];
+      let ordinal = MAX_SHARD_ENTRIES * part.part;
+      for (const [room, cids] of decodeShard(block)) {
+        if (this.onlyRoom !== null && room !== this.onlyRoom) ordinal += cids.length;
+        else for (const cid of cids) entries.push({ anchorIndex, ordinal: ordinal++, room, cid });
+      }
+      return entries;
+    } catch (error) {
+      const refusal = rejectedBy(error);
+      if (store.anchor(anchorIndex)?.verdict.status !== "missing") store.deletePart(anchorIndex, part.part);
+      else store.setPart({ ...part, status: "refused", refusal });
+      this.consider(anchorIndex);
+      return null;
+    }
+  }
+
+  /** Decides of an anchor's account what can be decided without its entries, and begins with the rest when they are all listed. */
+  private consider(index: number): void {
+    if (this.onlyRoom !== null || this.accounts.has(index)) return;
+    const { store } = this;
+    const anchor = store.anchor(index);
+    if (anchor?.verdict.status !== "missing" || anchor.manifest === null) return;
+    const { base } = anchor.manifest;
+    const builtOn = base === null || base.index >= index ? undefined : store.anchor(base.index);
+    const onBase = verifyBase(index, anchor.manifest, builtOn);
+    if (onBase?.status === "rejected") {
+      this.decide(index, onBase);
+      return;
+    }
+    const open = store.openParts(index);
+    const shards = open.filter(({ part }) => part < FIRST_HEADS);
+    if (shards.some(({ status }) => status !== "refused")) return;
+    if (onBase === null) {
+      // Its heads are fetched ahead, so that a line of a thousand anchors is not a thousand rounds.
+      if (open.length === 0) this.wantHeads(index, anchor.manifest);
+      return;
+    }
+    // Until it was counted, heads that are missing decide nothing: a wrong count does, with or without them.
+    if (this.counted.has(index) && open.length > shards.length) return;
+    const refusal = shards[0]?.refusal ?? null;
+    if (refusal !== null) {
+      this.decide(index, refusal);
+      return;
+    }
+    this.accounts.add(index);
+    this.tasks.push({ kind: "account", index, run: null });
+  }
+
+  /** @returns whether it has come to an end */
+  private account(task: Task & { readonly kind: "account" }): boolean {
+    const { store } = this;
+    const { index } = task;
+    task.run ??= this.beginAccount(index, store.anchor(index));
+    const { done, value } = task.run.next();
+    if (done !== true) return false;
+    this.accounts.delete(index);
+    if ("verdict" in value) this.decide(index, value.verdict);
+    else {
+      this.counted.add(index);
+      this.wantHeads(index, value.lacking);
+    }
+    return true;
+  }
+
+  private wantHeads(anchorIndex: number, { heads }: Pick<Manifest, "heads">): void {
+    heads.forEach((cid, number) => {
+      const part: OpenPart = { anchorIndex, part: FIRST_HEADS + number, cid, status: "missing", refusal: null };
+      const block = this.store.block(cid);
+      if (block === undefined) this.store.setPart(part);
+      else this.store.keepBlock(cid, block);
+    });
+  }
+
+  private *beginAccount(anchorIndex: number, anchor: StoredAnchor | undefined): Generator<undefined, AccountFinding> {
+    const { store } = this;
+    const manifest = anchor?.manifest ?? null;
+    if (manifest === null) throw new DmtpError("INTERNAL", `anchor ${anchorIndex} has no account to verify`);
+    const finding = yield* verifyAccount({
+      anchorIndex,
+      manifest,
+      before: manifest.base === null ? State.EMPTY : store.state(manifest.base.index),
+      listing: (from) => store.listing(anchorIndex, from, LISTING_PAGE),
+      block: (cid) => store.block(cid),
+    });
+    if ("state" in finding && finding.state !== null) yield* store.keepStateSteps(anchorIndex, finding.state);
+    return finding;
+  }
+
+  private decide(index: number, verdict: Verdict): void {
+    const { store } = this;
+    store.decideAnchor(index, verdict);
+    this.counted.delete(index);
+    // Shards that are missing are still listed when they come.
+    for (const { part, status } of store.openParts(index)) {
+      if (part >= FIRST_HEADS || status === "refused") store.deletePart(index, part);
+    }
+    if (store.waitingFor(index, index, 1).length > 0) this.tasks.push({ kind: "decision", index, after: index });
+  }
+
+  /** @returns whether all that waited for this decision was looked at */
+  private spread(task: Task & { readonly kind: "decision" }): boolean {
+    const waiting = this.store.waitingFor(task.index, task.after, STEP_ANCHORS);
+    for (const index of waiting) this.consider(index);
+    task.after = waiting.at(-1) ?? task.after;
+    return waiting.length < STEP_ANCHORS;
+  }
+}

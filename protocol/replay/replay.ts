@@ -1,0 +1,136 @@
+/** A replay in memory: whole histories at once, or as their events and blocks come. */
+import { verifyBlock, type Cid } from "../cid.ts";
+import type { Entry } from "../entry.ts";
+import type { ChainEvent } from "../event.ts";
+import { KeyDirectory } from "../keys.ts";
+import type { Tip } from "../manifest.ts";
+import type { Deployment, RoomId } from "../room.ts";
+import { State } from "../state.ts";
+import type { RootedRoom } from "../state-tree.ts";
+import { ReplayEngine, type ReplayOptions } from "./engine.ts";
+import { MemoryStore, type Anchor, type BlockSource, type Settlement } from "./memory-store.ts";
+
+export class Replay {
+  readonly deployment: Deployment;
+  readonly keys: KeyDirectory;
+  private readonly store: MemoryStore;
+  private readonly engine: ReplayEngine;
+
+  constructor(deployment: Deployment, options: ReplayOptions = {}) {
+    this.deployment = deployment;
+    this.keys = new KeyDirectory(deployment);
+    this.store = new MemoryStore(this.keys);
+    this.engine = new ReplayEngine(deployment, this.store, options);
+  }
+
+  /** Takes the next event, in chain order over both contracts. @throws CHAIN_INCOMPLETE when an anchor was left out */
+  add(event: ChainEvent): void {
+    this.engine.add(event);
+  }
+
+  /** Decides everything that the blocks at hand allow, and says what it decided. Cheap when nothing is undecided. */
+  settle(get: BlockSource): Settlement {
+    // Each block is asked for once: a source may lose one in between.
+    const held = new Map<Cid, Uint8Array>();
+    const source = checkedSource(get);
+    this.store.source = (cid) => {
+      const known = held.get(cid);
+      if (known !== undefined) return known;
+      const bytes = source(cid);
+      if (bytes !== undefined) held.set(cid, bytes);
+      return bytes;
+    };
+    for (const cid of this.missing()) if (this.store.block(cid) !== undefined) this.engine.receive(cid);
+    while (this.engine.step());
+    this.store.source = () => undefined;
+    return this.store.takeSettlement();
+  }
+
+  /** The blocks that settle would need to go on, without duplicates. */
+  missing(): Set<Cid> {
+    return new Set([...this.missingParts(), ...this.missingMessages()]);
+  }
+
+  /** Of {@link missing}, those that anchors are made of: manifests, shards, and heads that an account needs now. */
+  *missingParts(): Generator<Cid> {
+    yield* this.store.missingManifests;
+    yield* this.store.missingParts;
+  }
+
+  /** Of {@link missing}, those that are listed as messages: each is decided as soon as it is there. */
+  missingMessages(): Iterable<Cid> {
+    return this.store.missingMessages;
+  }
+
+  /** The blocks that an anchor lacks: its manifest, or shards that are not listed, or heads that its account needs now. */
+  lacks(index: number): readonly Cid[] {
+    const anchor = this.anchors[index];
+    if (anchor === undefined || anchor.event.cid === null) return [];
+    if (anchor.manifest === null) return anchor.verdict.status === "missing" ? [anchor.event.cid] : [];
+    return this.store.openParts(index).flatMap(({ status, cid }) => (status === "missing" ? [cid] : []));
+  }
+
+  get anchors(): readonly Anchor[] {
+    return this.store.anchors;
+  }
+
+  /** The verified manifest with the highest index: what the next one builds on. */
+  get tip(): Tip | null {
+    return this.anchors.findLast(({ tip }) => tip !== null)?.tip ?? null;
+  }
+
+  /** The state at the tip. */
+  get state(): State {
+    return this.tip?.state ?? State.EMPTY;
+  }
+
+  /** Every room that has an entry, by ascending id. */
+  get rooms(): readonly RoomId[] {
+    return [...this.store.rooms].sort();
+  }
+
+  /** A room's history, in its order: entries of all anchors, whatever their accounts. */
+  entries(room: RoomId): readonly Entry[] {
+    return this.store.entries(room);
+  }
+
+  /** What an anchor lists, by ordinal. */
+  entriesByAnchor(anchorIndex: number): readonly Entry[] {
+    return this.store.entriesByAnchor(anchorIndex);
+  }
+
+  /** Whether the anchor of an entry is verified: only then do counts, room roots and the state account for it. */
+  isAccounted({ anchorIndex }: Pick<Entry, "anchorIndex">): boolean {
+    return this.anchors[anchorIndex]?.verdict.status === "verified";
+  }
+
+  roomState(room: RoomId): RootedRoom | undefined {
+    return this.state.room(room);
+  }
+}
+
+/** Replays a whole history at once: events in chain order, and whatever blocks there are. */
+export function replay(
+  deployment: Deployment,
+  events: Iterable<ChainEvent>,
+  get: BlockSource,
+  options: ReplayOptions = {},
+): Replay {
+  const replayed = new Replay(deployment, options);
+  for (const event of events) replayed.add(event);
+  replayed.settle(get);
+  return replayed;
+}
+
+/** Bytes that are not what was asked for, or too many of them, are as good as none. */
+function checkedSource(get: BlockSource): BlockSource {
+  return (cid) => {
+    const bytes = get(cid);
+    if (bytes === undefined) return undefined;
+    try {
+      return verifyBlock(cid, bytes);
+    } catch {
+      return undefined;
+    }
+  };
+}
