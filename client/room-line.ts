@@ -13,6 +13,7 @@ import { manifestIn, type Manifest } from "../protocol/manifest.ts";
 import { append, EMPTY_RANGE, rootOf, type CompactRange } from "../protocol/merkle.ts";
 import { replay } from "../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
+import { RoomPolicy } from "../protocol/room-policy.ts";
 import { decodeShard } from "../protocol/shard.ts";
 import type { Delta } from "../protocol/state.ts";
 import type { AnchorAnswer } from "./answer.ts";
@@ -57,7 +58,7 @@ export async function followHeads(
       if (bytes !== undefined) messages.set(cid, bytes);
     }
   }
-  const keys = await readKeys(indexer, [...messages.values()]);
+  const keys = await readKeys(indexer, new RoomPolicy(deployment), [...messages.values()]);
   const tip = state.lastAnchor === null ? undefined : ranges.get(state.lastAnchor);
   if (state.lastAnchor !== null && tip === undefined) throw untrue("the room's last anchor is left out");
   return {
@@ -126,11 +127,15 @@ function tryDecodeShard(block: Uint8Array): Delta | null {
 }
 
 /** The registry's events of everybody who is named as a sender or a receiver. */
-async function readKeys(indexer: IndexerClient, blocks: readonly Uint8Array[]): Promise<RegistryEvent[]> {
+async function readKeys(
+  indexer: IndexerClient,
+  policy: RoomPolicy,
+  blocks: readonly Uint8Array[],
+): Promise<RegistryEvent[]> {
   const wallets = new Set<Address>();
   for (const block of blocks) {
     const envelope = envelopeOf(block);
-    if (envelope !== null) for (const wallet of [envelope.sender, envelope.receiver]) wallets.add(wallet);
+    if (envelope !== null) for (const wallet of policy.listParties(envelope)) wallets.add(wallet);
   }
   const events: RegistryEvent[] = [];
   for (const wallet of wallets) {

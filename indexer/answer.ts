@@ -1,6 +1,8 @@
 /** What the service answers, as zod schemas: the OpenAPI document is derived from them, and the tests hold answers against them. */
 import { z } from "zod";
 
+import { MAX_MEMBERS } from "../protocol/room-policy.ts";
+
 const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^0x[0-9a-f]{${2 * bytes}}$`));
 const count = z.int().nonnegative();
 
@@ -89,7 +91,10 @@ export const roomStateSchema = z
 export const roomSchema = z
   .strictObject({
     id: roomIdSchema,
-    members: z.array(addressSchema).max(2).describe("Its two wallets, ascending; empty until a message names them"),
+    members: z
+      .array(addressSchema)
+      .max(MAX_MEMBERS)
+      .describe("Its two wallets, ascending; empty until a message names them"),
     counts: countsSchema,
     ...roomState,
   })

@@ -9,7 +9,8 @@ import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { keyDocumentIn } from "../protocol/key-document.ts";
 import { manifestIn, type Block } from "../protocol/manifest.ts";
-import { roomIdOf, type Deployment, type RoomId } from "../protocol/room.ts";
+import type { Deployment, RoomId } from "../protocol/room.ts";
+import { RoomPolicy } from "../protocol/room-policy.ts";
 import { decodeShard } from "../protocol/shard.ts";
 import type { Delta } from "../protocol/state.ts";
 import { forEachConcurrent } from "./concurrent.ts";
@@ -38,10 +39,8 @@ export function scopeFilter({
   scope: { room, wallet, since },
 }: ArchiveSubject): (anchorIndex: number, room: RoomId) => boolean {
   if (wallet === null) return (index, id) => index >= since && (room === null || id === room);
-  const rooms = new Set<RoomId>();
-  for (const event of events) {
-    if (event.kind === "key" && event.wallet !== wallet) rooms.add(roomIdOf(deployment, wallet, event.wallet));
-  }
+  const registered = events.flatMap((event) => (event.kind === "key" ? event.wallet : []));
+  const rooms = new RoomPolicy(deployment).listRooms(wallet, registered);
   return (index, id) => index >= since && rooms.has(id);
 }
 
@@ -151,8 +150,8 @@ export class ArchiveExport {
 
   private meet(message: Uint8Array): void {
     try {
-      const { sender, receiver } = decodeEnvelope(message);
-      this.wallets.add(sender).add(receiver);
+      const parties = new RoomPolicy(this.subject.deployment).listParties(decodeEnvelope(message));
+      for (const wallet of parties) this.wallets.add(wallet);
     } catch {
       // Whatever it is, nobody wrote it to anybody.
     }

@@ -5,7 +5,8 @@ import { headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from 
 import type { ErrorCode } from "./error.ts";
 import type { Position } from "./event.ts";
 import type { KeySource } from "./keys.ts";
-import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
+import type { Deployment, RoomId } from "./room.ts";
+import { RoomPolicy } from "./room-policy.ts";
 import { rejected, type Verdict } from "./verdict.ts";
 
 /** One place in a room's history: a CID that a verified anchor lists there. */
@@ -68,11 +69,8 @@ export function examineHeader(
   const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen } = header;
   const message = { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen, sizeBytes };
   const refuse = (code: ErrorCode, reason: string): Decided => ({ verdict: rejected(code, reason), message });
-  if (sender === receiver) return refuse("SELF_ADDRESSED", "sender and receiver are the same wallet");
-  if (header.room !== roomIdOf(deployment, sender, receiver)) {
-    return refuse("ROOM_MISMATCH", "the room is not that of sender and receiver in this deployment");
-  }
-  if (header.room !== entry.room) return refuse("FOREIGN_ROOM", "the message belongs to another room");
+  const refusal = new RoomPolicy(deployment).refuse(header, entry.room);
+  if (refusal !== null) return refuse(refusal.code, refusal.reason);
 
   const lookup = keys.find(sender, header.senderKeyVersion, position);
   if (lookup.status === "unknown")

@@ -7,7 +7,8 @@ import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Entry, MessageSummary } from "../../protocol/entry.ts";
 import type { Place, PlacedEntry } from "../../protocol/replay/store.ts";
-import { roomIdOf, type Deployment, type RoomId } from "../../protocol/room.ts";
+import type { Deployment, RoomId } from "../../protocol/room.ts";
+import { RoomPolicy } from "../../protocol/room-policy.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { OF_ROOM } from "./schema.ts";
 import { Statements } from "./statements.ts";
@@ -39,14 +40,14 @@ const PLACED = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room, c
   FROM entries JOIN rooms ON number = room_number JOIN cids ON cids.id = cid_id`;
 
 export class EntryRows {
-  private readonly deployment: Deployment;
+  private readonly policy: RoomPolicy;
   private readonly statements: Statements;
   private readonly tally: Tally;
   /** Rooms whose members are known to be there. */
   private readonly withMembers = new Set<RoomId>();
 
   constructor(database: Database.Database, deployment: Deployment, tally: Tally) {
-    this.deployment = deployment;
+    this.policy = new RoomPolicy(deployment);
     this.statements = new Statements(database);
     this.tally = tally;
   }
@@ -179,12 +180,11 @@ export class EntryRows {
     return touched;
   }
 
-  /** A room id is a hash of its two wallets: whoever names the right two has told the truth, signed or not. */
   private addMembers(room: RoomId, { sender, receiver }: Pick<MessageSummary, "sender" | "receiver">): void {
     if (this.withMembers.has(room)) return;
-    if (sender === receiver || roomIdOf(this.deployment, sender, receiver) !== room) return;
-    for (const wallet of [sender, receiver])
-      this.statements.run("INSERT OR IGNORE INTO room_members VALUES (?, ?)", wallet, room);
+    const members = this.policy.listMembers(room, { sender, receiver });
+    if (members.length === 0) return;
+    for (const wallet of members) this.statements.run("INSERT OR IGNORE INTO room_members VALUES (?, ?)", wallet, room);
     if (this.withMembers.size >= MAX_KEPT) this.withMembers.clear();
     this.withMembers.add(room);
   }
