@@ -69,7 +69,8 @@ describe("the indexer on a real chain with real blocks", function () {
     const answer = await talk.send(BOB, ALICE, "Grüezi, Alice");
     const late = await talk.send(BOB, ALICE, "This one comes late", { isStored: false });
     await talk.anchor(deltaOf([room, [answer, late]]));
-    const skipped = await talk.anchorInvalid(deltaOf([room, [await talk.send(ALICE, BOB, "lost")]]), { count: 2 });
+    const unaccounted = await talk.send(ALICE, BOB, "Anchored with a wrong count");
+    const skipped = await talk.anchorInvalid(deltaOf([room, [unaccounted]]), { count: 2 });
     const forged = await talk.send(ALICE, BOB, "not by Alice", { signer: CAROL.identity(), seq: 2 });
     const again = await talk.send(ALICE, BOB, "by Alice", { seq: 2 });
     await talk.anchor(deltaOf([room, [forged, again]]));
@@ -81,14 +82,18 @@ describe("the indexer on a real chain with real blocks", function () {
     await waitForBlock(url, await height());
 
     const messages = await getAll(url, `/v1/rooms/${room}/messages`);
-    expect(messages.map(({ cid }) => cid)).to.deep.equal([hello, answer, late, forged, again]);
+    expect(messages.map(({ cid }) => cid)).to.deep.equal([hello, answer, late, unaccounted, forged, again]);
     expect(messages.map(({ verdict }) => verdict.code ?? verdict.status)).to.deep.equal([
+      "verified",
       "verified",
       "verified",
       "verified",
       "SIGNATURE_INVALID",
       "verified",
     ]);
+    // A false account hides no message; the state does not account for it.
+    expect(messages.map(({ accounted }) => accounted)).to.deep.equal([true, true, true, false, true, true]);
+    expect((await getOk(url, `/v1/rooms/${room}`)).room.n).to.equal(5);
     const receipt = await deployed.provider.getTransactionReceipt(messages[0].transactionHash as string);
     expect([receipt!.blockNumber, receipt!.blockHash]).to.deep.equal([messages[0].blockNumber, messages[0].blockHash]);
 
