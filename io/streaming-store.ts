@@ -146,7 +146,7 @@ export class StreamingStore implements ReplayStore, NodeRows {
     this.parts.set(part);
   }
 
-  deletePart(anchorIndex: number, part: number): void {
+  deletePart({ anchorIndex, part }: OpenPart): void {
     this.parts.delete(anchorIndex, part);
   }
 

@@ -146,8 +146,9 @@ export class IndexStore implements ReplayStore {
     if (part.status === "missing") this.options.missing.add([part.cid], "anchor", part.anchorIndex);
   }
 
-  deletePart(anchorIndex: number, part: number): void {
+  deletePart({ anchorIndex, part, cid, status }: OpenPart): void {
     this.parts.delete(anchorIndex, part);
+    if (status === "missing") this.options.missing.remove([cid]);
   }
 
   openParts(anchorIndex: number): readonly OpenPart[] {

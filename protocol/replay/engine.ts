@@ -165,11 +165,12 @@ export class ReplayEngine {
     const block = store.block(part.cid);
     if (block === undefined) store.setPart({ ...part, status: "missing" });
     else if (part.part < FIRST_HEADS) {
-      store.setPart({ ...part, status: "listing" });
-      this.tasks.push({ kind: "listing", part, entries: null, next: 0 });
+      const listing: OpenPart = { ...part, status: "listing" };
+      store.setPart(listing);
+      this.tasks.push({ kind: "listing", part: listing, entries: null, next: 0 });
     } else {
       store.keepBlock(part.cid, block);
-      store.deletePart(part.anchorIndex, part.part);
+      store.deletePart(part);
       this.consider(part.anchorIndex);
     }
   }
@@ -188,7 +189,7 @@ export class ReplayEngine {
     this.entries.settle();
     task.next = end;
     if (end < task.entries.length) return false;
-    store.deletePart(anchorIndex, part);
+    store.deletePart(task.part);
     this.consider(anchorIndex);
     return true;
   }
@@ -212,7 +213,7 @@ export class ReplayEngine {
       return entries;
     } catch (error) {
       const refusal = rejectedBy(error);
-      if (store.anchor(anchorIndex)?.verdict.status !== "missing") store.deletePart(anchorIndex, part.part);
+      if (store.anchor(anchorIndex)?.verdict.status !== "missing") store.deletePart({ ...part, status: "refused" });
       else store.setPart({ ...part, status: "refused", refusal });
       this.consider(anchorIndex);
       return null;
@@ -268,7 +269,9 @@ export class ReplayEngine {
   }
 
   private wantHeads(anchorIndex: number, { heads }: Pick<Manifest, "heads">): void {
+    const wanted = new Set(this.store.openParts(anchorIndex).map(({ part }) => part));
     heads.forEach((cid, number) => {
+      if (wanted.has(FIRST_HEADS + number)) return;
       const part: OpenPart = { anchorIndex, part: FIRST_HEADS + number, cid, status: "missing", refusal: null };
       const block = this.store.block(cid);
       if (block === undefined) this.store.setPart(part);
@@ -296,8 +299,8 @@ export class ReplayEngine {
     store.decideAnchor(index, verdict);
     this.counted.delete(index);
     // Shards that are missing are still listed when they come.
-    for (const { part, status } of store.openParts(index)) {
-      if (part >= FIRST_HEADS || status === "refused") store.deletePart(index, part);
+    for (const part of store.openParts(index)) {
+      if (part.part >= FIRST_HEADS || part.status === "refused") store.deletePart(part);
     }
     if (store.waitingFor(index, index, 1).length > 0) this.tasks.push({ kind: "decision", index, after: index });
   }

@@ -164,7 +164,7 @@ export class MemoryStore implements ReplayStore {
     this.parts.set(part);
   }
 
-  deletePart(anchorIndex: number, part: number): void {
+  deletePart({ anchorIndex, part }: OpenPart): void {
     this.parts.delete(anchorIndex, part);
   }
 

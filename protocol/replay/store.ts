@@ -81,7 +81,8 @@ export interface ReplayStore extends KeySource {
 
   /** Notes a part that is not done with, or what became of it. */
   setPart(part: OpenPart): void;
-  deletePart(anchorIndex: number, part: number): void;
+  /** It is done with, or not needed any more. */
+  deletePart(part: OpenPart): void;
   /** Those of an anchor, by ascending number. */
   openParts(anchorIndex: number): readonly OpenPart[];
   /** Parts that are missing this block. */
