@@ -63,6 +63,9 @@ export const ERRORS = {
   RECEIVER_UNREGISTERED: input("Ask the receiver to run: npx hardhat keys register"),
   RECEIVER_REVOKED: input("Ask the receiver to register a new key: npx hardhat keys register"),
   RECEIVER_KEY_INVALID: integrity("The receiver's registered key cannot be trusted; ask them to register again."),
+  RECEIVER_KEY_UNSIGNED: input(
+    "Ask the receiver for the key over another channel (npx hardhat keys show). If it is theirs, give --accept-contract-wallet once.",
+  ),
   SENDER_UNREGISTERED: input("Register a key for the sender first: npx hardhat keys register"),
   SENDER_REVOKED: input("Register a new key for the sender: npx hardhat keys register"),
   SEQ_EXHAUSTED: input(

@@ -4,6 +4,7 @@ import { checksummed, ZERO_ADDRESS, type Address } from "../protocol/address.ts"
 import type { Wallet } from "../protocol/binding.ts";
 import { cidOfDigest } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
+import type { KeyEvent } from "../protocol/event.ts";
 import { identityOfSeed, type Identity } from "../protocol/identity.ts";
 import { checkKeyDocument, decodeKeyDocument, type KeyDocument } from "../protocol/key-document.ts";
 import type { KeyDirectory, KeyVersion } from "../protocol/keys.ts";
@@ -43,6 +44,30 @@ export async function findReceiver(
   }
   await fetchKeyDocument(deployment, content, lookup.key, "RECEIVER_KEY_INVALID");
   return partyOf(lookup.key);
+}
+
+/**
+ * The receivers' keys for which the chain alone vouches, unless the user has accepted them before.
+ * @throws RECEIVER_KEY_UNSIGNED unless `accepts`
+ */
+export function findUnsigned(
+  keys: KeyDirectory,
+  receivers: Iterable<Address>,
+  hasAccepted: (key: KeyEvent) => boolean,
+  accepts: boolean,
+): KeyEvent[] {
+  const unsigned: KeyEvent[] = [];
+  for (const receiver of receivers) {
+    const lookup = keys.current(receiver);
+    if (lookup.status !== "usable" || lookup.key.binding === "signature" || hasAccepted(lookup.key.event)) continue;
+    if (!accepts) {
+      const { version } = lookup.key.event;
+      const what = `no signature of ${checksummed(receiver)} stands behind its key ${version}: that it is the key of a contract wallet is the nodes' word alone`;
+      throw new DmtpError("RECEIVER_KEY_UNSIGNED", what);
+    }
+    unsigned.push(lookup.key.event);
+  }
+  return unsigned;
 }
 
 /**

@@ -8,7 +8,7 @@ import { roomKeyOf, sealMessage, type Party, type RoomKey } from "../protocol/me
 import { roomIdOf, type RoomId } from "../protocol/room.ts";
 import { asDmtpError, command, type Outcome } from "./command.ts";
 import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
-import { findReceiver, openerOf, openOwnKey, type OpenedKey } from "./identity.ts";
+import { findReceiver, findUnsigned, openerOf, openOwnKey, type OpenedKey } from "./identity.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
@@ -16,6 +16,7 @@ import { plural, table } from "./terminal.ts";
 export interface SendArguments extends DraftArguments {
   readonly from: string | undefined;
   readonly passphrase: boolean;
+  readonly acceptContractWallet: boolean;
   readonly json: boolean;
 }
 
@@ -28,7 +29,7 @@ interface Sealed {
 export default command<SendArguments>(async (session, args) => {
   const drafts = await readDrafts(args);
   const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
-  return send(session, args.from, drafts, passphrase);
+  return send(session, args.from, drafts, passphrase, args.acceptContractWallet);
 });
 
 /**
@@ -40,6 +41,7 @@ export async function send(
   from: string | undefined,
   drafts: readonly Draft[],
   passphrase?: string,
+  acceptsContractWallets = false,
 ): Promise<Outcome> {
   const { deployment, content, mailbox, reader } = session;
   const { signer, address: sender } = await session.signer(from === undefined ? undefined : parseAddress(from));
@@ -49,6 +51,7 @@ export async function send(
   for (const receiver of receivers) {
     peers.set(receiver, await findReceiver(keys, deployment, content, sender, receiver));
   }
+  const unsigned = findUnsigned(keys, receivers, (key) => mailbox.hasAccepted(key), acceptsContractWallets);
   const opener = openerOf(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
@@ -57,8 +60,10 @@ export async function send(
   const sealed = mailbox.transaction(() => {
     const messages = sealAll(session, own, peers, drafts);
     mailbox.add(messages);
+    for (const key of unsigned) mailbox.acceptKey(key);
     return messages;
   });
+  for (const { wallet, version } of unsigned) warnOfUnsigned(session, wallet, version);
   // From here on the messages are sent: the mailbox holds them. `pin` and `anchor` put a block again that is not here yet.
   const stored = await storeBlocks(session, sealed);
 
@@ -129,6 +134,14 @@ function sealAll(
     room.seen = [digestOfCid(cid)];
     return { cid, block, envelope };
   });
+}
+
+function warnOfUnsigned({ reader, terminal }: Session, wallet: Address, version: number): void {
+  const who =
+    reader.nodeCount === 1 ? "one node alone, which RPC_URL can name others beside," : `${reader.nodeCount} nodes`;
+  terminal.note(
+    `warning[RECEIVER_KEY_UNSIGNED]: key ${version} of ${checksummed(wallet)} is accepted from now on, on the word of ${who} that it is the key of a contract wallet`,
+  );
 }
 
 async function storeBlocks({ content, terminal }: Session, sealed: readonly Sealed[]): Promise<boolean> {

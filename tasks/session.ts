@@ -33,7 +33,7 @@ export interface SessionParts {
   readonly reader: ChainReader;
   readonly environment: Environment;
   readonly terminal: Terminal;
-  /** Where transactions go; what is read through `reader` comes from the same node. */
+  /** Where transactions go; what is read through `reader` comes from the same node, and all others that are configured say the same. */
   readonly rpc: Rpc;
   /** The accounts that the network signs for: as wallets, and as payers. */
   readonly signers: () => Promise<readonly Signer[]>;
@@ -152,12 +152,19 @@ export async function openSession(
   terminal: Terminal,
 ): Promise<Session> {
   const environment = parseEnvironment(variables);
-  const { rpc, expectedChainId } = await openRpc(hre);
+  const { rpc, expectedChainId, url } = await openRpc(hre);
   const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));
   const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
-  const reader = await ChainReader.open([rpc], addresses, environment.chainId ?? expectedChainId ?? chainId, {
-    finalityDepth: environment.finalityDepth,
-  });
+  // A chain that lives in this process has no other node.
+  const others = url === null ? [] : openOthers(environment, url, terminal);
+  const reader = await ChainReader.open(
+    [rpc, ...others],
+    addresses,
+    environment.chainId ?? expectedChainId ?? chainId,
+    {
+      finalityDepth: environment.finalityDepth,
+    },
+  );
   return new Session({
     reader,
     rpc,
@@ -168,26 +175,41 @@ export async function openSession(
   });
 }
 
-/** A command has one node, and waits about a minute for one that was asked too much. */
+/** A command waits about a minute for a node that was asked too much. */
 const PATIENT = { maxPauses: 7, maxPauseMs: 30_000 } as const;
+
+interface NetworkRpc {
+  readonly rpc: Rpc;
+  readonly expectedChainId: number | undefined;
+  /** Null for a chain that lives in this process. */
+  readonly url: string | null;
+}
 
 /**
  * Where the chosen network is read from. An http network is asked directly: reading needs no wallet, so an auditor is asked for
  * no key, and nothing of what Hardhat loads to sign is waited for.
  */
-async function openRpc(hre: HardhatRuntimeEnvironment): Promise<{ rpc: Rpc; expectedChainId: number | undefined }> {
+async function openRpc(hre: HardhatRuntimeEnvironment): Promise<NetworkRpc> {
   const config = hre.config.networks[hre.globalOptions.network];
   if (config?.type !== "http") {
     const { provider, networkName, networkConfig } = await hre.network.getOrCreate();
-    return { rpc: providerRpc(provider, networkName), expectedChainId: networkConfig.chainId };
+    return { rpc: providerRpc(provider, networkName), expectedChainId: networkConfig.chainId, url: null };
   }
   const fetchWithHeaders: typeof fetch = (input, init = {}) => {
     const headers = new Headers(init.headers);
     for (const [name, value] of Object.entries(config.httpHeaders)) headers.set(name, value);
     return fetch(input, { ...init, headers });
   };
-  const rpc = httpRpc(await config.url.getUrl(), { fetch: fetchWithHeaders, ...PATIENT });
-  return { rpc, expectedChainId: config.chainId };
+  const url = await config.url.getUrl();
+  return { rpc: httpRpc(url, { fetch: fetchWithHeaders, ...PATIENT }), expectedChainId: config.chainId, url };
+}
+
+/** The other nodes of RPC_URL. A command asks what it has to and ends, so it holds no socket open. */
+function openOthers({ rpcUrls }: Environment, own: string, terminal: Terminal): Rpc[] {
+  const others = rpcUrls.filter((url) => url !== own);
+  const byHttp = others.filter((url) => /^https?:/i.test(url));
+  if (byHttp.length < others.length) terminal.note("note: commands do not ask the ws endpoints of RPC_URL");
+  return byHttp.map((url) => httpRpc(url, PATIENT));
 }
 
 const deployedAddresses = z.object({ "DMTP#CIDStore": z.string(), "DMTP#KeyRegistry": z.string() });

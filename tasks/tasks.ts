@@ -40,6 +40,10 @@ export const tasks = [
       description: 'A file with a JSON object a line: {"to": "0x…", "text": "…"}',
       ...optional,
     })
+    .addFlag({
+      name: "acceptContractWallet",
+      description: "Accept a receiver's key that no signature of its wallet stands behind; kept for that key",
+    })
     .addFlag(passphrase)
     .addFlag(json)
     .setAction(() => import("./send.ts"))

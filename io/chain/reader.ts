@@ -44,6 +44,11 @@ export class ChainReader {
     this.pause = options.pause ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)));
   }
 
+  /** How many nodes have to agree on whatever is read. */
+  get nodeCount(): number {
+    return this.rpcs.length;
+  }
+
   /**
    * Checks chain id and contracts at every node.
    * @throws CHAIN_UNREACHABLE, CHAIN_ID_WRONG, CHAIN_DISAGREES, CONTRACT_MISSING, CONTRACT_WRONG

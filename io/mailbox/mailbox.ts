@@ -7,11 +7,13 @@ import type { Address } from "../../protocol/address.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import type { KeyEvent } from "../../protocol/event.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { makeFolder } from "../durable-folder.ts";
+import { AcceptedKeys } from "./accepted-keys.ts";
 import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";
 import { Anchors } from "./anchors.ts";
 import { Line } from "./line.ts";
@@ -27,6 +29,7 @@ export class Mailbox {
   private readonly mail: Messages;
   private readonly line: Line;
   private readonly own: OwnWallets;
+  private readonly accepted: AcceptedKeys;
   /** Own anchors, and the line of manifests that they go on with. */
   readonly anchors: Anchors;
 
@@ -35,6 +38,7 @@ export class Mailbox {
     this.mail = new Messages(database);
     this.line = new Line(database);
     this.own = new OwnWallets(database);
+    this.accepted = new AcceptedKeys(database);
     this.anchors = new Anchors(database, this.line, this.mail, (work) => this.transaction(work));
   }
 
@@ -102,6 +106,15 @@ export class Mailbox {
 
   noteOwnWallet(wallet: Address): void {
     this.transaction(() => this.own.note(wallet));
+  }
+
+  /** Whether the user has accepted this very key of a contract wallet, for which nodes alone vouch. */
+  hasAccepted(key: KeyEvent): boolean {
+    return accessMailbox(() => this.accepted.has(key));
+  }
+
+  acceptKey(key: KeyEvent): void {
+    this.transaction(() => this.accepted.accept(key));
   }
 
   /** In the order in which they came. */

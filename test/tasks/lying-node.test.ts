@@ -1,0 +1,232 @@
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
+
+import { expect } from "chai";
+import { AbiCoder, keccak256 } from "ethers";
+import hre from "hardhat";
+
+import { ChainReader } from "../../io/chain/reader.ts";
+import { keyRegistryInterface } from "../../io/chain/contracts.ts";
+import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { checksummed, type Address } from "../../protocol/address.ts";
+import { toHex } from "../../protocol/bytes.ts";
+import { cidOf, digestOfCid, type Cid } from "../../protocol/cid.ts";
+import { contentOfText } from "../../protocol/content.ts";
+import { encodeEnvelope } from "../../protocol/envelope.ts";
+import { identityOfSeed, type Identity } from "../../protocol/identity.ts";
+import { encodeKeyDocument } from "../../protocol/key-document.ts";
+import { roomKeyOf, sealMessage } from "../../protocol/message.ts";
+import { roomIdOf } from "../../protocol/room.ts";
+import { findTool, ROOT } from "../../scripts/tool.ts";
+import { accountsOf } from "../../tasks/accounts.ts";
+import { anchor } from "../../tasks/anchor.ts";
+import { register } from "../../tasks/keys-register.ts";
+import { send } from "../../tasks/send.ts";
+import type { Session } from "../../tasks/session.ts";
+import { startChain, type Chain } from "../fixtures/chain.ts";
+import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
+import { fixedBytes } from "../fixtures/wallet.ts";
+
+/** Where `_histories` lies in KeyRegistry, and the mark in a wallet's first word that it has signed. */
+const HISTORIES_SLOT = 3;
+const HAS_SIGNED = 1n << 240n;
+
+interface Ending {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * A node that lies about a wallet, as whoever runs it can: it is a fork of the honest one, so its blocks, logs and views go together,
+ * and its registry has forgotten that the wallet signed.
+ */
+describe("a node that invents a key", function () {
+  this.timeout(240_000);
+  let honest: Chain;
+  let lying: Chain;
+  let chain: TestDeployment;
+  let session: Session;
+  let believer: Session;
+  const mallory = identityOfSeed(fixedBytes("Mallory"));
+  const connections: { close(): Promise<void> }[] = [];
+
+  before(async () => {
+    honest = await startChain();
+    const connection = await hre.network.create({ network: "localhost", override: { url: honest.url } });
+    chain = await openDeployment(connection, httpRpc(honest.url));
+    session = chain.open();
+    await register(session, chain.alice);
+    await register(session, chain.bob);
+    await send(session, chain.bob, [{ to: chain.alice, content: contentOfText("It is me, Bob.") }]);
+    await anchor(session);
+
+    lying = await startChain({ args: ["--fork-url", honest.url, "--no-storage-caching"] });
+    const lyingConnection = await hre.network.create({ network: "localhost", override: { url: lying.url } });
+    connections.push(lyingConnection);
+    await forgetSignature(lying, chain.bob);
+    await registerUnsigned(lying, chain.bob, 2, mallory);
+    const rpc = httpRpc(lying.url);
+    const reader = await ChainReader.open([rpc], session.deployment);
+    const signers = await lyingConnection.ethers.getSigners();
+    const accounts = await accountsOf(lyingConnection.networkConfig, rpc);
+    believer = chain.open({
+      rpc,
+      reader,
+      signers: () => Promise.resolve(signers),
+      accounts: () => Promise.resolve(accounts),
+    });
+  });
+
+  after(async () => {
+    await session.close();
+    await believer.close();
+    for (const connection of connections) await connection.close();
+    await chain.close();
+    await lying.stop();
+    await honest.stop();
+  });
+
+  const ask = ({ url }: Chain, method: string, ...params: unknown[]): Promise<unknown> =>
+    httpRpc(url).request({ method, params });
+
+  async function run(node: Chain, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<Ending> {
+    const { cidStore, keyRegistry } = session.deployment;
+    const child = spawn(process.execPath, [findTool("hardhat"), ...args, "--network", "localhost"], {
+      cwd: ROOT,
+      env: {
+        ...process.env,
+        LOCALHOST_RPC_URL: node.url,
+        DMTP_DATA_DIR: chain.dataDir,
+        CID_STORE_ADDRESS: cidStore,
+        KEY_REGISTRY_ADDRESS: keyRegistry,
+        NODE_OPTIONS: "",
+        ...variables,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    return { code: await exit, stdout, stderr };
+  }
+
+  async function forgetSignature(node: Chain, wallet: Address): Promise<void> {
+    const slot = keccak256(AbiCoder.defaultAbiCoder().encode(["address", "uint256"], [wallet, HISTORIES_SLOT]));
+    const { keyRegistry } = session.deployment;
+    const word = BigInt((await ask(node, "eth_getStorageAt", keyRegistry, slot, "latest")) as string);
+    expect(word & HAS_SIGNED, "the mark of a wallet that signed").to.equal(HAS_SIGNED);
+    const without = `0x${(word ^ HAS_SIGNED).toString(16).padStart(64, "0")}`;
+    await ask(node, "anvil_setStorageAt", keyRegistry, slot, without);
+  }
+
+  /** The wallet has code and calls the registry itself; its document is where all documents are. */
+  async function registerUnsigned(node: Chain, wallet: Address, version: number, identity: Identity): Promise<void> {
+    const { chainId, keyRegistry } = session.deployment;
+    const { encryptionKey, signingKey } = identity;
+    const sealed = { method: "wallet", salt: fixedBytes("salt"), ciphertext: new Uint8Array(48) } as const;
+    const keys = { chainId, keyRegistry, wallet, version, encryptionKey, signingKey };
+    const bytes = encodeKeyDocument({ ...keys, sealed });
+    await session.content.put([{ cid: cidOf(bytes), bytes }]);
+    const document = toHex(digestOfCid(cidOf(bytes)));
+    const args = [toHex(encryptionKey), toHex(signingKey), document, 1, "0x"];
+    await ask(node, "anvil_setCode", wallet, "0x00");
+    await ask(node, "anvil_impersonateAccount", wallet);
+    const data = keyRegistryInterface.encodeFunctionData("register", args);
+    await ask(node, "eth_sendTransaction", { from: wallet, to: keyRegistry, data, gas: "0x100000" });
+    await ask(node, "anvil_stopImpersonatingAccount", wallet);
+    const lastVersion = keyRegistryInterface.encodeFunctionData("versionCount", [wallet]);
+    expect(Number(await ask(node, "eth_call", { to: keyRegistry, data: lastVersion }, "latest"))).to.equal(version);
+  }
+
+  /** A message to Alice as if from Bob, under the invented key, anchored where it is believed. */
+  async function forge(): Promise<Cid> {
+    const { deployment } = session;
+    const keys = await believer.readKeys(chain.alice, chain.bob);
+    const alice = keys.current(chain.alice);
+    if (alice.status !== "usable") throw new Error("Alice has no key");
+    const room = roomIdOf(deployment, chain.alice, chain.bob);
+    const own = { wallet: chain.bob, version: 2, encryptionKey: mallory.encryptionKey };
+    const { version, encryptionKey } = alice.key.event;
+    const peer = { wallet: chain.alice, version, encryptionKey };
+    const header = {
+      v: 1 as const,
+      room,
+      sender: chain.bob,
+      receiver: chain.alice,
+      senderKeyVersion: 2,
+      receiverKeyVersion: version,
+      seq: 1,
+      seen: [],
+      timestamp: Date.now(),
+      nonce: fixedBytes("nonce"),
+    };
+    const content = contentOfText("Please send the money to my new account.");
+    const envelope = sealMessage(roomKeyOf(deployment, room, mallory, own, peer), mallory.signer, header, content);
+    const block = encodeEnvelope(envelope);
+    const cid = cidOf(block);
+    believer.mailbox.add([{ cid, block, envelope }]);
+    await believer.content.put([{ cid, bytes: block }]);
+    await anchor(believer);
+    return cid;
+  }
+
+  it("gets no message for the wallet that it lies about, whatever the sender accepts", async () => {
+    for (const option of [[], ["--accept-contract-wallet"]]) {
+      const sent = await run(lying, ["send", "--from", chain.alice, "--to", chain.bob, "--text", "at nine", ...option]);
+      expect(sent.stderr).to.contain("error[RECEIVER_KEY_INVALID]").and.to.contain("BINDING_INVALID");
+      expect(sent.code).to.equal(65);
+    }
+  });
+
+  it("is found out by another node that a command is told to ask as well", async () => {
+    await ask(honest, "anvil_mine", "0x10");
+    const variables = { RPC_URL: `${honest.url},${lying.url}` };
+    for (const node of [honest, lying]) {
+      const sent = await run(node, ["send", "--from", chain.alice, "--to", chain.bob, "--text", "at nine"], variables);
+      expect([sent.code, sent.stderr], sent.stderr).to.satisfy(([code, said]: [number, string]) => {
+        return code === 65 && said.includes("error[CHAIN_DISAGREES]");
+      });
+    }
+    const audited = await run(honest, ["audit"], variables);
+    expect(audited.stderr).to.contain("error[CHAIN_DISAGREES]");
+  });
+
+  it("makes history show what it forged as rejected, and nothing of what it says", async () => {
+    const cid = await forge();
+    const shown = await run(lying, ["history", "--from", chain.alice, "--with", chain.bob]);
+    expect(shown.stdout).to.contain("It is me, Bob.").and.to.contain("KEY_REJECTED").and.not.to.contain("the money");
+    expect(shown.code).to.equal(65);
+    const audited = await run(lying, ["audit", "--json"]);
+    expect(audited.code).to.equal(65);
+    expect(JSON.parse(audited.stdout)).to.have.nested.include({ "messages.verified": 1, "messages.rejected": 1 });
+    expect((await run(lying, ["audit"])).stdout).to.contain(`message ${cid}`);
+  });
+
+  describe("and a wallet for which nodes alone vouch", () => {
+    const mailTo = (to: Address, ...more: string[]): string[] => [
+      ...["send", "--from", chain.alice, "--to", to, "--text", "hello"],
+      ...more,
+    ];
+
+    before(async () => {
+      await registerUnsigned(honest, chain.carol, 1, identityOfSeed(fixedBytes("Carol's contract")));
+    });
+
+    it("is written to when the user has said so once, for that very key", async () => {
+      const refused = await run(honest, mailTo(chain.carol));
+      expect([refused.code, refused.stdout]).to.deep.equal([1, ""]);
+      expect(refused.stderr).to.contain("error[RECEIVER_KEY_UNSIGNED]").and.to.contain(checksummed(chain.carol));
+
+      const accepted = await run(honest, mailTo(chain.carol, "--accept-contract-wallet"));
+      expect(accepted.code, accepted.stderr).to.equal(0);
+      expect(accepted.stderr).to.contain("warning[RECEIVER_KEY_UNSIGNED]").and.to.contain("one node alone");
+
+      const again = await run(honest, mailTo(chain.carol));
+      expect([again.code, again.stderr]).to.deep.equal([0, ""]);
+
+      await registerUnsigned(honest, chain.carol, 2, identityOfSeed(fixedBytes("Carol's next")));
+      const rotated = await run(honest, mailTo(chain.carol));
+      expect([rotated.code, rotated.stdout], rotated.stderr).to.deep.equal([1, ""]);
+    });
+  });
+});
