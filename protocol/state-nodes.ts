@@ -24,7 +24,7 @@ export interface NodeRows {
 /** Nodes that are remembered once they were read or written, about 300 bytes each; at most twice as many. */
 const REMEMBERED = 16_384;
 /** Rows of one step. */
-const STEP = 1_024;
+const STEP = 512;
 
 /** Reads and writes rows, and remembers the nodes that were in use last. Made anew whenever a reference may name another node. */
 export class StateNodes implements NodeReader {

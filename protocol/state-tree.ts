@@ -34,14 +34,15 @@ export class Leaf {
   readonly key: string;
   readonly hash: string;
   readonly lastIndex: number;
-  private readonly size: number;
+  /** Messages. */
+  readonly size: number;
   /** The hashes of the room's compact range, one after the other. */
   private readonly peaks: string;
   private readonly root: string;
 
-  constructor({ id, range, lastIndex }: RoomState) {
+  constructor({ id, range, lastIndex }: RoomState, key = deriveKey(id)) {
     this.id = id;
-    this.key = deriveKey(id);
+    this.key = key;
     this.lastIndex = lastIndex;
     this.size = range.size;
     this.peaks = toBinaryString(concat(...range.hashes));

@@ -6,6 +6,7 @@ import type { RoomId } from "../../protocol/room.ts";
 import type { NodeLink, NodeRow } from "../../protocol/state-nodes.ts";
 import type { RoomState } from "../../protocol/state-tree.ts";
 import { State } from "../../protocol/state.ts";
+import { finish } from "../../protocol/steps.ts";
 import { SavedNodes, unlessRefused } from "../fixtures/saved-nodes.ts";
 import { anyDelta, manyRooms, naiveNodes, naiveRoot, sum, type RoomCids } from "../fixtures/state.ts";
 
@@ -50,7 +51,7 @@ describe("A saved state", () => {
     fc.assert(
       fc.property(anyDelta, anyDelta, (first, second) => {
         const store = new SavedNodes();
-        const known = sum([first, new Map(manyRooms(60))]);
+        const known = sum([first, new Map(manyRooms(24))]);
         const opened = store.save(State.EMPTY.after(known, 0));
         const after = opened.after(second, 1);
         expect(store.asked).to.have.lengthOf(new Set(store.asked).size);
@@ -63,6 +64,21 @@ describe("A saved state", () => {
         expect([...store.reopen(saved).rooms()]).to.deep.equal([...after.rooms()]);
       }),
     );
+  });
+
+  it("finds many rooms at once by reading each node once, and those that it has not in none", () => {
+    const store = new SavedNodes();
+    const rooms = manyRooms(400);
+    const opened = store.save(State.EMPTY.after(rooms.slice(0, 300), 4));
+    const found = finish(opened.findSteps(rooms.map(([id]) => id)));
+    expect([...found.keys()].sort()).to.deep.equal(
+      rooms
+        .slice(0, 300)
+        .map(([id]) => id)
+        .sort(),
+    );
+    for (const [id, leaf] of found) expect(leaf.room).to.deep.equal(opened.room(id));
+    expect(store.asked).to.have.lengthOf(2 * 300 - 1);
   });
 
   it("is written anew in another place, whole, and stays where it was", () => {
