@@ -130,7 +130,8 @@ export class ReplayEngine {
       for (const part of parts) this.takePart(part);
       const missing = this.store.missingPlaces(cid, STEP_PLACES);
       for (const entry of missing) this.entries.receive(entry);
-      places += missing.length;
+      // A block that nothing waits for costs a look, too.
+      places += Math.max(1, missing.length);
       // What is not done stays first.
       if (parts.length === STEP_ANCHORS || missing.length === STEP_PLACES) break;
       this.tasks.shift();
