@@ -44,7 +44,7 @@ export async function agreeOnLook(
   const agreeing = majority(has, quorum, ({ block }) => block.hash, `block ${number}`);
   const [best] = agreeing;
   if (best === undefined) throw new DmtpError("INTERNAL", "a quorum of none");
-  const finals = agreeing.map(({ sight }) => finalOf(sight, depth));
+  const finals = agreeing.map(({ sight: { endpoint, latest } }) => endpoint.finality.finalizedAt(latest.number, depth));
   const finalized = Math.min(number, reachedBy(finals, quorum));
   const finalizedBlock = agreeing.find(({ sight }) => sight.finalizedBlock?.number === finalized)?.sight.finalizedBlock;
   const { standing, next } = best.sight;
@@ -61,9 +61,4 @@ export async function agreeOnLook(
 
 function isBelowOrAt(head: Block, { last }: Stretch): boolean {
   return last.number < head.number || last.hash === head.hash;
-}
-
-function finalOf({ latest, finalizedBlock }: Sight, depth: number): number {
-  // Null: the tag is not known, or known and nothing is final yet.
-  return finalizedBlock === null ? Math.max(0, latest.number - depth) : finalizedBlock.number;
 }

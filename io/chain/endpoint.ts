@@ -1,5 +1,6 @@
 /** One of several nodes: what it is known to grant, how it fares, and when it is asked again after it failed. */
 import { DmtpError } from "../../protocol/error.ts";
+import { FinalityTag } from "./finality-tag.ts";
 import { LogRange } from "./log-range.ts";
 import { faultOf } from "./rpc-fault.ts";
 import { attempt, resultOf, type Rpc, type RpcAnswer, type RpcCall } from "./rpc.ts";
@@ -8,11 +9,13 @@ const FIRST_REST_MS = 1_000;
 /** Also how late an endpoint that is back is noticed. */
 const MAX_REST_MS = 4_000;
 
+/** A node that starts may know less for some seconds. */
+const TAG_REFUSED_FOR_MS = 10_000;
+
 export class Endpoint {
   readonly rpc: Rpc;
   readonly range = new LogRange();
-  /** False for a node that answered that it does not know the `finalized` tag. */
-  knowsFinalized = true;
+  readonly finality: FinalityTag;
   /** Set once chain and contracts were found to be the right ones; a node that was away may come back as another. */
   isChecked = false;
   /** Requests and their failures, by method; a request of several calls counts as its first. */
@@ -24,6 +27,7 @@ export class Endpoint {
   constructor(rpc: Rpc, now: () => number = () => performance.now()) {
     this.rpc = rpc;
     this.now = now;
+    this.finality = new FinalityTag({ refusedForMs: TAG_REFUSED_FOR_MS, now });
   }
 
   get name(): string {

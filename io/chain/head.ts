@@ -2,8 +2,9 @@
 import { DmtpError } from "../../protocol/error.ts";
 import { agree } from "./agreement.ts";
 import { malformed, parseBlock, type Block } from "./answer.ts";
-import { faultOf } from "./rpc-fault.ts";
-import type { Rpc } from "./rpc.ts";
+import { FinalityTag } from "./finality-tag.ts";
+import { attempt, type Rpc } from "./rpc.ts";
+import { headerCall } from "./stretch.ts";
 
 export interface ChainHead {
   readonly block: Block;
@@ -14,15 +15,20 @@ export interface ChainHead {
 /** Deeper than any reorg Polygon had (157 blocks, in 2023). */
 export const DEFAULT_DEPTH = 256;
 
+const ATTEMPTS = 3;
+const PAUSE_MS = 1_000;
+
 export class ChainHeads {
   private readonly rpcs: readonly Rpc[];
   private readonly depth: number;
-  /** Nodes that do not know the tag are not asked for it again. */
-  private readonly withoutTag = new Set<Rpc>();
+  private readonly pause: (ms: number) => Promise<void>;
+  private readonly tags: ReadonlyMap<Rpc, FinalityTag>;
 
-  constructor(rpcs: readonly Rpc[], depth = DEFAULT_DEPTH) {
+  constructor(rpcs: readonly Rpc[], pause: (ms: number) => Promise<void>, depth = DEFAULT_DEPTH) {
     this.rpcs = rpcs;
+    this.pause = pause;
     this.depth = depth;
+    this.tags = new Map(rpcs.map((rpc) => [rpc, new FinalityTag({ refusedForMs: 0, now: () => performance.now() })]));
   }
 
   /** The newest block that every node has; final is what every node calls final. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
@@ -53,17 +59,16 @@ export class ChainHeads {
   }
 
   private async finalized(rpc: Rpc, head: number): Promise<number> {
-    const byDepth = Math.max(0, head - this.depth);
-    if (this.withoutTag.has(rpc)) return byDepth;
-    try {
-      const block = await this.get(rpc, "finalized");
-      // Null: the tag is known, and nothing is final yet.
-      return block === null ? byDepth : Math.min(head, block.number);
-    } catch (error) {
-      if (faultOf(error)?.fault !== "answer") throw error;
-      this.withoutTag.add(rpc);
-      return byDepth;
+    const tag = this.tags.get(rpc);
+    if (tag === undefined) throw new DmtpError("INTERNAL", "a node that was not given");
+    for (let asked = 1; tag.isAsked; asked++) {
+      const [answer] = await attempt(rpc, [headerCall("finalized")]);
+      if (answer !== undefined) tag.take(answer);
+      // A command has no time to wait for hours; what fails three times in some seconds is believed, or nothing is final.
+      if (tag.block !== null || asked === ATTEMPTS || (answer !== undefined && "result" in answer)) break;
+      await this.pause(PAUSE_MS * asked);
     }
+    return tag.finalizedAt(head, this.depth);
   }
 
   private async get(rpc: Rpc, tag: string): Promise<Block | null> {

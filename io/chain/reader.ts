@@ -40,8 +40,8 @@ export class ChainReader {
     this.deployment = deployment;
     this.startBlock = startBlock;
     this.ranges = new Map(rpcs.map((rpc) => [rpc, new LogRange()]));
-    this.heads = new ChainHeads(rpcs, options.finalityDepth);
     this.pause = options.pause ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)));
+    this.heads = new ChainHeads(rpcs, this.pause, options.finalityDepth);
   }
 
   /** How many nodes have to agree on whatever is read. */

@@ -4,7 +4,6 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { parseBlock, type Block } from "./answer.ts";
 import { isPassing, type Endpoint } from "./endpoint.ts";
-import { faultOf } from "./rpc-fault.ts";
 import { resultOf, type RpcAnswer, type RpcCall } from "./rpc.ts";
 import type { EventCounts } from "./sequence.ts";
 import { headerCall, stretchCalls, stretchOf, type Stretch } from "./stretch.ts";
@@ -20,6 +19,7 @@ export interface Place {
 export interface Sight {
   readonly endpoint: Endpoint;
   readonly latest: Block;
+  /** The last one that the node called final, now or before. */
   readonly finalizedBlock: Block | null;
   readonly standing: Block | null;
   readonly next: Stretch | null;
@@ -46,14 +46,15 @@ export async function see(
     return (answers) => answers.slice(at, at + asked.length);
   };
   const latestOf = ask(headerCall("latest"));
-  const finalizedOf = endpoint.knowsFinalized ? ask(headerCall("finalized")) : null;
+  const finalizedOf = endpoint.finality.isAsked ? ask(headerCall("finalized")) : null;
   const standingOf = place === null ? null : ask(headerCall(place.number));
   const stretchesOf = isPrimary ? ask(...stretchCalls(deployment, next, next)) : null;
   const answers = await endpoint.attempt(calls);
 
   const latest = parseBlock(resultOf(latestOf(answers)[0]) ?? null);
   if (latest === null) throw new DmtpError("CHAIN_DISAGREES", `${endpoint.name} has no newest block`);
-  const finalizedBlock = finalizedIn(endpoint, finalizedOf?.(answers)[0]);
+  const finalized = finalizedOf?.(answers)[0];
+  if (finalized !== undefined) endpoint.finality.take(finalized);
   const standing = place === null ? null : parseBlock(resultOf(standingOf?.(answers)[0]) ?? null);
   let stretch: Stretch | null = null;
   try {
@@ -63,15 +64,5 @@ export async function see(
     // A node that lags behind its own head; what it left out of this answer is asked for again.
     if (!isPassing(error)) throw error;
   }
-  return { endpoint, latest, finalizedBlock, standing, next: stretch };
-}
-
-function finalizedIn(endpoint: Endpoint, answer: RpcAnswer | undefined): Block | null {
-  if (answer === undefined) return null;
-  if ("error" in answer) {
-    if (faultOf(answer.error)?.fault !== "answer") throw answer.error;
-    endpoint.knowsFinalized = false;
-    return null;
-  }
-  return parseBlock(answer.result ?? null);
+  return { endpoint, latest, finalizedBlock: endpoint.finality.block, standing, next: stretch };
 }

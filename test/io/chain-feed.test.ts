@@ -332,6 +332,61 @@ describe("The chain feed", function () {
       expect(await eventsOf(await openFeed([node]))).to.deep.equal(all);
     });
 
+    describe("and the finalized tag", () => {
+      let nowMs: number;
+      let chain: Ledger;
+      let other: LedgerNode;
+      const open = (): Promise<ChainFeed> => openFeed([other], { now: () => nowMs, finalityDepth: 30 });
+      const finalized = async (feed: ChainFeed): Promise<number> => (await feed.look(null)).finalized;
+      beforeEach(() => {
+        nowMs = 0;
+        chain = ledgerOf(100);
+        chain.finalized = 10;
+        other = new LedgerNode(chain);
+      });
+
+      it("is not replaced by a depth when it fails once, or for long, after it was seen", async () => {
+        const feed = await open();
+        expect(await finalized(feed)).to.equal(10);
+        other.knowsFinalized = false;
+        for (let i = 0; i < 10; i++) {
+          nowMs += 5_000;
+          expect(await finalized(feed)).to.equal(10);
+        }
+        other.knowsFinalized = true;
+        chain.finalized = 12;
+        expect(await finalized(feed)).to.equal(12);
+        // Null, where the node does not reach it.
+        chain.finalized = 99;
+        other.lag = 20;
+        expect(await finalized(feed)).to.equal(12);
+      });
+
+      it("makes nothing final while it is refused, until it was refused several times over some seconds", async () => {
+        other.knowsFinalized = false;
+        const feed = await open();
+        for (let i = 0; i < 5; i++) expect(await finalized(feed)).to.equal(0);
+        nowMs += 10_000;
+        expect(await finalized(feed)).to.equal(70);
+        // Whoever learns the tag is believed on it, and never on a depth again.
+        other.knowsFinalized = true;
+        nowMs += 600_000;
+        expect(await finalized(feed)).to.equal(10);
+        other.knowsFinalized = false;
+        nowMs += 600_000;
+        expect(await finalized(feed)).to.equal(10);
+      });
+
+      it("makes nothing final where it is null from the start", async () => {
+        chain.finalized = 1_000;
+        const feed = await open();
+        for (let i = 0; i < 5; i++) {
+          nowMs += 10_000;
+          expect(await finalized(feed)).to.equal(0);
+        }
+      });
+    });
+
     it("starts at a node that was asked too much, once it grants more, and gives up at last", async () => {
       const lines: string[] = [];
       const pauses: number[] = [];

@@ -160,14 +160,46 @@ describe("The chain reader and a node that is not what it should be", () => {
     expect((await reader.head()).block.number).to.equal(97);
   });
 
-  it("counts depth where a node does not know the finalized tag, and asks it only once", async () => {
+  it("counts depth where a node says three times that it does not know the finalized tag, and asks it no more", async () => {
     const node = new FakeNode([2], 100);
     node.knowsFinalized = false;
     const reader = await open([node], { finalityDepth: 30 });
+    node.calls.length = 0;
     expect((await reader.head()).finalized).to.equal(70);
+    expect(node.calls).to.have.length(4);
     node.calls.length = 0;
     expect((await reader.head()).finalized).to.equal(70);
     expect(node.calls).to.deep.equal(["eth_getBlockByNumber"]);
+  });
+
+  for (const [code, message] of [
+    [-32_000, "unknown block tag"],
+    [-32_602, "invalid params"],
+    [-32_603, "internal error"],
+    [-32_000, "finalized block not found"],
+  ] as const) {
+    it(`never puts a depth in the place of the finalized tag because of an error that passes: ${message}`, async () => {
+      const node = new FakeNode([2], 900);
+      const reader = await open([node], { finalityDepth: 30 });
+      let left = 2;
+      node.before = ({ params }) => {
+        if (params[0] === "finalized" && left-- > 0) throw node.failure("answer", code, message);
+      };
+      expect((await reader.head()).finalized).to.equal(890);
+      node.before = ({ params }) => {
+        if (params[0] === "finalized") throw node.failure("answer", code, message);
+      };
+      node.height = 950;
+      expect((await reader.head()).finalized).to.equal(890);
+    });
+  }
+
+  it("calls nothing final where a node never says what is, for another reason than that it does not know", async () => {
+    const node = new FakeNode([2], 900);
+    node.before = ({ params }) => {
+      if (params[0] === "finalized") throw node.failure("answer", -32_603, "internal error");
+    };
+    expect((await (await open([node], { finalityDepth: 30 })).head()).finalized).to.equal(0);
   });
 
   it("refuses nodes that differ: in a head, a count, an event, the chain id", async () => {
