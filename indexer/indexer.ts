@@ -11,6 +11,7 @@ import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History, type Turns } from "./history.ts";
 import { appOf } from "./http/app.ts";
+import type { BudgetOptions } from "./http/budget.ts";
 import { ROUTES } from "./http/routes.ts";
 import { listen } from "./http/server.ts";
 import { Streams, type StreamsOptions } from "./live/streams.ts";
@@ -38,6 +39,8 @@ export interface IndexerOptions {
   /** What the chain was opened with, for the metrics. */
   readonly rpcMeter?: RpcMeter;
   readonly streams?: StreamsOptions;
+  /** What all answers together may take. */
+  readonly budget?: BudgetOptions;
   readonly fetching?: Pick<FetcherOptions, "concurrency" | "firstRetryMs" | "maxRetryMs">;
   readonly random?: () => number;
   readonly clock?: Clock;
@@ -103,7 +106,11 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     const { rpcMeter = null } = options;
     const metrics = new Metrics({ snapshots, follower, status, streams, rpcMeter });
     const service = { snapshots, follower, fetcher, streams, status, metrics };
-    const server = await listen(appOf(ROUTES, service, { log, corsOrigins }), host, port);
+    const server = await listen(
+      appOf(ROUTES, service, { log, corsOrigins, ...(options.budget !== undefined && { budget: options.budget }) }),
+      host,
+      port,
+    );
 
     const running = follower.run();
     fetcher.want("history");

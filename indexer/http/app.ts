@@ -5,6 +5,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import { logStack, type Log } from "../log.ts";
 import { CONTENT_TYPE } from "../metrics/exposition.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { ServingBudget, type BudgetOptions } from "./budget.ts";
 import { cors } from "./cors.ts";
 import { openApiOf } from "./openapi.ts";
 import { parseParameters } from "./parameters.ts";
@@ -18,8 +19,9 @@ import {
   sendJson,
   sendLasting,
   sendLive,
+  type Exchange,
 } from "./reply.ts";
-import { Lasting, type Route, type Service } from "./route.ts";
+import { Lasting, type BlockRoute, type JsonRoute, type Route, type Service } from "./route.ts";
 
 const SECURITY_HEADERS = {
   "X-Content-Type-Options": "nosniff",
@@ -34,11 +36,14 @@ export interface AppOptions {
   readonly log: Log;
   /** Web pages that may read the answers: origins, or `*`. */
   readonly corsOrigins?: readonly string[];
+  /** What all answers together may take. */
+  readonly budget?: BudgetOptions;
 }
 
 /** Paths as Express knows them, for the routes and the document that describes them. */
 export function appOf(routes: readonly Route[], service: Service, options: AppOptions): express.Express {
   const app = express();
+  const budget = new ServingBudget(options.budget);
   app.disable("x-powered-by");
   app.disable("etag");
   app.enable("strict routing");
@@ -47,12 +52,12 @@ export function appOf(routes: readonly Route[], service: Service, options: AppOp
   app.use(timed(service.metrics));
   app.use(guard);
   app.use(cors(options.corsOrigins ?? []));
-  for (const route of routes) serve(app, route.path, handlerOf(route, service));
+  for (const route of routes) serve(app, route.path, handlerOf(route, service, budget));
 
   let document: string | undefined;
   serve(app, "/openapi.json", (request, response) => {
     document ??= JSON.stringify(openApiOf(routes));
-    return sendDocument(request, response, JSON_TYPE, document);
+    return sendDocument({ request, response, budget }, JSON_TYPE, document);
   });
 
   app.use(() => {
@@ -97,26 +102,44 @@ function serve(app: express.Express, path: string, handler: RequestHandler): voi
   });
 }
 
-function handlerOf(route: Route, service: Service): RequestHandler {
-  return (request, response) => {
+function handlerOf(route: Route, service: Service, budget: ServingBudget): RequestHandler {
+  return async (request, response) => {
+    const exchange = { request, response, budget };
     // The route's own schemas made these; its type ties them to its handler.
     const params = parseParameters(route.params, { ...request.params }) as never;
     const query = parseParameters(route.query, request.query) as never;
     if (route.body === "events") {
       sendEvents(request, response, (listener) => route.answer(service, query, listener));
-      return undefined;
+      return;
     }
-    if (route.body === "metrics") return sendLive(request, response, CONTENT_TYPE, route.answer(service));
-    if (route.body === "block") {
-      sendBlock(request, response, route.answer(service, params, query));
-      return undefined;
+    // How the service does is told however much is asked of it.
+    if (route.body === "metrics") {
+      await sendLive(exchange, CONTENT_TYPE, route.answer(service));
+      return;
     }
-    const body = route.answer(service, params, query);
-    if (route.isLive) return sendLive(request, response, JSON_TYPE, JSON.stringify(body));
-    return body instanceof Lasting
-      ? sendLasting(request, response, body.body as object)
-      : sendJson(request, response, body);
+    if (route.body !== "block" && route.isLive) {
+      await sendLive(exchange, JSON_TYPE, JSON.stringify(route.answer(service, params, query)));
+      return;
+    }
+    // Whatever is sent is counted before another answer is made: each of these is in order up to its first wait.
+    const { sending } = await budget.run(() => ({ sending: sendAnswer(exchange, route, service, params, query) }));
+    await sending;
   };
+}
+
+function sendAnswer(
+  exchange: Exchange,
+  route: JsonRoute | BlockRoute,
+  service: Service,
+  params: never,
+  query: never,
+): Promise<void> {
+  // Who waited for a turn may be gone.
+  if (exchange.response.closed) return Promise.resolve();
+  if (route.body === "block") return sendBlock(exchange, route.answer(service, params, query));
+  const body = route.answer(service, params, query);
+  if (body instanceof Lasting) return sendLasting(exchange, body.body as object);
+  return sendJson(exchange, body, (query as { readonly include?: boolean }).include === true);
 }
 
 function problemHandler(log: Log): ErrorRequestHandler {

@@ -3,7 +3,7 @@ import { z } from "zod";
 
 import { DmtpError } from "../../protocol/error.ts";
 import { heightSchema, messageSchema } from "../answer.ts";
-import { readBlock, readPlacesOf } from "../read/messages.ts";
+import { readBlock, readPlacesOf, readVerifiedPlaceOf } from "../read/messages.ts";
 import { cidParameter, includeParameter } from "./parameters.ts";
 import { unknown } from "./problem.ts";
 import { blockRoute, jsonRoute } from "./route.ts";
@@ -24,9 +24,12 @@ export const message = jsonRoute(
   ({ snapshots }, { cid }, { include }) =>
     snapshots.read((snapshot) => {
       const places = readPlacesOf(snapshot, cid, MAX_PLACES + 1);
-      const best = places.find(({ verdict }) => verdict.status === "verified") ?? places[0] ?? unknown("message");
+      // Anybody who anchors can list it in a hundred wrong rooms first.
+      const best = readVerifiedPlaceOf(snapshot, cid) ?? places[0] ?? unknown("message");
       if (include) best.block = readBlock(snapshot, cid);
-      return { at: snapshot.at, message: best, elsewhere: places.filter((place) => place !== best) };
+      const isOther = ({ anchorIndex, ordinal }: (typeof places)[number]): boolean =>
+        anchorIndex !== best.anchorIndex || ordinal !== best.ordinal;
+      return { at: snapshot.at, message: best, elsewhere: places.filter(isOther).slice(0, MAX_PLACES) };
     }),
 );
 

@@ -45,7 +45,8 @@ function operationOf(route: Route, components: Json): Json {
   const parameters = [...parametersOf(route.params, "path"), ...parametersOf(route.query, "query")];
   const answer = contentOf(route, components);
   const problem = { "application/problem+json": { schema: schemaOf(problemSchema, components) } };
-  const statuses = [400, ...route.problems, 500];
+  // Whatever takes memory or time may have to wait, and how the service does is always told.
+  const statuses = [400, ...new Set([...route.problems, ...(route.isLive ? [] : [503])]), 500].sort((a, b) => a - b);
   return {
     operationId: operationIdOf(route.path),
     summary: route.summary,

@@ -1,49 +1,69 @@
 /** Answers as they go over the wire, each with what a cache may do with it. */
 import type { Request, Response } from "express";
 
-import { sendCompressed } from "./compression.ts";
+import type { ServingBudget } from "./budget.ts";
+import { sendCompressed, sendPlain } from "./compression.ts";
 import { matches, strongTagOf, weakTagOf } from "./conditional.ts";
 import type { Listener, RawBlock } from "./route.ts";
+
+/** A request, where its answer goes, and what the answer is counted against. */
+export interface Exchange {
+  readonly request: Request;
+  readonly response: Response;
+  readonly budget: ServingBudget;
+}
 
 export const EVENT_STREAM = "text/event-stream";
 export const JSON_TYPE = "application/json; charset=utf-8";
 const FOR_EVER = "public, max-age=31536000, immutable";
 
 /** An answer about this very moment. */
-export async function sendLive(request: Request, response: Response, type: string, text: string): Promise<void> {
+export async function sendLive({ request, response, budget }: Exchange, type: string, text: string): Promise<void> {
   response.set({ "Content-Type": type, "Cache-Control": "no-store" });
-  await sendCompressed(request, response, text);
+  await sendCompressed(budget, request, response, text);
 }
 
 /**
  * An answer as of a height. Its tag leaves the height out: on a chain with a block every two seconds, a copy of an answer
  * that has not changed since is still good.
  */
-export async function sendJson(request: Request, response: Response, body: object): Promise<void> {
+export async function sendJson(
+  { request, response, budget }: Exchange,
+  body: object,
+  hasBlocks: boolean,
+): Promise<void> {
   const { at, ...rest } = body as { readonly at?: unknown };
-  const text = JSON.stringify(rest);
+  const tagged = JSON.stringify(rest);
   response.set({ "Content-Type": JSON_TYPE, "Cache-Control": "no-cache" });
-  if (isUnchanged(request, response, weakTagOf(text))) return;
-  await sendCompressed(request, response, `{"at":${JSON.stringify(at ?? null)},${text.slice(1)}`);
+  if (isUnchanged(request, response, weakTagOf(tagged))) return;
+  const text = `{"at":${JSON.stringify(at ?? null)},${tagged.slice(1)}`;
+  if (hasBlocks) await sendPlain(budget, response, text);
+  else await sendCompressed(budget, request, response, text);
 }
 
 /** An answer that never changes again, the same bytes from every indexer. */
-export async function sendLasting(request: Request, response: Response, body: object): Promise<void> {
+export async function sendLasting({ request, response, budget }: Exchange, body: object): Promise<void> {
   const text = JSON.stringify(body);
   response.set({ "Content-Type": JSON_TYPE, "Cache-Control": FOR_EVER });
   // Weak all the same: compressed or not, it is one answer.
-  if (!isUnchanged(request, response, weakTagOf(text))) await sendCompressed(request, response, text);
+  if (!isUnchanged(request, response, weakTagOf(text))) await sendCompressed(budget, request, response, text);
 }
 
 /** A block is what its CID says. Ciphertext does not compress. */
-export function sendBlock(request: Request, response: Response, { cid, bytes }: RawBlock): void {
+export async function sendBlock({ request, response, budget }: Exchange, { cid, bytes }: RawBlock): Promise<void> {
   response.set({
     "Content-Type": "application/vnd.ipld.raw",
     "Content-Disposition": `attachment; filename="${cid}.bin"`,
     "Cache-Control": FOR_EVER,
   });
   if (isUnchanged(request, response, `"${cid}"`)) return;
-  response.set("Content-Length", String(bytes.length)).end(bytes);
+  await sendPlain(budget, response, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+}
+
+/** A text that changes with the program only. */
+export async function sendDocument({ request, response, budget }: Exchange, type: string, text: string): Promise<void> {
+  response.set({ "Content-Type": type, "Cache-Control": "no-cache" });
+  if (!isUnchanged(request, response, strongTagOf(text))) await sendCompressed(budget, request, response, text);
 }
 
 /** An answer that goes on. Not compressed: each event has to leave at once. */
@@ -52,12 +72,6 @@ export function sendEvents(request: Request, response: Response, listen: (listen
   response.set({ "Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no" });
   if (request.method === "HEAD") response.end();
   else listen({ response, lastEventId: request.get("Last-Event-ID") ?? null });
-}
-
-/** A text that changes with the program only. */
-export async function sendDocument(request: Request, response: Response, type: string, text: string): Promise<void> {
-  response.set({ "Content-Type": type, "Cache-Control": "no-cache" });
-  if (!isUnchanged(request, response, strongTagOf(text))) await sendCompressed(request, response, text);
 }
 
 function isUnchanged(request: Request, response: Response, tag: string): boolean {

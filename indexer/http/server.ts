@@ -1,6 +1,6 @@
 /** HTTP: the socket, with limits on what a client can make the service hold. */
 import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 
 import { DmtpError } from "../../protocol/error.ts";
 
@@ -16,6 +16,8 @@ const MAX_HEADERS = 64;
 const MAX_CONNECTIONS = 4_096;
 /** A connection on which nothing moves: one that does not read what it asked for, for example. */
 const IDLE_MS = 60_000;
+/** Requests that a connection may send ahead. */
+const MAX_PIPELINED = 16;
 /** How long answers that are under way may take when the service stops. */
 const DRAIN_MS = 500;
 
@@ -25,7 +27,7 @@ export async function listen(
   host: string,
   port: number,
 ): Promise<{ url: string; close(): Promise<void> }> {
-  const server = createServer(LIMITS, listener);
+  const server = createServer(LIMITS, inOrder(listener));
   server.maxHeadersCount = MAX_HEADERS;
   server.timeout = IDLE_MS;
   server.maxConnections = MAX_CONNECTIONS;
@@ -40,6 +42,31 @@ export async function listen(
   const address = server.address() as AddressInfo;
   const name = address.family === "IPv6" ? `[${address.address}]` : address.address;
   return { url: `http://${name}:${address.port}`, close: () => close(server) };
+}
+
+/**
+ * Requests of one connection one after the other, the next when the answer before it has left: a client that sends many at once and
+ * reads none would otherwise have all of their answers made. One that sends far ahead is cut off; no browser does.
+ */
+export function inOrder(listener: RequestListener): RequestListener {
+  const lines = new WeakMap<Socket, (() => void)[]>();
+  return (request, response) => {
+    const { socket } = request;
+    const answer = (): void => {
+      response.once("close", () => {
+        const next = lines.get(socket)?.shift();
+        if (next === undefined || socket.destroyed) lines.delete(socket);
+        else next();
+      });
+      listener(request, response);
+    };
+    const line = lines.get(socket);
+    if (line === undefined) {
+      lines.set(socket, []);
+      answer();
+    } else if (line.length < MAX_PIPELINED) line.push(answer);
+    else socket.destroy();
+  };
 }
 
 async function close(server: Server): Promise<void> {

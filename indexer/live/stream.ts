@@ -4,82 +4,101 @@
  */
 import type { ServerResponse } from "node:http";
 
-import type { HeightAnswer, Snapshots } from "../read/snapshot.ts";
-import { readChange, type ChangeFilter, type EventData, type EventName } from "../read/changes.ts";
+import type { HeightAnswer, Snapshot, Snapshots } from "../read/snapshot.ts";
+import { readChange, readWindow, type ChangeFilter, type EventData, type EventName } from "../read/changes.ts";
 import type { ChangeLog } from "../store/change-log.ts";
 
 /** What of a response is used; a client that does not read makes it want a drain. */
 export type Sink = Pick<ServerResponse, "write" | "writableNeedDrain" | "once">;
 
-/** Entries at a time: between two of these, others get their turn. */
+/** Changes at a time: between two of these, others get their turn. */
 const BATCH = 100;
+/** What a look at the log costs at least, in changes. */
+const LOOK_COST = 10;
+
+/** What one {@link Stream.read} did. */
+export interface Progress {
+  /** In changes that were looked at. */
+  readonly cost: number;
+  /** Whether there is more that the client would take now. */
+  readonly hasMore: boolean;
+}
 
 export class Stream {
   private readonly sink: Sink;
   private readonly snapshots: Snapshots;
   private readonly filter: ChangeFilter;
+  private readonly onDrain: () => void;
   private position: number;
   private sentHeight = "";
-  private isWaiting = false;
+  private isFull = false;
   private isClosed = false;
 
-  /** @param position behind which to begin; null: at the end, since the client's own is not known here */
-  constructor(sink: Sink, snapshots: Snapshots, filter: ChangeFilter, position: number | null, reason: string) {
+  /**
+   * @param position behind which to begin; null: at the end, since the client's own is not known here
+   * @param onDrain called when a client that had not taken what it was sent has done so
+   */
+  constructor(
+    sink: Sink,
+    snapshots: Snapshots,
+    filter: ChangeFilter,
+    position: number | null,
+    reason: string,
+    onDrain: () => void,
+  ) {
     this.sink = sink;
     this.snapshots = snapshots;
     this.filter = filter;
+    this.onDrain = onDrain;
     this.position = position ?? this.log.end;
     // A browser asks again after so many milliseconds.
     sink.write("retry: 2000\n\n");
     if (position === null) this.send("reset", { reason }, this.position);
   }
 
-  /** Something may have changed. */
-  wake(): void {
-    if (!this.isWaiting && !this.isClosed) this.pump();
-  }
-
   /** Shows the client, and whatever lies between, that the connection lives. */
   beat(): void {
-    if (!this.isWaiting && !this.isClosed) this.sink.write(":\n\n");
+    if (!this.isFull && !this.isClosed) this.sink.write(":\n\n");
   }
 
   close(): void {
     this.isClosed = true;
   }
 
+  /** Sends the next changes, as many as one turn takes; nothing to a client that has not taken what it was sent. */
+  read(): Progress {
+    if (this.isFull || this.isClosed) return { cost: 0, hasMore: false };
+    const progress = this.snapshots.read((snapshot) => this.sendNext(snapshot));
+    if (!this.sink.writableNeedDrain) return progress;
+    this.isFull = true;
+    this.sink.once("drain", () => {
+      this.isFull = false;
+      this.onDrain();
+    });
+    return { ...progress, hasMore: false };
+  }
+
   private get log(): ChangeLog {
     return this.snapshots.history.changes;
   }
 
-  private pump(): void {
-    const hasMore = this.snapshots.read((snapshot) => {
-      // So far behind that what it has not seen is gone.
-      if (!this.log.reaches(this.position)) {
-        this.position = this.log.end;
-        this.send("reset", { reason: "too far behind" }, this.position);
-      }
-      const changes = this.log.read(this.position, BATCH);
-      for (const change of changes) {
-        const event = readChange(snapshot, change, this.filter);
-        this.position = change.id;
-        if (event !== null) this.send(event.name, event.data, event.id);
-        if (this.sink.writableNeedDrain) return true;
-      }
-      if (changes.length === BATCH) return true;
-      this.sendHeight(snapshot.at, snapshot.history.log.finalized);
-      return false;
-    });
-    if (this.sink.writableNeedDrain) this.pause((resume) => this.sink.once("drain", resume));
-    else if (hasMore) this.pause(setImmediate);
-  }
-
-  private pause(until: (resume: () => void) => unknown): void {
-    this.isWaiting = true;
-    until(() => {
-      this.isWaiting = false;
-      this.wake();
-    });
+  private sendNext(snapshot: Snapshot): Progress {
+    // So far behind that what it has not seen is gone.
+    if (!this.log.reaches(this.position)) {
+      this.position = this.log.end;
+      this.send("reset", { reason: "too far behind" }, this.position);
+    }
+    const { changes, end, hasMore, lookedAt } = readWindow(snapshot, this.filter, this.position, BATCH);
+    const cost = LOOK_COST + Math.max(changes.length, Math.ceil(lookedAt / 10));
+    for (const change of changes) {
+      const event = readChange(snapshot, change, this.filter);
+      this.position = change.id;
+      if (event !== null) this.send(event.name, event.data, event.id);
+      if (this.sink.writableNeedDrain) return { cost, hasMore: true };
+    }
+    this.position = end;
+    if (!hasMore) this.sendHeight(snapshot.at, snapshot.history.log.finalized);
+    return { cost, hasMore };
   }
 
   private sendHeight(at: HeightAnswer, finalized: number): void {

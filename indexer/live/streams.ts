@@ -9,6 +9,8 @@ import { Stream } from "./stream.ts";
 export interface StreamsOptions {
   readonly heartbeatMs?: number;
   readonly maxStreams?: number;
+  /** Of all streams together, before others get their turn. */
+  readonly changesPerTurn?: number;
 }
 
 const POSITION = /^([0-9a-f]{16})-(0|[1-9][0-9]{0,14})$/;
@@ -16,13 +18,18 @@ const POSITION = /^([0-9a-f]{16})-(0|[1-9][0-9]{0,14})$/;
 export class Streams {
   private readonly snapshots: Snapshots;
   private readonly maxStreams: number;
+  private readonly changesPerTurn: number;
   private readonly open = new Map<Stream, ServerResponse>();
   private readonly heartbeat: NodeJS.Timeout;
-  private isWoken = false;
+  /** Those that may have something to send, in the order of their turns. */
+  private readonly ready = new Set<Stream>();
+  private isScheduled = false;
 
-  constructor(snapshots: Snapshots, { heartbeatMs = 15_000, maxStreams = 1_000 }: StreamsOptions = {}) {
+  constructor(snapshots: Snapshots, options: StreamsOptions = {}) {
+    const { heartbeatMs = 15_000, maxStreams = 1_000, changesPerTurn = 200 } = options;
     this.snapshots = snapshots;
     this.maxStreams = maxStreams;
+    this.changesPerTurn = changesPerTurn;
     this.heartbeat = setInterval(() => {
       for (const stream of this.open.keys()) stream.beat();
     }, heartbeatMs);
@@ -42,23 +49,20 @@ export class Streams {
     const position = from === null ? this.snapshots.history.changes.end : this.positionOf(from);
     if (this.open.size >= this.maxStreams) throw new DmtpError("SERVICE_BUSY", "too many clients listen already");
     response.writeHead(200);
-    const stream = new Stream(response, this.snapshots, filter, position, "the position is not known here");
+    const reason = "the position is not known here";
+    const stream: Stream = new Stream(response, this.snapshots, filter, position, reason, () => this.queue([stream]));
     this.open.set(stream, response);
     response.once("close", () => {
       stream.close();
       this.open.delete(stream);
+      this.ready.delete(stream);
     });
-    stream.wake();
+    this.queue([stream]);
   }
 
   /** Something changed. Many changes in one turn of the loop are one look at the log. */
   wake(): void {
-    if (this.isWoken || this.open.size === 0) return;
-    this.isWoken = true;
-    setImmediate(() => {
-      this.isWoken = false;
-      for (const stream of this.open.keys()) stream.wake();
-    });
+    this.queue(this.open.keys());
   }
 
   /** Ends every connection; clients come back by themselves, with what they saw last. */
@@ -69,6 +73,31 @@ export class Streams {
       response.end();
     }
     this.open.clear();
+    this.ready.clear();
+  }
+
+  private queue(streams: Iterable<Stream>): void {
+    for (const stream of streams) this.ready.add(stream);
+    if (this.isScheduled || this.ready.size === 0) return;
+    this.isScheduled = true;
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.takeTurn();
+    });
+  }
+
+  /** One after the other, until all together have looked at so many changes; then others than streams get their turn. */
+  private takeTurn(): void {
+    let left = this.changesPerTurn;
+    for (const stream of this.ready) {
+      if (left <= 0) break;
+      this.ready.delete(stream);
+      const { cost, hasMore } = stream.read();
+      left -= cost;
+      // Behind all others.
+      if (hasMore) this.ready.add(stream);
+    }
+    this.queue([]);
   }
 
   /** Null for a position of another log, and for one that this log does not reach. */

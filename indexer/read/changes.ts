@@ -4,7 +4,7 @@ import type { z } from "zod";
 import type { Address } from "../../protocol/address.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { eventSchemas } from "../answer.ts";
-import type { Change } from "../store/change-log.ts";
+import { changeOf, type Change, type ChangeRow } from "../store/change-log.ts";
 import { readAnchorItem } from "./anchors.ts";
 import { readKey } from "./keys.ts";
 import { readMessageAt } from "./messages.ts";
@@ -23,6 +23,54 @@ export interface ChangeEvent {
 export interface ChangeFilter {
   readonly room: RoomId | null;
   readonly wallet: Address | null;
+}
+
+/** A part of the log: what of it fits a filter, and where it ends. */
+export interface ChangeWindow {
+  readonly changes: readonly Change[];
+  /** The position behind it. */
+  readonly end: number;
+  readonly hasMore: boolean;
+  /** How many rows were looked at, or about that. */
+  readonly lookedAt: number;
+}
+
+/** Rows that are looked at for one window. */
+const WINDOW = 1_000;
+
+/** At most `limit` changes behind a position; with a filter, of so many rows as take about as long as `limit` changes. */
+export function readWindow(snapshot: Snapshot, filter: ChangeFilter, after: number, limit: number): ChangeWindow {
+  const { room, wallet } = filter;
+  const log = snapshot.history.changes;
+  if (room === null && wallet === null) {
+    const changes = log.read(after, limit);
+    return {
+      changes,
+      end: changes.at(-1)?.id ?? after,
+      hasMore: changes.length === limit,
+      lookedAt: changes.length,
+    };
+  }
+  const last = after + WINDOW;
+  const { sql, values } = conditionOf(filter);
+  const rows = snapshot.all<ChangeRow>(
+    `SELECT c.* FROM changes AS c LEFT JOIN entries AS e
+       ON c.kind = 'message' AND e.anchor_index = c.subject AND e.ordinal = c.ordinal
+     WHERE c.id > ? AND c.id <= ? AND (c.kind = 'reorg' OR ${sql}) ORDER BY c.id LIMIT ?`,
+    ...[after, last, ...values, limit],
+  );
+  const end = rows.length === limit ? (rows.at(-1)?.id ?? last) : Math.min(last, Math.max(after, log.end));
+  return { changes: rows.map(changeOf), end, hasMore: end < log.end, lookedAt: end - after };
+}
+
+/** What of the log {@link readChange} would not leave out, as far as rows of other tables tell it. */
+function conditionOf({ room, wallet }: ChangeFilter): { readonly sql: string; readonly values: readonly unknown[] } {
+  const ofRoom = "e.room_number = (SELECT number FROM rooms WHERE id = ?)";
+  const ofWallet = "e.room_number IN (SELECT number FROM room_members JOIN rooms ON rooms.id = room WHERE wallet = ?)";
+  if (wallet === null) return { sql: `(${ofRoom})`, values: [room] };
+  if (room !== null) return { sql: `(${ofRoom} AND ${ofWallet})`, values: [room, wallet] };
+  const ownKey = "c.kind = 'key' AND (SELECT keys.wallet FROM keys WHERE key_index = c.subject) = ?";
+  return { sql: `(${ofWallet} OR ${ownKey})`, values: [wallet, wallet] };
 }
 
 /** Null for a change that a newer one in the log replaces, and for one that the filter leaves out. */

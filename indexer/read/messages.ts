@@ -94,6 +94,15 @@ export function readPlacesOf(snapshot: Snapshot, cid: Cid, limit: number): Messa
     .map((row) => answerOf(snapshot, row));
 }
 
+/** The place where this message counts; null while there is none. */
+export function readVerifiedPlaceOf(snapshot: Snapshot, cid: Cid): MessageAnswer | null {
+  const row = snapshot.get<MessageRow>(
+    `${select()} WHERE cid_id = (SELECT id FROM cids WHERE cid = ?) AND e.status = 'verified' LIMIT 1`,
+    cid,
+  );
+  return row === undefined ? null : answerOf(snapshot, row);
+}
+
 /** Null for a place that the history does not have. */
 export function readMessageAt(snapshot: Snapshot, [anchorIndex, ordinal]: Place): MessageAnswer | null {
   const row = snapshot.get<MessageRow>(`${select()} WHERE e.anchor_index = ? AND ordinal = ?`, anchorIndex, ordinal);

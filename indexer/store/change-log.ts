@@ -25,7 +25,7 @@ export type Change = { readonly id: number } & (
   | { readonly kind: "reorg"; readonly cause: Cause; readonly ancestor: BlockId | null; readonly depth: number }
 );
 
-interface Row {
+export interface ChangeRow {
   readonly id: number;
   readonly kind: Change["kind"];
   readonly subject: number;
@@ -80,7 +80,7 @@ export class ChangeLog {
 
   read(after: number, limit: number): Change[] {
     return this.statements
-      .prepare<Row>("SELECT * FROM changes WHERE id > ? ORDER BY id LIMIT ?")
+      .prepare<ChangeRow>("SELECT * FROM changes WHERE id > ? ORDER BY id LIMIT ?")
       .all(after, limit)
       .map(changeOf);
   }
@@ -147,7 +147,7 @@ export class ChangeLog {
   }
 }
 
-function changeOf({ id, kind, subject, ordinal, status, block_number, block_hash }: Row): Change {
+export function changeOf({ id, kind, subject, ordinal, status, block_number, block_hash }: ChangeRow): Change {
   if (kind === "reorg") {
     const ancestor = block_hash === null ? null : { number: block_number, hash: block_hash as BlockId["hash"] };
     return { id, kind, cause: status === "gap" ? "gap" : "reorg", ancestor, depth: subject };

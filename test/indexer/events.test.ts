@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 
 import { expect } from "chai";
@@ -5,6 +6,7 @@ import { expect } from "chai";
 import { eventSchemas } from "../../indexer/answer.ts";
 import { History } from "../../indexer/history.ts";
 import { Stream, type Sink } from "../../indexer/live/stream.ts";
+import { Streams } from "../../indexer/live/streams.ts";
 import { Snapshots } from "../../indexer/read/snapshot.ts";
 import { openIndex } from "../../indexer/store/database.ts";
 import type { Cid } from "../../protocol/cid.ts";
@@ -260,11 +262,52 @@ describe("the indexer's live updates", () => {
     await waitFor("a free place", async () => {
       const third = new Listening(indexer.url);
       listening.add(third);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      while (third.status === 0) await new Promise((resolve) => setTimeout(resolve, 5));
       return third.status === 200;
     });
     await indexer.close();
     await second.ended;
+  });
+
+  it("share a turn: of twenty that begin at the start, all together look at so many changes before others do", async () => {
+    const made = conversation(2, 100);
+    const index = openIndex(join(folder(), "index"), made.deployment, () => undefined);
+    const history = new History(index.database, made.deployment);
+    const { blockNumber, blockHash } = made.events.at(-1)!;
+    const cursor = { number: blockNumber, hash: blockHash, timestamp: 0, isProved: true };
+    history.extend({ events: made.events, cursor, finalized: 0 });
+    history.receive(made.blocks);
+    const streams = new Streams(new Snapshots(index.database, history), { changesPerTurn: 200 });
+    let looked = 0;
+    const read = history.changes.read.bind(history.changes);
+    history.changes.read = (after, limit) => {
+      const changes = read(after, limit);
+      looked += changes.length;
+      return changes;
+    };
+    const told = new Map<number, number>();
+    const perTurn: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const response = {
+        writeHead: () => response,
+        once: () => response,
+        end: () => response,
+        writableNeedDrain: false,
+        write: (text: string) => told.set(i, (told.get(i) ?? 0) + Number(text.includes("event: message"))),
+      } as unknown as ServerResponse;
+      streams.attach(response, { room: null, wallet: null }, `${history.changes.name}-0`);
+    }
+    const isOver = (): boolean => told.size === 20 && [...told.values()].every((count) => count === 200);
+    for (let turns = 0; turns < 2_000 && !isOver(); turns++) {
+      looked = 0;
+      await new Promise(setImmediate);
+      perTurn.push(looked);
+    }
+    expect(isOver(), "all of them have all of it").to.equal(true);
+    // One stream's look may go above what is left.
+    expect(Math.max(...perTurn)).to.be.at.most(200 + 100);
+    streams.close();
+    index.close();
   });
 
   it("hold nothing for a client that does not read, and go on where it stopped", () => {
@@ -290,11 +333,14 @@ describe("the indexer's live updates", () => {
         return sink as never;
       },
     } as unknown as Sink;
-    const stream = new Stream(sink, snapshots, { room: null, wallet: null }, 0, "");
-    stream.wake();
+    const readOn = (): void => {
+      while (stream.read().hasMore);
+    };
+    const stream: Stream = new Stream(sink, snapshots, { room: null, wallet: null }, 0, "", readOn);
+    readOn();
     const first = written.join("").length;
     for (let i = 0; i < 100; i++) {
-      stream.wake();
+      readOn();
       stream.beat();
     }
     expect(first).to.be.within(16_384, 20_000);

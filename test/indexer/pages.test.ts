@@ -4,6 +4,7 @@ import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import type { Cid } from "../../protocol/cid.ts";
+import type { RoomId } from "../../protocol/room.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, deltaOf, History, Person } from "../fixtures/history.ts";
 import { get, getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
@@ -39,6 +40,22 @@ describe("the indexer's pages", () => {
     const rest = await getOk(url, `/v1/rooms/${room}/messages?limit=200&cursor=${first.next}`);
     expect([...first.items, ...rest.items].map(({ anchorIndex }) => anchorIndex)).to.deep.equal([0, 1, 2, 3, 4, 5]);
     expect([first.room.n, rest.room.n]).to.deep.equal([5, 6]);
+  });
+
+  it("show a message where it counts, though a hundred other rooms listed it before", async () => {
+    const history = conversation(1);
+    const cid = history.message(BOB, ALICE);
+    const foreign = Array.from({ length: 101 }, (_, i): [RoomId, Cid[]] => [
+      `0x${i.toString(16).padStart(64, "0")}` as RoomId,
+      [cid],
+    ]);
+    history.anchor(deltaOf(...foreign));
+    history.anchor(deltaOf([history.room(ALICE, BOB), [cid]]));
+    const { url } = await start(new ScriptedChain(history), new WithheldStore(history.blocks));
+    await waitForBlock(url, 104);
+    const { message, elsewhere } = await getOk(url, `/v1/messages/${cid}`);
+    expect(message).to.deep.include({ anchorIndex: 2, verdict: { status: "verified" } });
+    expect(elsewhere.length).to.equal(100);
   });
 
   it("say so when a reorg took back what they were read from, and only then", async () => {
