@@ -30,6 +30,8 @@ type Source = Pick<ContentStore, "get">;
 
 /** Blocks in memory at once. */
 const AHEAD = 64;
+/** With more requests at once than a source has connections, what it has would wait behind what it searches for, until it is given up. */
+const CONCURRENT = 16;
 const MAX_NAMED = 100;
 
 /** Whether an archive of this scope holds what an anchor lists in a room. */
@@ -120,15 +122,15 @@ export class ArchiveExport {
   }
 
   private async *anchor(cid: Cid, index: number): AsyncGenerator<Block> {
-    for await (const block of this.fetch([cid], this.lack)) {
+    for await (const block of this.fetch([cid], this.lack, index)) {
       yield block;
       const manifest = manifestIn(block.bytes);
       if (manifest === null) return;
       this.anchors += 1;
-      yield* this.fetch(manifest.heads, this.lack);
+      yield* this.fetch(manifest.heads, this.lack, index);
       // A shard at a time: an anchor's may be 32 MiB.
       for (const link of manifest.rooms) {
-        for await (const shard of this.fetch([link], this.lack)) {
+        for await (const shard of this.fetch([link], this.lack, index)) {
           yield shard;
           yield* this.messagesOf(index, shard.bytes);
         }
@@ -141,7 +143,7 @@ export class ArchiveExport {
     for (const [room, listed] of deltaOf(shard)) {
       if (this.holds(anchorIndex, room)) for (const cid of listed) cids.add(cid);
     }
-    for await (const block of this.fetch(cids, this.lack)) {
+    for await (const block of this.fetch(cids, this.lack, anchorIndex)) {
       this.messages += 1;
       this.meet(block.bytes);
       yield block;
@@ -172,23 +174,37 @@ export class ArchiveExport {
     if (this.lacks.length < MAX_NAMED) this.lacks.push(cid);
   };
 
-  /** Those of these blocks that the source has, in their order. */
-  private async *fetch(cids: Iterable<Cid>, onMissing: (cid: Cid) => void): AsyncGenerator<Block> {
+  /**
+   * Those of these blocks that the source has, in their order.
+   * @param anchorIndex the anchor that names them
+   */
+  private async *fetch(
+    cids: Iterable<Cid>,
+    onMissing: (cid: Cid) => void,
+    anchorIndex: number | null = null,
+  ): AsyncGenerator<Block> {
     let part: Cid[] = [];
     for (const cid of cids) {
       part.push(cid);
       if (part.length === AHEAD) {
-        yield* this.fetchPart(part, onMissing);
+        yield* this.fetchPart(part, onMissing, anchorIndex);
         part = [];
       }
     }
-    yield* this.fetchPart(part, onMissing);
+    yield* this.fetchPart(part, onMissing, anchorIndex);
   }
 
-  private async *fetchPart(cids: readonly Cid[], onMissing: (cid: Cid) => void): AsyncGenerator<Block> {
+  private async *fetchPart(
+    cids: readonly Cid[],
+    onMissing: (cid: Cid) => void,
+    anchorIndex: number | null,
+  ): AsyncGenerator<Block> {
     const found: (Uint8Array | null)[] = cids.map(() => null);
-    await forEachConcurrent(cids, AHEAD, async (cid, i) => {
-      found[i] = verified(cid, await this.content.get(cid));
+    await forEachConcurrent(cids, CONCURRENT, async (cid, i) => {
+      found[i] = verified(
+        cid,
+        await this.content.get(cid, { anchorIndex, kind: anchorIndex === null ? "manifest" : "message" }),
+      );
     });
     for (const [i, cid] of cids.entries()) {
       const bytes = found[i];

@@ -4,8 +4,7 @@ import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainHead } from "./chain/head.ts";
 import type { ChainReader } from "./chain/reader.ts";
-import type { ContentStore } from "./content/store.ts";
-import { rebuild } from "./history.ts";
+import { rebuild, type BlockReader } from "./history.ts";
 import type { JournalRow } from "./mailbox/journal.ts";
 import type { Mailbox } from "./mailbox/mailbox.ts";
 
@@ -36,7 +35,7 @@ export interface Look {
 export async function catchUp(
   mailbox: Mailbox,
   reader: Reader,
-  content: Pick<ContentStore, "get">,
+  content: BlockReader,
   now: () => number = Date.now,
 ): Promise<Standing> {
   const { standing, apply } = await lookAtChain(mailbox, reader, content, now);
@@ -49,7 +48,7 @@ export async function catchUp(
 export async function lookAtChain(
   mailbox: Mailbox,
   reader: Reader,
-  content: Pick<ContentStore, "get">,
+  content: BlockReader,
   now: () => number = Date.now,
 ): Promise<Look> {
   const { anchors } = mailbox;
@@ -75,7 +74,10 @@ export async function lookAtChain(
     throw new DmtpError("CHAIN_DISAGREES", `block ${seen.block.number} was replaced while it was read`);
   }
   const unknown = new Map<Cid, Uint8Array>();
-  const source = { get: async (cid: Cid) => mailbox.block(cid) ?? (await content.get(cid)) };
+  const source: BlockReader = {
+    get: async (cid, options) => mailbox.block(cid) ?? (await content.get(cid, options)),
+    isKnownAbsent: (cid) => content.isKnownAbsent?.(cid) ?? false,
+  };
   const replay = await rebuild(reader.deployment, events, source, {
     keep: (cid, bytes, kind) => {
       if (kind === "message" && mailbox.block(cid) === null) unknown.set(cid, bytes);

@@ -4,6 +4,7 @@ import type { ChainEvent } from "../protocol/event.ts";
 import type { BlockSource } from "../protocol/replay/memory-store.ts";
 import { Replay } from "../protocol/replay/replay.ts";
 import type { Deployment } from "../protocol/room.ts";
+import type { BlockFinder } from "./block-finder.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import type { ContentStore } from "./content/store.ts";
 import { verified } from "./content/verified.ts";
@@ -19,6 +20,16 @@ export interface RebuildOptions {
   /** Sees every block that was fetched, once; none is kept otherwise. */
   readonly keep?: (cid: Cid, bytes: Uint8Array, kind: "manifest" | "message") => void;
   readonly concurrency?: number;
+  readonly random?: () => number;
+}
+
+/** A store, or a finder that remembers what was absent (block-finder.ts). */
+export type BlockReader = Pick<ContentStore, "get"> & Partial<Pick<BlockFinder, "isKnownAbsent">>;
+
+/** A block to fetch, and the anchor that names it. */
+interface Wanted {
+  readonly cid: Cid;
+  readonly anchorIndex: number | null;
 }
 
 /** What is fetched before it is settled: bounds memory, and is enough that settling often costs little. */
@@ -33,7 +44,7 @@ const BATCH_BYTES = 32 * 1024 * 1024;
 export async function rebuild(
   deployment: Deployment,
   events: Iterable<ChainEvent>,
-  content: Pick<ContentStore, "get">,
+  content: BlockReader,
   options: RebuildOptions = {},
 ): Promise<Replay> {
   const replay = new Replay(deployment);
@@ -42,8 +53,8 @@ export async function rebuild(
   replay.settle(fetcher.source);
   for (;;) {
     // What anchors are made of comes first: it says which messages there are.
-    const manifests = fetcher.choose(replay.missingParts());
-    const messages = manifests.length > 0 ? [] : fetcher.choose(replay.missingMessages());
+    const manifests = fetcher.choose(replay, replay.missingParts());
+    const messages = manifests.length > 0 ? [] : fetcher.choose(replay, replay.missingMessages());
     if (manifests.length + messages.length === 0) return replay;
     await fetcher.fetch(manifests, "manifest");
     await fetcher.fetch(messages, "message");
@@ -56,12 +67,12 @@ export async function rebuild(
 /** Fetches blocks and holds them until they are settled. */
 class Fetcher {
   fetched = 0;
-  private readonly content: Pick<ContentStore, "get">;
+  private readonly content: BlockReader;
   private readonly options: RebuildOptions;
   private held = new Map<Cid, Uint8Array>();
   private readonly absent = new Set<Cid>();
 
-  constructor(content: Pick<ContentStore, "get">, options: RebuildOptions) {
+  constructor(content: BlockReader, options: RebuildOptions) {
     this.content = content;
     this.options = options;
   }
@@ -69,21 +80,23 @@ class Fetcher {
   readonly source: BlockSource = (cid) => this.held.get(cid);
 
   /** Of these, as many as a batch takes that were not found to be absent before. */
-  choose(cids: Iterable<Cid>): readonly Cid[] {
+  choose(replay: Replay, cids: Iterable<Cid>): readonly Wanted[] {
     const chosen = new Set<Cid>();
     for (const cid of cids) {
       if (chosen.size === BATCH_BLOCKS) break;
       if (!this.absent.has(cid)) chosen.add(cid);
     }
-    return [...chosen];
+    return Array.from(chosen, (cid) => ({ cid, anchorIndex: replay.anchorNaming(cid) }));
   }
 
-  /** Fetches these until a batch is full. */
-  async fetch(cids: readonly Cid[], kind: "manifest" | "message"): Promise<void> {
+  /** Fetches these until a batch is full; what was absent in an earlier run comes last. */
+  async fetch(wanted: readonly Wanted[], kind: "manifest" | "message"): Promise<void> {
     let sizeBytes = 0;
-    await forEachConcurrent(cids, this.options.concurrency ?? 16, async (cid) => {
+    const [known, others] = partition(wanted, ({ cid }) => this.content.isKnownAbsent?.(cid));
+    const ordered = [...others, ...spread(known, this.options.random ?? Math.random)];
+    await forEachConcurrent(ordered, this.options.concurrency ?? 16, async ({ cid, anchorIndex }) => {
       if (sizeBytes >= BATCH_BYTES) return;
-      const bytes = verified(cid, await this.content.get(cid));
+      const bytes = verified(cid, await this.content.get(cid, { anchorIndex, kind }));
       if (bytes === null) {
         this.absent.add(cid);
         return;
@@ -99,4 +112,19 @@ class Fetcher {
   forget(): void {
     this.held = new Map();
   }
+}
+
+function partition<T>(items: readonly T[], test: (item: T) => boolean | undefined): [T[], T[]] {
+  const parts: [T[], T[]] = [[], []];
+  for (const item of items) parts[test(item) === true ? 0 : 1].push(item);
+  return parts;
+}
+
+/** The first of each anchor, in any order of the anchors, then the second of each: where one turned up, all of its anchor may have. */
+function spread(wanted: readonly Wanted[], random: () => number): Wanted[] {
+  const byAnchor = Map.groupBy(wanted, ({ anchorIndex }) => anchorIndex);
+  const order = new Map([...byAnchor.keys()].map((index) => [index, random()]));
+  const ranked = [...byAnchor.values()].flatMap((blocks) => blocks.map((block, rank) => ({ block, rank })));
+  const orderOf = ({ block }: (typeof ranked)[number]): number => order.get(block.anchorIndex) ?? 0;
+  return ranked.sort((a, b) => a.rank - b.rank || orderOf(a) - orderOf(b)).map(({ block }) => block);
 }

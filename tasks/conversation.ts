@@ -1,5 +1,5 @@
 /** A conversation of two wallets: rebuilt from chain and content, opened with one's own keys. */
-import { rebuild } from "../io/history.ts";
+import { rebuild, type BlockReader } from "../io/history.ts";
 import { checksummed, type Address } from "../protocol/address.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { textOfContent, type Content } from "../protocol/content.ts";
@@ -42,8 +42,9 @@ export async function readConversation(
   room: RoomId,
   own: Address,
   opener: Opener,
+  content: BlockReader = session.finder(),
 ): Promise<Conversation> {
-  const { reader, content, deployment, mailbox } = session;
+  const { reader, deployment, mailbox } = session;
   const { events } = await reader.allEvents();
   const envelopes = new Map<Cid, Envelope>();
   const replayed = await rebuild(deployment, events, content, {

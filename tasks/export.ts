@@ -20,12 +20,13 @@ export interface ExportArguments {
   readonly room: string | undefined;
   readonly wallet: string | undefined;
   readonly since: string | undefined;
+  readonly retryMissing: boolean;
   readonly json: boolean;
 }
 
 const MAX_SHOWN = 10;
 
-export default command<ExportArguments>((session, { file, room, wallet, since }) => {
+export default command<ExportArguments>((session, { file, room, wallet, since, retryMissing }) => {
   if (file === undefined)
     throw new DmtpError("OPTION_INVALID", "no file to write", { hint: "Give a path: export FILE." });
   if (room !== undefined && wallet !== undefined)
@@ -33,18 +34,24 @@ export default command<ExportArguments>((session, { file, room, wallet, since })
   if (since !== undefined && !/^\d{1,15}$/.test(since))
     throw new DmtpError("OPTION_INVALID", "--since takes an anchor's index");
   keepHeapSmall();
-  return exportHistory(session, resolve(file), {
+  const scope = {
     room: room === undefined ? null : parseRoomId(room),
     wallet: wallet === undefined ? null : parseAddress(wallet),
     since: Number(since ?? 0),
-  });
+  };
+  return exportHistory(session, resolve(file), scope, retryMissing);
 });
 
 /** Writes an archive of what is anchored. Blocks that no source has are left out of it, named, and end it with 75. */
-export async function exportHistory(session: Session, file: string, scope: ArchiveScope): Promise<Outcome> {
-  const { deployment, terminal, content } = session;
+export async function exportHistory(
+  session: Session,
+  file: string,
+  scope: ArchiveScope,
+  retryMissing = false,
+): Promise<Outcome> {
+  const { deployment, terminal } = session;
   const { events } = await session.reader.allEvents();
-  const archive = new ArchiveExport({ deployment, events, scope }, content);
+  const archive = new ArchiveExport({ deployment, events, scope }, session.finder(retryMissing));
   const part = `${file}.${process.pid}.part`;
   const chunks = async function* (): AsyncGenerator<Uint8Array> {
     for await (const chunk of archive.bytes()) {

@@ -2,6 +2,7 @@ import { walletOf } from "../io/chain/writer.ts";
 import { harmless, harmlessLine } from "../io/harmless.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
+import type { Omissions } from "../protocol/omissions.ts";
 import { roomIdOf } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
 import { readConversation, type Line } from "./conversation.ts";
@@ -10,18 +11,21 @@ import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
 import { formatTime, plural, short } from "./terminal.ts";
+import { countUnshown, formatUnshown, showsEach } from "./unshown.ts";
 
 export interface HistoryArguments {
   readonly with: string | undefined;
   readonly from: string | undefined;
   readonly passphrase: boolean;
+  readonly retryMissing: boolean;
   readonly json: boolean;
 }
 
 export default command<HistoryArguments>(async (session, args) => {
   if (args.with === undefined) throw new DmtpError("OPTION_INVALID", "no peer", { hint: "Give --with ADDRESS." });
   const peer = parseAddress(args.with);
-  return history(session, peer, args.from, args.passphrase ? await readPassphrase(process.env) : undefined);
+  const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
+  return history(session, peer, args.from, passphrase, args.retryMissing);
 });
 
 /** The conversation of two wallets, from chain and content; the mailbox only adds what is not anchored yet. */
@@ -30,14 +34,18 @@ export async function history(
   peer: Address,
   from: string | undefined,
   passphrase?: string,
+  retryMissing = false,
 ): Promise<Outcome> {
   const { signer, address: own } = await session.signer(from === undefined ? undefined : parseAddress(from));
   if (own === peer) throw new DmtpError("RECEIVER_IS_SENDER", "both ends are the same wallet");
   const opener = openerOf(await walletOf(signer), passphrase);
   const room = roomIdOf(session.deployment, own, peer);
-  const { lines, omissions } = await readConversation(session, room, own, opener);
-  const rejected = lines.filter(({ verdict }) => verdict.status === "rejected").length;
-  const missing = lines.filter(({ verdict }) => verdict.status === "missing").length;
+  const { lines, omissions } = await readConversation(session, room, own, opener, session.finder(retryMissing));
+  const count = (status: Line["verdict"]["status"]): number =>
+    lines.filter(({ verdict }) => verdict.status === status).length;
+  const unshown = countUnshown(lines.map((line) => ({ ...line, anchorIndex: line.anchor?.index ?? null })));
+  const shown = lines.filter(showsEach(unshown));
+  const [rejected, missing] = [count("rejected"), count("missing")];
   const error =
     rejected > 0
       ? new DmtpError("HISTORY_NOT_VERIFIED", `${plural(rejected, "message")} rejected`)
@@ -48,16 +56,33 @@ export async function history(
     data: {
       room,
       wallets: [checksummed(own), checksummed(peer)],
-      messages: lines.map(({ sender, ...line }) => ({ ...line, sender: sender === null ? null : checksummed(sender) })),
+      counts: { verified: count("verified"), rejected, missing, pending: count("pending") },
+      messages: shown.map(({ sender, ...line }) => ({ ...line, sender: sender === null ? null : checksummed(sender) })),
+      unshown,
       omissions: describeOmissions(omissions),
     },
     text:
       lines.length === 0
         ? `no messages with ${checksummed(peer)} yet`
-        : [...lines.map(formatLine), ...formatOmissions(omissions)].join("\n"),
+        : [
+            ...shown.map(formatLine),
+            ...formatUnshown(unshown, "entries of this room"),
+            ...(missing > 0 && isWhole(omissions) ? [WHOLE] : []),
+            ...formatOmissions(omissions),
+          ].join("\n"),
     ...(error !== undefined && { error }),
   };
 }
+
+/**
+ * Anyone who anchors can list digests of nothing, and they look like messages that were lost. What a sender's numbers and a later
+ * message's references show to be lost, no garbage can hide.
+ */
+function isWhole({ gaps, unseen }: Omissions): boolean {
+  return gaps.length === 0 && unseen.length === 0;
+}
+
+const WHOLE = "every message that a later one counts or names is here; what is missing may be the newest, or none";
 
 function formatLine({ cid, sender, timestamp, text, verdict, anchor }: Line): string {
   const who = sender === null ? "unknown sender" : short(checksummed(sender));

@@ -17,6 +17,7 @@ export interface SendArguments extends DraftArguments {
   readonly from: string | undefined;
   readonly passphrase: boolean;
   readonly acceptContractWallet: boolean;
+  readonly retryMissing: boolean;
   readonly json: boolean;
 }
 
@@ -29,7 +30,7 @@ interface Sealed {
 export default command<SendArguments>(async (session, args) => {
   const drafts = await readDrafts(args);
   const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
-  return send(session, args.from, drafts, passphrase, args.acceptContractWallet);
+  return send(session, args.from, drafts, passphrase, args.acceptContractWallet, args.retryMissing);
 });
 
 /**
@@ -42,6 +43,7 @@ export async function send(
   drafts: readonly Draft[],
   passphrase?: string,
   acceptsContractWallets = false,
+  retryMissing = false,
 ): Promise<Outcome> {
   const { deployment, content, mailbox, reader } = session;
   const { signer, address: sender } = await session.signer(from === undefined ? undefined : parseAddress(from));
@@ -55,7 +57,7 @@ export async function send(
   const opener = openerOf(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
-  await catchUp(mailbox, reader, content, session.now);
+  await catchUp(mailbox, reader, session.finder(retryMissing), session.now);
 
   const sealed = mailbox.transaction(() => {
     const messages = sealAll(session, own, peers, drafts);

@@ -1,5 +1,5 @@
 /** What a command works with: the chain of the chosen network, its deployment, and what is kept on this machine. */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -7,6 +7,8 @@ import type { Signer } from "ethers";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import { z } from "zod";
 
+import { AbsenceLog } from "../io/absence-log.ts";
+import { BlockFinder, type FinderTimes } from "../io/block-finder.ts";
 import type { Account } from "../io/chain/account.ts";
 import { ChainReader } from "../io/chain/reader.ts";
 import type { Rpc } from "../io/chain/rpc.ts";
@@ -40,6 +42,8 @@ export interface SessionParts {
   readonly accounts: () => Promise<readonly Account[]>;
   /** The content store; by default the one that the environment names, opened when it is needed and closed with the session. */
   readonly content?: ContentStore;
+  /** How long blocks are waited for that are likely to be absent. */
+  readonly finderTimes?: Partial<FinderTimes>;
   readonly now?: () => number;
   /** Milliseconds of a clock that never jumps. */
   readonly elapsedMs?: () => number;
@@ -59,6 +63,8 @@ export class Session {
   private readonly accounts: () => Promise<readonly Account[]>;
   private readonly signers: () => Promise<readonly Signer[]>;
   private readonly givenStore: ContentStore | undefined;
+  private readonly finderTimes: Partial<FinderTimes> | undefined;
+  private openAbsences: AbsenceLog | undefined;
   private openMailbox: Mailbox | undefined;
   private openStore: ContentStore | undefined;
 
@@ -68,6 +74,7 @@ export class Session {
     this.terminal = parts.terminal;
     this.rpc = parts.rpc;
     this.givenStore = parts.content;
+    this.finderTimes = parts.finderTimes;
     this.signers = parts.signers;
     this.accounts = parts.accounts;
     this.now = parts.now ?? Date.now;
@@ -104,6 +111,18 @@ export class Session {
   }
 
   /**
+   * The content store, for a run that does not wait for what was absent in earlier ones.
+   * @param retryMissing whether to wait for that too
+   */
+  finder(retryMissing = false): BlockFinder {
+    const { content, now, finderTimes: times } = this;
+    // What lies on this machine is asked for each time.
+    const isLocal = "getAll" in content;
+    if (!isLocal) this.openAbsences ??= new AbsenceLog(this.folder, fingerprintOf(this.environment));
+    return new BlockFinder(content, { absences: this.openAbsences ?? null, retryMissing, now, times });
+  }
+
+  /**
    * The account with this address, or the network's first.
    * @throws ACCOUNT_UNKNOWN
    */
@@ -135,6 +154,7 @@ export class Session {
 
   async close(): Promise<void> {
     this.openMailbox?.close();
+    this.openAbsences?.close();
     await this.openStore?.close();
   }
 }
@@ -143,6 +163,12 @@ function accountUnknown(address: Address | undefined): DmtpError {
   const what =
     address === undefined ? "the network has no accounts" : `${checksummed(address)} is not an account of this network`;
   return new DmtpError("ACCOUNT_UNKNOWN", what);
+}
+
+/** Of the places where blocks are asked for. A hash, since a URL may hold a key. */
+function fingerprintOf({ ipfsApis, contentSources }: Environment): string {
+  const sources = JSON.stringify([ipfsApis.map(({ url }) => url.href), contentSources]);
+  return createHash("sha256").update(sources).digest("hex");
 }
 
 /** @throws DEPLOYMENT_UNKNOWN, CONFIGURATION_INVALID and what ChainReader.open throws */

@@ -13,6 +13,11 @@ const passphrase = {
   description: "Use a passphrase instead of the wallet's signature; it is asked for, or read from DMTP_PASSPHRASE",
 } as const;
 
+const retryMissing = {
+  name: "retryMissing",
+  description: "Wait for content that no source had in an earlier run, however long they search",
+} as const;
+
 /** Every DMTP command. An action is loaded when it is run, so that the list costs nothing to the others. */
 export const tasks = [
   emptyTask("keys", "Create, publish and look up DMTP keys").build(),
@@ -45,6 +50,7 @@ export const tasks = [
       description: "Accept a receiver's key that no signature of its wallet stands behind; kept for that key",
     })
     .addFlag(passphrase)
+    .addFlag(retryMissing)
     .addFlag(json)
     .setAction(() => import("./send.ts"))
     .build(),
@@ -91,6 +97,7 @@ export const tasks = [
     .addOption({ name: "with", description: "The other wallet", ...optional })
     .addOption(from)
     .addFlag(passphrase)
+    .addFlag(retryMissing)
     .addFlag(json)
     .setAction(() => import("./history.ts"))
     .build(),
@@ -102,6 +109,7 @@ export const tasks = [
       name: "offline",
       description: "With --car: take what the chain logged from the file too, which export wrote",
     })
+    .addFlag(retryMissing)
     .addFlag(json)
     .setAction(() => import("./audit.ts"))
     .build(),
@@ -111,6 +119,7 @@ export const tasks = [
     .addOption({ name: "room", description: "Only this room's messages", ...optional })
     .addOption({ name: "wallet", description: "Only the messages of this wallet's rooms", ...optional })
     .addOption({ name: "since", description: "Only the messages of this anchor and later ones", ...optional })
+    .addFlag(retryMissing)
     .addFlag(json)
     .setAction(() => import("./export.ts"))
     .build(),

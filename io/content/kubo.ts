@@ -69,6 +69,11 @@ export class KuboStore implements ContentStore, ContentSource {
     return bytes === null ? null : verifyBlock(cid, bytes);
   }
 
+  async peek(cid: Cid): Promise<Uint8Array | null> {
+    const bytes = await this.rpc.getBlock(cid, null);
+    return bytes === null ? null : verifyBlock(cid, bytes);
+  }
+
   async put(blocks: readonly Block[]): Promise<void> {
     for (const { cid, bytes } of blocks) verifyBlock(cid, bytes);
     await this.inParts(

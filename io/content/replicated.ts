@@ -4,7 +4,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { SourceHealth } from "./health.ts";
 import { Sources, type SourcesOptions } from "./sources.ts";
-import type { ContentSource, ContentStore, MissingOptions } from "./store.ts";
+import type { ContentSource, ContentStore, MissingOptions, GetOptions } from "./store.ts";
 
 export type Replica = ContentStore & ContentSource;
 
@@ -33,8 +33,12 @@ export class ReplicatedStore implements ContentStore {
     this.warn = options.warn ?? (() => undefined);
   }
 
-  get(cid: Cid): Promise<Uint8Array | null> {
-    return this.sources.get(cid);
+  get(cid: Cid, { signal }: GetOptions = {}): Promise<Uint8Array | null> {
+    return this.sources.get(cid, signal);
+  }
+
+  peek(cid: Cid): Promise<Uint8Array | null> {
+    return this.sources.peek(cid);
   }
 
   async put(blocks: readonly Block[]): Promise<void> {

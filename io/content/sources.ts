@@ -34,6 +34,8 @@ const MAX_HEDGE_MS = 2_000;
 /** A connection may break for no reason: only when it breaks again, nobody can be reached. */
 const ATTEMPTS = 2;
 const PAUSE_MS = 250;
+/** Why a request is aborted whose answer nobody waits for any more. */
+const GIVEN_UP = Symbol("given up");
 
 export class Sources {
   private readonly local: readonly Member[];
@@ -59,9 +61,10 @@ export class Sources {
 
   /**
    * The block, or null when those that can be reached do not have it; bytes that are not the block's are as good as none.
+   * @param signal when it is aborted, the answer is null
    * @throws CONTENT_UNREACHABLE when nobody can be reached
    */
-  async get(cid: Cid): Promise<Uint8Array | null> {
+  async get(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null> {
     const near: Said[] = [];
     for (const member of this.local) {
       const answer = await this.ask(member, cid);
@@ -72,8 +75,8 @@ export class Sources {
     const said: Said[] = this.remote.length === 0 ? near : [];
     for (let attempt = 1; this.remote.length > 0; attempt++) {
       said.length = 0;
-      const bytes = await this.race(cid, said);
-      if (bytes !== null) return bytes;
+      const bytes = await this.race(cid, said, signal);
+      if (bytes !== null || signal?.aborted === true) return bytes;
       if (attempt === ATTEMPTS || said.length === 0 || said.some(({ answer }) => !isBroken(answer))) break;
       await this.pause(PAUSE_MS);
     }
@@ -82,6 +85,20 @@ export class Sources {
       return null;
     }
     throw said.find(({ answer }) => answer !== null)?.answer ?? this.nobody();
+  }
+
+  /** The block, from what answers at once: local sources, and what others hold themselves. Never rejects. */
+  async peek(cid: Cid): Promise<Uint8Array | null> {
+    for (const { source, health } of [...this.local, ...this.remote]) {
+      if (health.isSuspended || (!source.isLocal && source.peek === undefined)) continue;
+      try {
+        const bytes = await (source.isLocal ? source.fetch(cid) : source.peek?.(cid));
+        if (bytes instanceof Uint8Array) return bytes;
+      } catch {
+        // Whoever asks for the block itself is told of it.
+      }
+    }
+    return null;
   }
 
   health(): SourceHealth[] {
@@ -93,7 +110,7 @@ export class Sources {
   }
 
   /** Asks the best source, and one more each time that an answer is bad or late. What is no block goes into `said`. */
-  private race(cid: Cid, said: Said[]): Promise<Uint8Array | null> {
+  private race(cid: Cid, said: Said[], signal?: AbortSignal): Promise<Uint8Array | null> {
     const members = this.remote
       .filter(({ health }) => !health.isSuspended)
       // The sort is stable: equals stay in the order of the configuration.
@@ -104,11 +121,14 @@ export class Sources {
       let next = 0;
       let running = 0;
       let hedge: NodeJS.Timeout | undefined;
-      const end = (bytes: Uint8Array | null): void => {
+      const end = (bytes: Uint8Array | null, reason?: unknown): void => {
         clearTimeout(hedge);
-        over.abort();
+        signal?.removeEventListener("abort", giveUp);
+        over.abort(reason);
         resolve(bytes);
       };
+      const giveUp = (): void => end(null, GIVEN_UP);
+      signal?.addEventListener("abort", giveUp);
       const start = (): void => {
         clearTimeout(hedge);
         const member = members[next++];
@@ -141,9 +161,9 @@ export class Sources {
       else health.found(this.now() - startedAtMs);
       return bytes;
     } catch (error) {
-      // Another one was quicker. That says nothing of it but that it was not the quickest.
+      // Another one was quicker: that says nothing of it but that it was not the quickest. Who gave up says nothing of it at all.
       if (signal?.aborted === true) {
-        health.outrun(this.now() - startedAtMs);
+        if (signal.reason !== GIVEN_UP) health.outrun(this.now() - startedAtMs);
         return null;
       }
       const known =

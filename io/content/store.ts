@@ -17,6 +17,9 @@ export interface ContentSource {
    */
   fetch(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null>;
 
+  /** As {@link fetch}, of what it holds itself, without searching elsewhere. A local source holds all that it can give. */
+  peek?(cid: Cid): Promise<Uint8Array | null>;
+
   close(): Promise<void>;
 }
 
@@ -27,6 +30,15 @@ export interface MissingOptions {
   readonly isProving?: boolean;
 }
 
+export interface GetOptions {
+  /** When it is aborted, the search is given up, and the answer is null. */
+  readonly signal?: AbortSignal;
+  /** The anchor that names the block, for whoever orders requests by that. */
+  readonly anchorIndex?: number | null;
+  /** What it is wanted as. */
+  readonly kind?: "manifest" | "message";
+}
+
 export interface ContentStore {
   /** Fit to be shown and logged. */
   readonly name: string;
@@ -35,7 +47,13 @@ export interface ContentStore {
    * Verified bytes, or null when the store does not have them: wrong bytes are as good as none.
    * @throws CONTENT_UNREACHABLE when the store itself fails
    */
-  get(cid: Cid): Promise<Uint8Array | null>;
+  get(cid: Cid, options?: GetOptions): Promise<Uint8Array | null>;
+
+  /**
+   * The block, from what answers at once: this machine's disk, and what a node holds itself. Never rejects. A store without it has
+   * nothing of the kind, or answers to {@link get} as quickly.
+   */
+  peek?(cid: Cid): Promise<Uint8Array | null>;
 
   /**
    * Stores blocks; when it resolves they are durable, and safe from garbage collection with all that they link to.

@@ -62,6 +62,13 @@ export class Replay {
     return this.store.missingMessages;
   }
 
+  /** The first anchor that waits for this block, or lists it as a message; null for a block that is not missing. */
+  anchorNaming(cid: Cid): number | null {
+    const [entry] = this.store.missingPlaces(cid, 1);
+    const [part] = this.store.partsAwaiting(cid, 1);
+    return entry?.anchorIndex ?? part?.anchorIndex ?? this.store.firstAnchor(cid) ?? null;
+  }
+
   /** The blocks that an anchor lacks: its manifest, or shards that are not listed, or heads that its account needs now. */
   lacks(index: number): readonly Cid[] {
     const anchor = this.anchors[index];

@@ -1,0 +1,165 @@
+/** What an audit says: for a person, for `--json`, and as an exit code. */
+import { harmlessLine } from "../io/harmless.ts";
+import { checksummed } from "../protocol/address.ts";
+import { toHex, type Hex } from "../protocol/bytes.ts";
+import type { Entry } from "../protocol/entry.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { findOmissions } from "../protocol/omissions.ts";
+import type { Anchor } from "../protocol/replay/memory-store.ts";
+import type { Deployment, RoomId } from "../protocol/room.ts";
+import type { State } from "../protocol/state.ts";
+import type { Verdict } from "../protocol/verdict.ts";
+import type { Outcome } from "./command.ts";
+import { describeOmissions, formatOmissions } from "./omission-report.ts";
+import { formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
+import { countUnshown, formatUnshown, showsEach, type UnshownKind } from "./unshown.ts";
+
+/** Of anchors that are not verified, as many are named. */
+const MAX_NAMED = 100;
+
+/** What an audit found. */
+export interface AuditFinding {
+  readonly deployment: Deployment;
+  readonly block: { readonly number: number; readonly hash: Hex } | null;
+  /** Where all of it comes from, for a person. */
+  readonly from: string;
+  readonly anchors: readonly Pick<Anchor, "event" | "verdict">[];
+  readonly state: State;
+  /** By ascending id. */
+  readonly rooms: readonly RoomFound[];
+  /** Whether it is one room that was asked for, with all of its messages. */
+  readonly isWhole: boolean;
+  readonly messages: VerdictCounts;
+  /** Messages that were not asked for. */
+  readonly others: number;
+  /** What a person sees of the messages. */
+  readonly shown: readonly Entry[];
+  /** What of the messages is not verified, by its kind. */
+  readonly unshown: readonly UnshownKind[];
+}
+
+export interface RoomFound {
+  readonly id: RoomId;
+  readonly messages: VerdictCounts;
+  /** Null when they were not kept. */
+  readonly entries: readonly Entry[] | null;
+}
+
+export function reportAudit(found: AuditFinding): Outcome {
+  const { deployment, block, state, messages, others, unshown } = found;
+  const anchors = countVerdicts(found.anchors);
+  const odd = found.anchors.filter(({ verdict }) => verdict.status !== "verified");
+  const oddKinds = countUnshown(
+    odd.map(({ event, verdict }) => ({ cid: event.text, anchorIndex: event.index, verdict })),
+  );
+  const error = errorOf(anchors, messages);
+  return {
+    data: {
+      chainId: deployment.chainId,
+      cidStore: checksummed(deployment.cidStore),
+      keyRegistry: checksummed(deployment.keyRegistry),
+      block,
+      anchors,
+      messages,
+      ...(others > 0 && { others }),
+      state: toHex(state.root),
+      rooms: found.rooms.map((room) => describeRoom(state, room, found.isWhole ? showsEach(unshown) : null)),
+      unshown,
+      rejectedAnchors: odd.slice(0, MAX_NAMED).map(describeAnchor),
+    },
+    text: [
+      `rebuilt from ${found.from}`,
+      table([
+        ["anchors", summarize(anchors)],
+        ["messages", summarize(messages) + (others > 0 ? `; ${others.toLocaleString("en")} others not asked for` : "")],
+        ["rooms", found.rooms.length],
+        ["state root", toHex(state.root)],
+      ]),
+      ...odd.filter(showsEach(oddKinds)).map(anchorLine),
+      ...formatUnshown(oddKinds, "anchors"),
+      ...found.shown.filter(showsEach(unshown)).map(entryLine),
+      ...formatUnshown(unshown, found.isWhole ? "entries of this room" : "entries"),
+      ...(found.isWhole ? found.rooms.flatMap(({ entries }) => formatOmissions(findOmissions(entries ?? []))) : []),
+    ].join("\n"),
+    ...(error !== undefined && { error }),
+  };
+}
+
+export interface VerdictCounts {
+  readonly verified: number;
+  readonly rejected: number;
+  readonly missing: number;
+}
+
+export type Counts = Record<Verdict["status"], number>;
+
+export function noVerdicts(): Counts {
+  return { verified: 0, rejected: 0, missing: 0 };
+}
+
+export function countVerdicts(items: readonly { readonly verdict: Verdict }[]): VerdictCounts {
+  const counts = noVerdicts();
+  for (const { verdict } of items) counts[verdict.status] += 1;
+  return counts;
+}
+
+/** An anchor that was rejected and skipped harms nobody; a rejected message, or anything out of reach, is worth an exit code. */
+function errorOf(anchors: VerdictCounts, messages: VerdictCounts): DmtpError | undefined {
+  if (messages.rejected > 0)
+    return new DmtpError("HISTORY_NOT_VERIFIED", `${plural(messages.rejected, "message")} rejected`);
+  if (anchors.missing + messages.missing > 0) {
+    const what = `${plural(anchors.missing, "anchor")} and ${plural(messages.missing, "message")} not reachable`;
+    return new DmtpError("HISTORY_INCOMPLETE", what);
+  }
+  return undefined;
+}
+
+function describeRoom(
+  state: State,
+  { id, messages, entries }: RoomFound,
+  isShown: ((entry: Entry) => boolean) | null,
+): object {
+  const room = state.room(id);
+  const omissions = entries === null ? null : findOmissions(entries);
+  return {
+    room: id,
+    n: room?.range.size ?? 0,
+    root: room === undefined ? null : toHex(room.root),
+    messages,
+    ...(omissions !== null && { omissions: describeOmissions(omissions) }),
+    ...(isShown !== null && { entries: entries?.filter(isShown).map(describeEntry) ?? [] }),
+  };
+}
+
+function describeEntry({ cid, anchorIndex, verdict, message }: Entry): object {
+  return {
+    cid,
+    anchorIndex,
+    verdict,
+    ...(message !== null && {
+      sender: checksummed(message.sender),
+      receiver: checksummed(message.receiver),
+      senderKeyVersion: message.senderKeyVersion,
+      receiverKeyVersion: message.receiverKeyVersion,
+      seq: message.seq,
+      timestamp: message.timestamp,
+    }),
+  };
+}
+
+function describeAnchor({ event, verdict }: Pick<Anchor, "event" | "verdict">): object {
+  return { index: event.index, cid: event.text, blockNumber: event.blockNumber, verdict };
+}
+
+function anchorLine({ event, verdict }: Pick<Anchor, "event" | "verdict">): string {
+  return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmlessLine(event.text)}`;
+}
+
+function entryLine({ cid, anchorIndex, verdict, message }: Entry): string {
+  const who = message === null ? "" : ` ${short(checksummed(message.sender))} ${formatTime(message.timestamp)}`;
+  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}`;
+}
+
+function summarize({ verified, rejected, missing }: VerdictCounts): string {
+  return `${verified} verified, ${rejected} rejected, ${missing} missing`;
+}
