@@ -1,16 +1,16 @@
 /** The mailbox, brought up to what the chain says: its own anchors by their journal, everything else by a replay. */
-import { equal } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainHead } from "./chain/head.ts";
 import type { ChainReader } from "./chain/reader.ts";
 import { rebuild, type BlockReader } from "./history.ts";
-import type { JournalRow } from "./mailbox/journal.ts";
+import { readLogUpdate } from "./log-update.ts";
+import type { LogUpdate } from "./mailbox/chain-log.ts";
 import type { Mailbox } from "./mailbox/mailbox.ts";
 
 /** CIDStore, as the mailbox now knows it. */
 export interface Standing {
-  /** `current`: nothing was new. `journal`: own anchors were mined, or taken back. `replay`: the whole history was read. */
+  /** `current`: nothing was new. `journal`: own anchors were mined, or taken back. `replay`: the whole history was replayed. */
   readonly by: "current" | "journal" | "replay";
   /** Entries; also the next one's index. */
   readonly count: number;
@@ -19,29 +19,45 @@ export interface Standing {
   readonly at: ChainHead;
 }
 
-type Reader = Pick<ChainReader, "deployment" | "entryHead" | "entries" | "findEntry" | "events" | "allEvents">;
+type Reader = Pick<ChainReader, "deployment" | "startBlock" | "entryHead" | "block" | "newEvents">;
 
 /** What a look at the chain found, and what it makes of the mailbox. */
 export interface Look {
   readonly standing: Standing;
-  /** Writes it into the mailbox, in one transaction. @throws ANCHOR_OVERTAKEN when another command has meanwhile ended a row */
+  /** Writes it into the mailbox, in one transaction. @throws ANCHOR_OVERTAKEN when another command has meanwhile read the chain */
   readonly apply: () => void;
 }
 
+export interface LookOptions {
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Whether content that was missing is looked for again at once, and not only when a pause is over. */
+  readonly isForced?: boolean;
+}
+
+const MAX_ATTEMPTS = 5;
+
 /**
  * Brings the mailbox up to the newest block, if the chain has gone on without it, or another way.
- * @throws what ChainReader, ContentStore and Mailbox throw; ANCHOR_OVERTAKEN
+ * @throws what ChainReader, ContentStore and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
  */
 export async function catchUp(
   mailbox: Mailbox,
   reader: Reader,
   content: BlockReader,
-  now: () => number = Date.now,
+  options: LookOptions = {},
 ): Promise<Standing> {
-  const { standing, apply } = await lookAtChain(mailbox, reader, content, now);
-  // A crash before this leaves the mailbox as it was; the next command reads the chain again.
-  apply();
-  return standing;
+  for (let attempt = 1; ; attempt++) {
+    const { standing, apply } = await lookAtChain(mailbox, reader, content, options);
+    try {
+      // A crash before this leaves the mailbox as it was; the next command reads the chain again.
+      apply();
+      return standing;
+    } catch (error) {
+      const isOvertaken = error instanceof DmtpError && error.code === "ANCHOR_OVERTAKEN";
+      if (!isOvertaken || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** The part of {@link catchUp} that takes time, and only reads. */
@@ -49,30 +65,32 @@ export async function lookAtChain(
   mailbox: Mailbox,
   reader: Reader,
   content: BlockReader,
-  now: () => number = Date.now,
+  { now = Date.now, isForced = false }: LookOptions = {},
 ): Promise<Look> {
-  const { anchors } = mailbox;
   const { count, head, at } = await reader.entryHead();
-  const known = anchors.known();
-  const isKnown = known.count === count && equal(known.head, head);
-  if (isKnown && (known.isSettled || !anchors.isDueToLookAgain(now()))) {
-    return { standing: { by: "current", count, head, at }, apply: () => undefined };
-  }
-  const steps = isKnown || !known.isSettled ? null : await explain(mailbox, reader, count, head, at);
-  if (steps !== null) {
-    const apply = (): void =>
+  const update = await readLogUpdate(mailbox.log, reader, at);
+  const readLog = (): void => {
+    if (update !== null) mailbox.readLog(update);
+  };
+  const { by, events } = mailbox.rehearse(() => {
+    readLog();
+    const explained = mailbox.anchors.follow();
+    const isDue = (): boolean => isForced || mailbox.anchors.isDueToLookAgain(now());
+    const isEnough = explained !== null && (mailbox.anchors.base().isSettled || !isDue());
+    return isEnough ? { by: explained, events: [] } : { by: "replay" as const, events: [...mailbox.log.events()] };
+  });
+  const standing: Standing = { by, count, head, at };
+  if (by !== "replay") {
+    const apply = (): void => {
+      if (by === "current" && update === null) return;
       mailbox.transaction(() => {
-        for (const step of steps) step();
+        readLog();
+        if (mailbox.anchors.follow() === null) throw overtaken();
       });
-    return { standing: { by: "journal", count, head, at }, apply };
+    };
+    return { standing, apply };
   }
 
-  const { events, head: seen } = await reader.allEvents();
-  // Before anything is fetched, which may take hours: a node soon forgets the state of a block, or a reorg replaces it.
-  const adopted = await reader.entryHead(seen.block.number);
-  if (adopted.at.block.hash !== seen.block.hash) {
-    throw new DmtpError("CHAIN_DISAGREES", `block ${seen.block.number} was replaced while it was read`);
-  }
   const unknown = new Map<Cid, Uint8Array>();
   const source: BlockReader = {
     get: async (cid, options) => mailbox.block(cid) ?? (await content.get(cid, options)),
@@ -83,69 +101,36 @@ export async function lookAtChain(
       if (kind === "message" && mailbox.block(cid) === null) unknown.set(cid, bytes);
     },
   });
-  return {
-    standing: { by: "replay", count: adopted.count, head: adopted.head, at: seen },
-    apply: () => mailbox.adopt(replay, adopted.head, (cid) => unknown.get(cid), now()),
-  };
+  const apply = (): void =>
+    mailbox.transaction(() => {
+      readLog();
+      if (mailbox.log.view()?.hash !== at.block.hash) throw overtaken();
+      mailbox.adopt(replay, head, (cid) => unknown.get(cid), now());
+    });
+  return { standing, apply };
 }
 
 /**
- * What to write into the journal if own anchors explain what CIDStore holds: those that were mined without this mailbox hearing
- * of it, and those that a reorg took back. Null when they do not, or when a node does not give an event yet that it counts.
+ * Brings the mailbox's log up to the newest block, and its own anchors and messages as far as the log alone can tell.
+ * @returns whether it knows all that there is now; if not, what others anchored was not read
+ * @throws what ChainReader and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
  */
-async function explain(
-  { anchors }: Mailbox,
-  reader: Reader,
-  count: number,
-  head: Uint8Array,
-  { block }: ChainHead,
-): Promise<(() => void)[] | null> {
-  const base = anchors.base();
-  const rows = anchors.open();
-  const mined = rows.slice(0, Math.max(0, count - base.count));
-  if (count !== base.count + mined.length) return null;
-  const entries = await reader.entries(base.count, mined.length, block.number);
-  if (!mined.every(({ manifest }, i) => manifest !== null && manifest === entries[i]?.cid)) return null;
-  if (!equal(head, entries.at(-1)?.head ?? base.head)) return null;
-
-  const steps: (() => void)[] = [];
-  for (const row of mined) {
-    if (row.state === "mined") continue;
-    const event = await reader.findEntry(row.index, block.number);
-    if (event?.cid !== row.manifest) return null;
-    steps.push(() => anchors.mine(row, event.blockNumber));
-  }
-  for (const row of rows.slice(mined.length)) if (row.state === "mined") steps.push(() => anchors.unmine(row));
-  return steps;
+export async function followLog(mailbox: Mailbox, reader: Reader, at: ChainHead): Promise<boolean> {
+  const update: LogUpdate | null = await readLogUpdate(mailbox.log, reader, at);
+  return mailbox.transaction(() => {
+    if (update !== null) mailbox.readLog(update);
+    return mailbox.anchors.follow() !== null;
+  });
 }
 
-/**
- * Ends own anchors whose block is final. After this their messages can't wait again.
- * @param standing what {@link catchUp} has just returned: what the journal calls mined is on the chain
- */
-export async function settleFinal({ anchors }: Mailbox, reader: Reader, standing: Standing): Promise<void> {
-  const { finalized } = standing.at;
+/** Ends own anchors whose block is final, once the verdicts on their messages are known. After this their messages can't wait again. */
+export function settleFinal({ anchors }: Mailbox, { at }: Standing): void {
   for (const row of anchors.open()) {
-    if (row.state !== "mined" || row.blockNumber === null || row.blockNumber > finalized) return;
-    const blockNumber = await locate(reader, row, standing);
-    if (blockNumber === null) return;
-    if (blockNumber !== row.blockNumber) anchors.mine(row, blockNumber);
-    if (blockNumber > finalized) return;
+    if (row.blockNumber === null || row.blockNumber > at.finalized || !anchors.isJudged(row)) return;
     anchors.settle(row);
   }
 }
 
-/** The block that a mined row's entry lies in now: a reorg may have mined it again, in another one. Null when a node lacks it. */
-export async function locate(
-  reader: Reader,
-  { index, manifest, blockNumber }: JournalRow,
-  { at }: Standing,
-): Promise<number | null> {
-  if (blockNumber !== null) {
-    const events = await reader.events(blockNumber, blockNumber);
-    const isThere = events.some((event) => event.kind === "anchor" && event.index === index && event.cid === manifest);
-    if (isThere) return blockNumber;
-  }
-  const event = await reader.findEntry(index, at.block.number);
-  return event?.cid === manifest ? event.blockNumber : null;
+function overtaken(): DmtpError {
+  return new DmtpError("ANCHOR_OVERTAKEN", "another command has meanwhile read the chain");
 }

@@ -132,6 +132,11 @@ export function encodeEvent(event: ChainEvent): Uint8Array {
   return encodeBlock(encodeRow(event));
 }
 
+/** Reads what {@link encodeEvent} made of an event with this index. @throws ARCHIVE_MALFORMED, BLOCK_NOT_CANONICAL */
+export function decodeEvent(bytes: Uint8Array, index: number): ChainEvent {
+  return decodeRow(decode(bytes), { anchors: index, keys: index });
+}
+
 /**
  * Reads blocks of events in their order; indices go on from block to block.
  * @throws ARCHIVE_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL

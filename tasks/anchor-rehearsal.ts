@@ -22,7 +22,7 @@ import { plural, table } from "./terminal.ts";
  */
 export async function rehearse(session: Session, options: AnchorOptions): Promise<Outcome> {
   const { mailbox, deployment, reader, content, rpc, now } = session;
-  const look = await lookAtChain(mailbox, reader, content, now);
+  const look = await lookAtChain(mailbox, reader, content, { now });
   const { standing } = look;
   const next = mailbox.rehearse(() => {
     look.apply();

@@ -2,7 +2,12 @@
 import { formatPol } from "../io/chain/amount.ts";
 import { toHex } from "../protocol/bytes.ts";
 import type { Anchored } from "./anchor-round.ts";
+import type { HeldMessages, RefusedMessage } from "../io/mailbox/backlog.ts";
+import { ERRORS } from "../protocol/error.ts";
 import { plural, table } from "./terminal.ts";
+
+/** So many messages that are rejected for good are named one by one. */
+const MAX_NAMED = 20;
 
 /** For `--json` and the log; amounts as decimal text. */
 export function describeAnchored({ index, messages, manifest, resumed, transaction }: Anchored): object {
@@ -35,4 +40,21 @@ export function formatAnchored({ index, messages, manifest, resumed, transaction
       ["gas", `${transaction.gasUsed.toLocaleString("en")}, ${formatPol(transaction.cost)} POL`],
     ]),
   ].join("\n");
+}
+
+/** A line for each reason why messages wait that would be rejected if they were anchored now. */
+export function describeHeld(held: readonly HeldMessages[]): string[] {
+  return held.map(({ code, count }) => `${plural(count, "message")} held back, ${code}: ${ERRORS[code].hint}`);
+}
+
+/** A line for each message that is rejected for good, and was not anchored again. */
+export function describeRefused(refused: readonly RefusedMessage[]): string[] {
+  const lines = refused
+    .slice(0, MAX_NAMED)
+    .map(
+      ({ cid, code, anchorIndex }) =>
+        `message ${cid} of anchor ${anchorIndex} is rejected for good, ${code}: ${ERRORS[code].hint}`,
+    );
+  const rest = refused.length - lines.length;
+  return rest === 0 ? lines : [...lines, `and ${plural(rest, "more message")}`];
 }

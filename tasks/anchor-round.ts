@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 
-import { catchUp, locate, settleFinal, type Standing } from "../io/catch-up.ts";
+import { catchUp, settleFinal, type Standing } from "../io/catch-up.ts";
 import type { Account } from "../io/chain/account.ts";
 import { anchorCall, anchoredIndex, readAnchorer } from "../io/chain/anchor-call.ts";
 import { readReceipt, type MinedTransaction } from "../io/chain/receipt.ts";
@@ -120,12 +120,11 @@ class Round {
 
   /** Adds what this run had mined and only a look at the chain told it of: the answer of the node was lost. */
   private async recall(anchored: Map<number, Anchored>): Promise<void> {
-    const { mailbox, reader, rpc } = this.session;
+    const { mailbox, rpc } = this.session;
     for (const [id, { row, manifest }] of this.begun) {
       const state = mailbox.anchors.row(id)?.state ?? "abandoned";
       if (anchored.has(id) || !["mined", "final", "adopted"].includes(state)) continue;
-      const { block } = await reader.head();
-      const event = await reader.findEntry(row.index, block.number);
+      const event = mailbox.log.anchor(row.index);
       if (event?.cid !== manifest.cid) continue;
       const transaction = await readReceipt(rpc, event.transactionHash);
       if (transaction !== null) anchored.set(id, describeRow(row, manifest, transaction));
@@ -163,8 +162,8 @@ class Round {
 
   private async lookAtChain(): Promise<Standing> {
     const { mailbox, reader, content, now } = this.session;
-    const standing = await catchUp(mailbox, reader, content, now);
-    await settleFinal(mailbox, reader, standing);
+    const standing = await catchUp(mailbox, reader, content, { now });
+    settleFinal(mailbox, standing);
     return standing;
   }
 
@@ -217,15 +216,15 @@ class Round {
 
   /** Whether the row's entry lies as deep as was asked for; false when a reorg took it back meanwhile. */
   private async confirm(row: JournalRow): Promise<boolean> {
-    const { reader, mailbox } = this.session;
+    const { mailbox } = this.session;
     if (this.options.confirmations <= 1) return true;
     return this.until(`anchor ${row.index} has not ${this.options.confirmations} confirmations`, async () => {
       const standing = await this.lookAtChain();
       const now = mailbox.anchors.row(row.id);
       if (now === null || ["submitted", "abandoned"].includes(now.state)) return false;
-      const blockNumber = await locate(reader, now, standing);
-      if (blockNumber === null) return null;
-      return standing.at.block.number - blockNumber + 1 >= this.options.confirmations ? true : null;
+      const event = mailbox.log.anchor(now.index);
+      if (event?.cid !== now.manifest) return null;
+      return standing.at.block.number - event.blockNumber + 1 >= this.options.confirmations ? true : null;
     });
   }
 
@@ -237,7 +236,7 @@ class Round {
 
   /** Waits until these rows' anchors can't be taken back any more. @throws HEAD_MOVED when one was */
   private async waitUntilFinal(ids: Iterable<number>): Promise<void> {
-    const { reader, mailbox } = this.session;
+    const { mailbox } = this.session;
     await this.until("the last anchor is not final", async () => {
       const standing = await this.lookAtChain();
       for (const id of ids) {
@@ -247,8 +246,9 @@ class Round {
         }
         if (row.state === "final") continue;
         // A replay ends a row when it finds it, final or not.
-        const blockNumber = await locate(reader, row, standing);
-        if (blockNumber === null || blockNumber > standing.at.finalized) return null;
+        const index = row.manifest === null ? null : mailbox.log.indexOf(row.manifest);
+        const event = index === null ? null : mailbox.log.anchor(index);
+        if (event === null || event.blockNumber > standing.at.finalized) return null;
       }
       return true;
     });

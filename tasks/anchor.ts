@@ -9,10 +9,11 @@ import {
   type AnchorOptions,
 } from "./anchor-options.ts";
 import { rehearse } from "./anchor-rehearsal.ts";
-import { describeAnchored, formatAnchored } from "./anchor-report.ts";
+import { describeAnchored, describeHeld, describeRefused, formatAnchored } from "./anchor-report.ts";
 import { anchorRound } from "./anchor-round.ts";
 import { watch } from "./anchor-watch.ts";
 import { asDmtpError, command, reportError, type Outcome } from "./command.ts";
+import type { HeldMessages, RefusedMessage } from "../io/mailbox/backlog.ts";
 import type { Session } from "./session.ts";
 
 /** `--watch` opens a session for each of its rounds; everything else is one command. */
@@ -33,16 +34,32 @@ export default async function anchorTask(args: AnchorArguments, hre: HardhatRunt
 export async function anchor(session: Session, options: AnchorOptions = DEFAULT_OPTIONS): Promise<Outcome> {
   const { anchored, account, error } = await anchorRound(session, options);
   const messages = anchored.reduce((count, one) => count + one.messages, 0);
+  const { held, refused } = tellRest(session);
+  const isAll = held.length === 0 && refused.length === 0;
   return {
     data: {
       anchored: messages,
       anchorer: account === null ? null : checksummed(account.address),
       anchors: anchored.map(describeAnchored),
+      held,
+      refused,
     },
     text:
       anchored.length === 0
-        ? "nothing to anchor: every message in the mailbox is anchored"
+        ? `nothing to anchor${isAll ? ": every message in the mailbox is anchored" : ""}`
         : [...anchored.map(formatAnchored), "next: npx hardhat audit"].join("\n"),
     ...(error !== undefined && { error }),
   };
+}
+
+/** Warns of messages that can't be anchored now, and once of those that never can. */
+export function tellRest({ mailbox, terminal }: Session): {
+  readonly held: readonly HeldMessages[];
+  readonly refused: readonly RefusedMessage[];
+} {
+  const [held, refused] = [mailbox.held(), mailbox.refused(false)];
+  for (const line of [...describeHeld(held), ...describeRefused(refused)]) terminal.note(`warning: ${line}`);
+  // A crash before this tells it once more.
+  if (refused.length > 0) mailbox.markTold();
+  return { held, refused };
 }

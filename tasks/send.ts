@@ -57,7 +57,7 @@ export async function send(
   const opener = openerOf(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
-  await catchUp(mailbox, reader, session.finder(retryMissing), session.now);
+  await catchUp(mailbox, reader, session.finder(retryMissing), { now: session.now });
 
   const sealed = mailbox.transaction(() => {
     const messages = sealAll(session, own, peers, drafts);

@@ -1,8 +1,12 @@
 import { formatEther } from "ethers/utils";
 
+import { followLog } from "../io/catch-up.ts";
+import type { ChainHead } from "../io/chain/head.ts";
 import { readStatus } from "../io/chain/writer.ts";
 import type { JournalState } from "../io/mailbox/journal.ts";
 import { checksummed } from "../protocol/address.ts";
+import { DmtpError } from "../protocol/error.ts";
+import { describeHeld, describeRefused } from "./anchor-report.ts";
 import { command, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
@@ -13,7 +17,10 @@ export default command<{ readonly json: boolean }>(status);
 export async function status(session: Session): Promise<Outcome> {
   const { reader, deployment, mailbox, content, folder } = session;
   const [chain, head] = await Promise.all([readStatus(reader), reader.head()]);
+  const isCurrent = await tryFollow(session, head);
   const { unanchored, unpinned, messages } = mailbox.counts();
+  const held = mailbox.held();
+  const refused = mailbox.refused(true);
   const last = chain.lastAnchor;
   const open = mailbox.anchors.open().map(({ index, state, count, manifest, blockNumber }) => {
     return { index, state, messages: count, manifest, blockNumber };
@@ -31,7 +38,7 @@ export async function status(session: Session): Promise<Outcome> {
       pendingOwner: chain.pendingOwner === null ? null : checksummed(chain.pendingOwner),
       owner: { address: checksummed(chain.owner), balanceWei: chain.ownerBalance.toString() },
       anchorer: { address: checksummed(chain.anchorer), balanceWei: chain.anchorerBalance.toString() },
-      mailbox: { folder, messages, unanchored, unpinned, openAnchors: open },
+      mailbox: { folder, messages, unanchored, unpinned, isCurrent, held, refused, openAnchors: open },
       content: content.name,
     },
     text: table(
@@ -46,6 +53,10 @@ export async function status(session: Session): Promise<Outcome> {
             : `${chain.anchors}, the last in block ${last.blockNumber}, ${formatAge(ageS ?? 0)} ago`,
         ],
         ["mailbox", `${messages} messages, ${unanchored} unanchored, ${unpinned} unpinned`],
+        ...(isCurrent
+          ? []
+          : [["", "as of the last look at the chain: the next send or anchor reads what is new"] as const]),
+        ...[...describeHeld(held), ...describeRefused(refused)].map((line): [string, string] => ["", line]),
         ...open.map(({ index, state, messages: count }): [string, string] => {
           return [`anchor ${index}`, `${plural(count, "message")}, ${MEANINGS[state]}`];
         }),
@@ -64,6 +75,17 @@ export async function status(session: Session): Promise<Outcome> {
       "",
     ),
   };
+}
+
+/** Whether the mailbox is brought up to the chain, as far as that takes no replay. */
+async function tryFollow({ mailbox, reader }: Session, head: ChainHead): Promise<boolean> {
+  try {
+    return await followLog(mailbox, reader, head);
+  } catch (error) {
+    // A full disk, or a command that writes just now, is no reason to show nothing.
+    if (error instanceof DmtpError && error.kind === "unavailable") return false;
+    throw error;
+  }
 }
 
 /** What an open row of the journal waits for. */

@@ -136,12 +136,32 @@ export class ChainReader {
       const { number, hash } = head.block;
       const counts = await this.counts(number);
       const events = await agree(this.rpcs, "the events", (rpc) =>
-        this.readEvents(rpc, this.startBlock, number, counts),
+        this.readEvents(rpc, this.startBlock, number, { counts, before: { anchors: 0, keys: 0 } }),
       );
       const after = await this.block(number);
       if (after?.hash !== hash)
         throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
       return { events, head };
+    });
+  }
+
+  /**
+   * The events of the blocks from `fromBlock` up to a head, complete: their indices go on where `before` ends, and end at what both
+   * contracts count at that head. When the contracts count no more than `before`, no block is read.
+   * @throws CHAIN_UNREACHABLE, CHAIN_INCOMPLETE, CHAIN_DISAGREES
+   */
+  newEvents(fromBlock: number, { block }: ChainHead, before: EventCounts): Promise<ChainEvent[]> {
+    return this.retried(async () => {
+      const counts = await this.counts(block.number);
+      const isNone = counts.anchors === before.anchors && counts.keys === before.keys;
+      const events = isNone
+        ? []
+        : await agree(this.rpcs, "the events", (rpc) =>
+            this.readEvents(rpc, fromBlock, block.number, { counts, before }),
+          );
+      if ((await this.block(block.number))?.hash !== block.hash)
+        throw new DmtpError("CHAIN_DISAGREES", `block ${block.number} was replaced while it was read`);
+      return events;
     });
   }
 
@@ -193,11 +213,16 @@ export class ChainReader {
     return { block, finalized: Math.min(head.finalized, toBlock) };
   }
 
-  /** By one node's word. With `expected`, from the first event on: reading ends when as many are there, and no other number will do. */
-  private async readEvents(rpc: Rpc, from: number, to: number, expected?: EventCounts): Promise<ChainEvent[]> {
+  /** By one node's word. With `expected`, reading ends when as many events are there as come after `before`, and no other number will do. */
+  private async readEvents(
+    rpc: Rpc,
+    from: number,
+    to: number,
+    expected?: { readonly counts: EventCounts; readonly before: EventCounts },
+  ): Promise<ChainEvent[]> {
     const { cidStore, keyRegistry } = this.deployment;
     const filter: LogFilter = { address: [cidStore, keyRegistry], topics: [Object.values(TOPICS)] };
-    const enough = expected === undefined ? Infinity : expected.anchors + expected.keys;
+    const enough = expected === undefined ? Infinity : totalOf(expected.counts) - totalOf(expected.before);
     const range = this.ranges.get(rpc) ?? new LogRange();
     const read = async (first: number, last: number): Promise<ChainEvent[]> => {
       const logs = parseLogs(await rpc.request(logsCall(filter, first, last)));
@@ -212,7 +237,7 @@ export class ChainReader {
     };
     try {
       const events = orderEvents(await readRanges(range, from, to, read, (items) => items.length >= enough));
-      if (expected !== undefined) checkComplete(events, expected);
+      if (expected !== undefined) checkComplete(events, expected.counts, expected.before);
       return events;
     } catch (error) {
       // Some nodes cut a long answer off and say nothing: the next attempt asks for less at a time.
@@ -234,4 +259,8 @@ export class ChainReader {
       }
     }
   }
+}
+
+function totalOf({ anchors, keys }: EventCounts): number {
+  return anchors + keys;
 }

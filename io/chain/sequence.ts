@@ -51,16 +51,21 @@ export function sortEvents(events: readonly ChainEvent[]): ChainEvent[] {
 }
 
 /**
- * Proves that ordered events are all there are: from 0 to the counts that the contracts themselves give.
+ * Proves that ordered events are all there are after the first `before` ones: up to the counts that the contracts themselves give.
  * @throws CHAIN_INCOMPLETE, CHAIN_DISAGREES when there are more
  */
-export function checkComplete(events: readonly ChainEvent[], counts: EventCounts): void {
+export function checkComplete(
+  events: readonly ChainEvent[],
+  counts: EventCounts,
+  before: EventCounts = { anchors: 0, keys: 0 },
+): void {
   for (const contract of ["anchors", "keys"] as const) {
     const indices = events
       .filter(({ kind }) => (kind === "anchor") === (contract === "anchors"))
       .map(({ index }) => index);
-    const count = counts[contract];
-    if (indices.length > 0 && indices[0] !== 0) throw incomplete(`${contract}: event 0 was left out`);
+    const first = before[contract];
+    const count = counts[contract] - first;
+    if (indices.length > 0 && indices[0] !== first) throw incomplete(`${contract}: event ${first} was left out`);
     if (indices.length < count) throw incomplete(`${contract}: ${indices.length} events of ${count}`);
     if (indices.length > count) throw disagrees(`${contract}: ${indices.length} events, the contract counts ${count}`);
   }

@@ -4,17 +4,20 @@
  */
 import type { Database } from "better-sqlite3";
 
-import type { Anchor } from "../../protocol/replay/memory-store.ts";
 import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import type { AnchorEvent } from "../../protocol/event.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import { State, type RoomMessages } from "../../protocol/state.ts";
+import { VERIFIED, type Verdict } from "../../protocol/verdict.ts";
 import type { Attempt, AttemptLog } from "../chain/attempt.ts";
 import { accessEach, accessMailbox } from "./access.ts";
+import type { Backlog } from "./backlog.ts";
+import type { ChainLog } from "./chain-log.ts";
 import { Journal, type JournalRow } from "./journal.ts";
 import type { AccountedLog, Line } from "./line.ts";
 import { Looks } from "./looks.ts";
-import type { Messages } from "./messages.ts";
+import type { EntryJudge } from "./entry-judge.ts";
 
 /** Runs work alone and keeps all of it, or nothing. */
 export type Transaction = <T>(work: () => T) => T;
@@ -23,14 +26,25 @@ export type Transaction = <T>(work: () => T) => T;
 export class Anchors {
   private readonly journal: Journal;
   private readonly line: Line;
-  private readonly mail: Messages;
+  private readonly backlog: Backlog;
+  private readonly log: ChainLog;
+  private readonly judge: EntryJudge;
   private readonly looks: Looks;
   private readonly transaction: Transaction;
 
-  constructor(database: Database, line: Line, mail: Messages, transaction: Transaction) {
+  constructor(
+    database: Database,
+    line: Line,
+    backlog: Backlog,
+    log: ChainLog,
+    judge: EntryJudge,
+    transaction: Transaction,
+  ) {
     this.journal = new Journal(database);
     this.line = line;
-    this.mail = mail;
+    this.backlog = backlog;
+    this.log = log;
+    this.judge = judge;
     this.looks = new Looks(database);
     this.transaction = transaction;
   }
@@ -62,30 +76,28 @@ export class Anchors {
   }
 
   /**
-   * The next anchor: all messages that wait and are in no open one, at most `maxMessages`. Null when none do.
+   * The next anchor: all messages that wait and can be anchored now, at most `maxMessages`. Null when there are none.
    * @param head CIDStore's, 32 bytes
    */
   plan(head: Uint8Array, index: number, maxMessages: number): JournalRow | null {
     return this.transaction(() => {
-      const afterId = this.open().at(-1)?.lastId ?? 0;
-      const waiting = this.mail.backlog(afterId, maxMessages);
-      if (waiting === null) return null;
+      const held = this.judge.heldPairs().map(({ id }) => id);
       // A crash after this leaves a plan; the next run makes the same manifest of it.
-      return this.journal.row(this.journal.plan({ prev: head, index, afterId, ...waiting }));
+      return this.journal.plan({ prev: head, index }, (id) => this.backlog.list(id, held, maxMessages));
     });
   }
 
-  /** Whether the row's messages still wait, all of them and no others. */
-  isWhole({ afterId, lastId, count }: JournalRow): boolean {
-    return accessMailbox(() => this.mail.backlogCount(afterId, lastId) === count);
+  /** Whether the row's messages still wait, all of them. */
+  isWhole({ id, count }: JournalRow): boolean {
+    return accessMailbox(() => this.backlog.waitingOf(id) === count);
   }
 
   /**
    * A row's messages by ascending room, each room's in the order in which they came; the same each time. Nothing can be written
    * while it is read.
    */
-  *delta({ afterId, lastId }: JournalRow): Generator<RoomMessages> {
-    yield* accessEach(this.mail.delta(afterId, lastId));
+  *delta({ id }: JournalRow): Generator<RoomMessages> {
+    yield* accessEach(this.backlog.delta(id));
   }
 
   /** The row's manifest and all that it links to is stored and pinned. @throws ANCHOR_OVERTAKEN */
@@ -124,32 +136,62 @@ export class Anchors {
     };
   }
 
-  /** The chain has the row's entry in this block; its messages no longer wait. @throws ANCHOR_OVERTAKEN */
-  mine({ id, afterId, lastId, index }: JournalRow, blockNumber: number): void {
+  /** The chain has the row's entry in this block. What became of its messages is decided by {@link follow}. @throws ANCHOR_OVERTAKEN */
+  mine({ id }: JournalRow, blockNumber: number): void {
     this.transaction(() => {
       this.journal.mine(id, blockNumber);
-      this.mail.markBacklog(afterId, lastId, index);
     });
   }
 
-  /** A reorg took the row's entry back; its messages wait again, and its transaction can be mined again. */
-  unmine({ id, index }: JournalRow): void {
-    this.transaction(() => {
-      this.journal.unmine(id);
-      this.mail.unmarkAnchor(index);
+  /**
+   * Brings own open anchors up to the log: those that it has are mined, and the verdicts on their messages are given by the registry;
+   * those that it does not have wait to be mined again, and so do their messages.
+   * @returns whether own anchors explain all that was logged since the base: null when they do not, and only a replay can tell
+   */
+  follow(): "current" | "journal" | null {
+    return this.transaction(() => {
+      const { count } = this.base();
+      const logged = this.log.counts().anchors;
+      if (count > 0 && !this.log.isAccounted(count - 1)) return null;
+      const rows = this.open();
+      const own = rows.slice(0, Math.max(0, logged - count));
+      if (logged !== count + own.length) return null;
+      const events = own.map(({ index }, i) => (index === count + i ? this.log.anchor(index) : null));
+      if (!own.every(({ manifest }, i) => manifest !== null && manifest === events[i]?.cid)) return null;
+      let result: "current" | "journal" = "current";
+      for (const [i, row] of rows.entries()) {
+        const event = events[i] ?? null;
+        if (event !== null && this.log.isAccounted(event.index) && row.blockNumber === event.blockNumber) continue;
+        if (event === null && row.state !== "mined") continue;
+        result = "journal";
+        this.backlog.unmark(row.index);
+        if (event === null) this.journal.unmine(row.id);
+        else this.mineLogged(row, event);
+      }
+      return result;
     });
   }
 
-  /** The oldest open row's block is final: it goes into the base. */
+  /** The oldest open row's block is final: it goes into the base. The verdicts on its messages must be known. */
   settle(row: JournalRow): void {
     const [before, tip] = accessMailbox(() => {
       const standing = this.line.tip();
       return [standing, this.after(standing, row)] as const;
     });
     this.transaction(() => {
-      if (this.journal.row(row.id)?.state !== "mined" || this.line.tipAnchor()?.cid !== before?.cid) return;
+      if (!this.isJudged(row) || this.line.tipAnchor()?.cid !== before?.cid) return;
       this.recordTip(tip);
       this.journal.end(row.id, "final", null);
+    });
+  }
+
+  /** Whether the row's entry is in the log, and the verdicts on its messages are known. */
+  isJudged({ id }: JournalRow): boolean {
+    return accessMailbox(() => {
+      const row = this.journal.row(id);
+      return (
+        row?.state === "mined" && this.log.anchor(row.index)?.cid === row.manifest && this.log.isAccounted(row.index)
+      );
     });
   }
 
@@ -169,29 +211,16 @@ export class Anchors {
   }
 
   /**
-   * Up to which entry the chain is still the one that the mailbox knew, −1 when it is another from the start: an anchor names
-   * the one before it, so that one which is where it was speaks for all below it.
-   */
-  lastUnmoved(found: readonly Anchor[]): number {
-    const [tip, mined] = accessMailbox(() => [this.line.tipAnchor(), this.journal.mined()] as const);
-    const known = [...mined, ...(tip === null ? [] : [{ index: tip.index, manifest: tip.cid }])];
-    return known.reduce(
-      (last, { index, manifest }) => (found[index]?.event.cid === manifest ? Math.max(last, index) : last),
-      -1,
-    );
-  }
-
-  /**
    * Ends all open rows after a replay, inside its transaction: those that the chain has are accounted for by it. One whose blocks
-   * nobody gives is on the chain all the same, given up before or not, and its messages must not be anchored again.
+   * nobody gives is on the chain all the same, given up before or not: its messages are judged without them.
    */
-  endAll(found: readonly Anchor[]): void {
+  endAll(found: readonly { readonly event: AnchorEvent; readonly verdict: Verdict }[]): void {
     const onChain = new Set<Cid>();
     for (const { event, verdict } of found) {
       if (event.cid === null || verdict.status === "rejected") continue;
       onChain.add(event.cid);
       const row = verdict.status === "missing" ? this.journal.ofManifest(event.cid) : null;
-      if (row !== null) this.mail.markBacklog(row.afterId, row.lastId, event.index);
+      if (row !== null) this.judge.judge(row.id, event);
     }
     for (const { id, manifest } of this.open()) {
       if (manifest !== null && onChain.has(manifest)) this.journal.end(id, "adopted", null);
@@ -213,9 +242,15 @@ export class Anchors {
     return this.open().filter((row): row is JournalRow & { manifest: Cid } => row.state === "mined");
   }
 
-  private after(tip: Tip | null, { index, manifest }: JournalRow): Tip {
+  private mineLogged(row: JournalRow, event: AnchorEvent): void {
+    this.journal.mine(row.id, event.blockNumber);
+    this.judge.judge(row.id, event);
+    this.log.account(event.index, VERIFIED);
+  }
+
+  private after(tip: Tip | null, { id, index, manifest }: JournalRow): Tip {
     if (manifest === null) throw new DmtpError("INTERNAL", `anchor ${index} of the journal has no manifest`);
-    const state = (tip?.state ?? State.EMPTY).after(this.mail.anchoredDelta(index), index);
+    const state = (tip?.state ?? State.EMPTY).after(this.backlog.delta(id), index);
     return { index, cid: manifest, seq: tip === null ? 0 : tip.seq + 1, state };
   }
 }

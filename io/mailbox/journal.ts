@@ -25,10 +25,7 @@ export interface Plan {
   readonly prev: Uint8Array;
   /** The entry that it becomes. */
   readonly index: number;
-  /** Its messages: those with `afterId` < id ≤ `lastId` that no anchor lists. */
-  readonly afterId: number;
-  readonly lastId: number;
-  /** How many these are. */
+  /** How many messages it lists. */
   readonly count: number;
 }
 
@@ -47,8 +44,7 @@ interface AttemptRow extends Pick<Attempt, "account" | "nonce" | "hash" | "raw" 
   readonly gasLimit: string;
 }
 
-const ROW = `id, state, prev, entry_index AS "index", after_id AS afterId, last_id AS lastId, count, manifest,
-  block_number AS blockNumber`;
+const ROW = `id, state, prev, entry_index AS "index", count, manifest, block_number AS blockNumber`;
 const OPEN = "state IN ('planned', 'written', 'submitted', 'mined')";
 const ATTEMPT = `account, nonce, max_fee_per_gas AS maxFeePerGas, max_priority_fee_per_gas AS maxPriorityFeePerGas,
   gas_limit AS gasLimit, hash, raw, submitted_at_block AS submittedAtBlock`;
@@ -62,14 +58,13 @@ export class Journal {
       database.prepare<Parameters, Result>(sql);
     this.statements = {
       open: prepare<[], JournalRow>(`SELECT ${ROW} FROM journal WHERE ${OPEN} ORDER BY id`),
-      mined: prepare<[], { index: number; manifest: Cid }>(
-        `SELECT entry_index AS "index", manifest FROM journal WHERE state IN ('mined', 'final', 'adopted')`,
-      ),
       row: prepare<[number], JournalRow>(`SELECT ${ROW} FROM journal WHERE id = ?`),
       ofManifest: prepare<[Cid], JournalRow>(`SELECT ${ROW} FROM journal WHERE manifest = ? ORDER BY id DESC LIMIT 1`),
-      insert: prepare<[Uint8Array, number, number, number, number]>(
-        "INSERT INTO journal (state, prev, entry_index, after_id, last_id, count) VALUES ('planned', ?, ?, ?, ?, ?)",
+      insert: prepare<[Uint8Array, number]>(
+        "INSERT INTO journal (state, prev, entry_index, count) VALUES ('planned', ?, ?, 0)",
       ),
+      setCount: prepare<[number, number]>("UPDATE journal SET count = ? WHERE id = ?"),
+      delete: prepare<[number]>("DELETE FROM journal WHERE id = ?"),
       write: prepare<[Cid, number]>(
         // One that was submitted before stays so: a node may still have its transaction.
         `UPDATE journal SET state = iif(state = 'planned', 'written', state), manifest = ?
@@ -107,19 +102,22 @@ export class Journal {
     return row === undefined ? null : rowOf(row);
   }
 
-  /** Everything that the chain had when it was last looked at, open or ended. */
-  mined(): { readonly index: number; readonly manifest: Cid }[] {
-    return this.statements.mined.all();
-  }
-
   /** The last row that made this manifest, whatever became of it. */
   ofManifest(cid: Cid): JournalRow | null {
     const row = this.statements.ofManifest.get(cid);
     return row === undefined ? null : rowOf(row);
   }
 
-  plan({ prev, index, afterId, lastId, count }: Plan): number {
-    return Number(this.statements.insert.run(prev, index, afterId, lastId, count).lastInsertRowid);
+  /**
+   * Adds a planned row.
+   * @param list puts messages into it, and says how many; when it is none, there is no row
+   */
+  plan({ prev, index }: Omit<Plan, "count">, list: (id: number) => number): JournalRow | null {
+    const id = Number(this.statements.insert.run(prev, index).lastInsertRowid);
+    const count = list(id);
+    if (count === 0) this.statements.delete.run(id);
+    else this.statements.setCount.run(count, id);
+    return this.row(id);
   }
 
   /** Like `submit` and `mine`. @throws ANCHOR_OVERTAKEN when another process has ended the row in between */

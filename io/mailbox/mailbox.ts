@@ -5,17 +5,20 @@ import type { Database } from "better-sqlite3";
 
 import type { Address } from "../../protocol/address.ts";
 import type { Cid } from "../../protocol/cid.ts";
-import { decodeEnvelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { KeyEvent } from "../../protocol/event.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
-import type { Verdict } from "../../protocol/verdict.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { AcceptedKeys } from "./accepted-keys.ts";
 import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";
+import { adoptReplay } from "./adoption.ts";
 import { Anchors } from "./anchors.ts";
+import { Backlog, type HeldMessages, type RefusedMessage } from "./backlog.ts";
+import { ChainLog, type LogUpdate } from "./chain-log.ts";
+import { EntryJudge } from "./entry-judge.ts";
+import { IncompleteRooms } from "./incomplete-rooms.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
 import { OwnWallets } from "./own-wallets.ts";
@@ -30,16 +33,27 @@ export class Mailbox {
   private readonly line: Line;
   private readonly own: OwnWallets;
   private readonly accepted: AcceptedKeys;
+  private readonly backlog: Backlog;
+  private readonly incomplete: IncompleteRooms;
+  private readonly judge: EntryJudge;
+  /** What both contracts logged, as far as it was read. */
+  readonly log: ChainLog;
   /** Own anchors, and the line of manifests that they go on with. */
   readonly anchors: Anchors;
 
-  private constructor(database: Database) {
+  private constructor(database: Database, deployment: Deployment) {
     this.database = database;
     this.mail = new Messages(database);
     this.line = new Line(database);
     this.own = new OwnWallets(database);
     this.accepted = new AcceptedKeys(database);
-    this.anchors = new Anchors(database, this.line, this.mail, (work) => this.transaction(work));
+    this.backlog = new Backlog(database);
+    this.incomplete = new IncompleteRooms(database);
+    this.log = new ChainLog(database, deployment);
+    this.judge = new EntryJudge(this.backlog, this.log.registry);
+    this.anchors = new Anchors(database, this.line, this.backlog, this.log, this.judge, (work) =>
+      this.transaction(work),
+    );
   }
 
   /**
@@ -56,7 +70,7 @@ export class Mailbox {
     try {
       return accessMailbox(() => {
         prepareSchema(database, deployment);
-        return new Mailbox(database);
+        return new Mailbox(database, deployment);
       });
     } catch (error) {
       database.close();
@@ -69,8 +83,13 @@ export class Mailbox {
    * another transaction it is a part of that one. `work` is synchronous.
    */
   transaction<T>(work: () => T): T {
-    // A crash before the commit returns leaves the mailbox as it was; after, everything is on the disk.
-    return accessMailbox(() => this.database.transaction(work).immediate());
+    try {
+      // A crash before the commit returns leaves the mailbox as it was; after, everything is on the disk.
+      return accessMailbox(() => this.database.transaction(work).immediate());
+    } catch (error) {
+      this.log.registry.forgetCached();
+      throw error;
+    }
   }
 
   /**
@@ -119,7 +138,7 @@ export class Mailbox {
 
   /** In the order in which they came. */
   unanchored(): { readonly room: RoomId; readonly cid: Cid }[] {
-    return accessMailbox(() => this.mail.unanchored());
+    return accessMailbox(() => this.backlog.unanchored());
   }
 
   /** The first messages after this id that are not pinned, in the order in which they came; none at the end. */
@@ -169,56 +188,46 @@ export class Mailbox {
     }
   }
 
-  /**
-   * Takes over what a replay of the chain found: messages are anchored exactly where verified anchors list them, verified ones
-   * that were not known are kept, and tip and rooms are the replay's. Where an anchor's content is missing, what this mailbox
-   * knows of it stays: it may be the only one who does. Own open anchors are ended: the replay accounts for them, or their
-   * messages wait again.
-   * @param head CIDStore's after the replay's last anchor, 32 bytes
-   */
-  adopt(replay: Replay, head: Uint8Array, blockOf: (cid: Cid) => Uint8Array | undefined, nowMs: number): void {
+  /** Takes what the chain says that the log does not know. What a reorg took back decides about no message any more. @throws ANCHOR_OVERTAKEN */
+  readLog(update: LogUpdate): void {
     this.transaction(() => {
-      for (const room of replay.rooms) {
-        for (const { cid, verdict } of replay.entries(room)) {
-          if (verdict.status !== "verified" || this.mail.block(cid) !== null) continue;
-          const block = blockOf(cid);
-          if (block !== undefined) this.mail.add({ cid, block, envelope: decodeEnvelope(block) });
-        }
-      }
-      // An entry that took another's place says nothing about the messages of the other.
-      const last = this.anchors.lastUnmoved(replay.anchors);
-      this.mail.unmarkAnchors((index) => index <= last && replay.anchors[index]?.verdict.status === "missing");
-      for (const room of replay.rooms) {
-        for (const { cid, anchorIndex, verdict } of replay.entries(room)) {
-          if (!isWorthAnotherAnchor(verdict)) this.mail.markAnchored(anchorIndex, room, [cid]);
-        }
-      }
-      this.anchors.endAll(replay.anchors);
-      this.adoptTip(replay);
-      const isSettled = replay.missing().size === 0;
-      this.line.setAccounted({ count: replay.anchors.length, head, isSettled });
-      this.anchors.recordLook(nowMs, isSettled);
+      const kept = this.log.apply(update);
+      this.backlog.unmarkAll((index) => index < kept);
+    });
+  }
+
+  /** {@link adoptReplay}, of a replay of all that the log has. */
+  adopt(replay: Replay, head: Uint8Array, blockOf: (cid: Cid) => Uint8Array | undefined, nowMs: number): void {
+    const { mail, backlog, log, line, anchors, incomplete } = this;
+    this.transaction(() => {
+      adoptReplay({ mail, backlog, log, line, anchors, incomplete }, replay, head, blockOf, nowMs);
+    });
+  }
+
+  /** Whether all messages of a room that the chain lists were there at the last replay. */
+  isComplete(room: RoomId): boolean {
+    return accessMailbox(() => !this.incomplete.has(room));
+  }
+
+  /** The messages that wait and would be rejected if they were anchored now, by the code. */
+  held(): HeldMessages[] {
+    return accessMailbox(() => this.judge.held());
+  }
+
+  /** The messages whose entry is rejected for good, of which no person was told yet; with `isAll`, all of them. */
+  refused(isAll: boolean): RefusedMessage[] {
+    return accessMailbox(() => this.backlog.refused(isAll));
+  }
+
+  markTold(): void {
+    this.transaction(() => {
+      this.backlog.markTold();
     });
   }
 
   close(): void {
     this.database.close();
   }
-
-  private adoptTip({ anchors, tip }: Replay): void {
-    const known = this.line.tipAnchor();
-    const anchor = known === null ? undefined : anchors[known.index];
-    // Our own anchor, still where it was, whose blocks nobody gives us now.
-    const isOurs = known !== null && anchor?.event.cid === known.cid && anchor.verdict.status === "missing";
-    if (isOurs && (tip === null || tip.index < known.index)) return;
-    if (tip === null) this.line.clear();
-    else this.line.setTip(tip);
-  }
-}
-
-/** Whether a message with this verdict can be verified by a later anchor: when a key of its two comes to be known (SPEC 8.4). */
-function isWorthAnotherAnchor(verdict: Verdict): boolean {
-  return verdict.status === "rejected" && ["KEY_UNKNOWN", "RECEIVER_KEY_UNKNOWN"].includes(verdict.code);
 }
 
 /** Ends a rehearsal's transaction without a commit. */

@@ -28,17 +28,34 @@ const TABLES = `
   ) STRICT;
   CREATE INDEX messages_of_key ON messages (room, sender, sender_key_version, seq);
 
-  -- What has become of each message. "id" is its message's.
+  -- The keys that messages were made with: what the verdict on a message asks the registry for (SPEC 8.4).
+  CREATE TABLE key_pairs (
+    id INTEGER PRIMARY KEY,
+    sender TEXT NOT NULL,
+    sender_key_version INTEGER NOT NULL,
+    receiver TEXT NOT NULL,
+    receiver_key_version INTEGER NOT NULL,
+    UNIQUE (sender, sender_key_version, receiver, receiver_key_version)
+  ) STRICT;
+
+  -- What has become of each message. "id" is its message's. "anchor_index" is the anchor with the entry that decides about it: one that
+  -- is verified, or one that is rejected for a reason that no later anchor can mend, which then is in "refusals". It is null while
+  -- there is none.
   CREATE TABLE cids (
     id INTEGER PRIMARY KEY REFERENCES messages (id),
     cid TEXT NOT NULL UNIQUE,
     room TEXT NOT NULL,
+    pair INTEGER NOT NULL REFERENCES key_pairs (id),
     pinned INTEGER NOT NULL DEFAULT 0,
     anchor_index INTEGER
   ) STRICT;
-  CREATE INDEX cids_unanchored ON cids (id) WHERE anchor_index IS NULL;
+  CREATE INDEX cids_unanchored ON cids (id, pair) WHERE anchor_index IS NULL;
   CREATE INDEX cids_unpinned ON cids (id) WHERE pinned = 0;
   CREATE INDEX cids_anchored ON cids (anchor_index) WHERE anchor_index IS NOT NULL;
+
+  -- The messages whose entry is rejected for good: why, and whether a person was told.
+  CREATE TABLE refusals (id INTEGER PRIMARY KEY REFERENCES messages (id), code TEXT NOT NULL, is_told INTEGER NOT NULL DEFAULT 0)
+    STRICT;
 
   -- The messages of each room that no known message names as seen. "id" is its message's.
   CREATE TABLE heads (room TEXT NOT NULL, digest BLOB NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (room, digest))
@@ -71,14 +88,19 @@ const TABLES = `
     state TEXT NOT NULL,
     prev BLOB NOT NULL,
     entry_index INTEGER NOT NULL,
-    after_id INTEGER NOT NULL,
-    last_id INTEGER NOT NULL,
     count INTEGER NOT NULL,
     manifest TEXT,
     block_number INTEGER,
     why TEXT
   ) STRICT;
   CREATE INDEX journal_open ON journal (id) WHERE state IN ('planned', 'written', 'submitted', 'mined');
+
+  -- The messages that the manifest of a row of the journal lists; kept, since the manifest may be mined long after it was given up.
+  CREATE TABLE listings (
+    journal_id INTEGER NOT NULL REFERENCES journal (id),
+    message_id INTEGER NOT NULL REFERENCES cids (id),
+    PRIMARY KEY (journal_id, message_id)
+  ) STRICT, WITHOUT ROWID;
 
   -- Every transaction that was signed for a row, before a node got it. Amounts are decimal text: SQLite's integers are too small.
   CREATE TABLE attempts (
@@ -95,6 +117,45 @@ const TABLES = `
   ) STRICT;
   CREATE INDEX attempts_of_row ON attempts (journal_id);
   CREATE INDEX attempts_of_nonce ON attempts (account, nonce);
+
+  -- The block up to which the next two tables have what both contracts logged, and the highest block that was final then. One row at most.
+  CREATE TABLE log_view (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    block_number INTEGER NOT NULL,
+    block_hash TEXT NOT NULL,
+    finalized INTEGER NOT NULL
+  ) STRICT;
+
+  -- What CIDStore logged. "event" is its row in an archive (SPEC 8.6). "verdict" is null until the mailbox has accounted for the entry; then
+  -- it is verified, missing, or the code of a rejection.
+  CREATE TABLE anchor_events (
+    entry_index INTEGER PRIMARY KEY,
+    block_number INTEGER NOT NULL,
+    block_hash TEXT NOT NULL,
+    cid TEXT,
+    event BLOB NOT NULL,
+    verdict TEXT
+  ) STRICT;
+  CREATE INDEX anchor_events_of_cid ON anchor_events (cid);
+  CREATE INDEX anchor_events_missing ON anchor_events (entry_index) WHERE verdict = 'missing';
+
+  -- What KeyRegistry logged, likewise. "binding" and "verdict" are those of a key (SPEC 8.2), null until somebody asked for it; the reason
+  -- is that of a rejection.
+  CREATE TABLE registry_events (
+    event_index INTEGER PRIMARY KEY,
+    block_number INTEGER NOT NULL,
+    block_hash TEXT NOT NULL,
+    wallet TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    event BLOB NOT NULL,
+    binding TEXT,
+    verdict TEXT,
+    reason TEXT,
+    UNIQUE (wallet, version)
+  ) STRICT;
+
+  -- The rooms of which the last replay lacked a message.
+  CREATE TABLE incomplete_rooms (room TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
   -- One row while a replay lacks content: when it was looked for, in Unix milliseconds, and how often without success.
   CREATE TABLE looks (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, tries INTEGER NOT NULL) STRICT;

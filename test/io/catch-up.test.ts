@@ -30,22 +30,26 @@ describe("The mailbox, brought up to the chain", () => {
 
   /** What catchUp uses of a reader, on the made-up chain, as long as nothing there is this mailbox's own. */
   function reader(): ChainReader {
-    const at = { block: { number: 1_000, hash: `0x${"11".repeat(32)}` }, finalized: 0 };
+    const at = { block: { number: 1_000, hash: `0x${String(history.events.length).padStart(64, "0")}` }, finalized: 0 };
     const anchors = () => history.events.filter((event) => event.kind === "anchor");
     const entryHead = () => {
       const cid = anchors().at(-1)?.cid;
       const head = cid === null || cid === undefined ? new Uint8Array(32) : digestOfCid(cid);
       return Promise.resolve({ count: anchors().length, head, at });
     };
-    const allEvents = () => {
-      reads += 1;
-      return Promise.resolve({ events: history.events, head: at });
+    const newEvents = (fromBlock: number) => {
+      const events = history.events.filter(({ blockNumber }) => blockNumber >= fromBlock);
+      if (events.length > 0) reads += 1;
+      return Promise.resolve(events);
     };
-    const entries = () => Promise.reject(new Error("nothing of this mailbox is on the chain"));
-    return { deployment: DEPLOYMENT, entryHead, allEvents, entries } as unknown as ChainReader;
+    const block = (number: number) => {
+      const event = history.events.find(({ blockNumber }) => blockNumber === number);
+      return Promise.resolve(event === undefined ? null : { number, hash: event.blockHash });
+    };
+    return { deployment: DEPLOYMENT, startBlock: 0, entryHead, newEvents, block } as unknown as ChainReader;
   }
 
-  const look = (): Promise<Standing> => catchUp(mailbox, reader(), store, () => now);
+  const look = (): Promise<Standing> => catchUp(mailbox, reader(), store, { now: () => now });
 
   it("adopts a chain that it does not know, and then is current without reading it again", async () => {
     const adopted = await look();

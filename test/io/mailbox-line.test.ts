@@ -9,7 +9,7 @@ import { fromHex, toHex } from "../../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
 import { draftRooms, type Tip } from "../../protocol/manifest.ts";
-import { adopt } from "../fixtures/adopt.ts";
+import { adopt, readLog } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { ALICE, BOB, CAROL, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
@@ -43,6 +43,7 @@ describe("The mailbox and the line of manifests", () => {
   /** Anchors what the mailbox has, as the task does it, up to the block that is not final yet. */
   function mine(): JournalRow {
     const { anchors } = mailbox;
+    readLog(mailbox, history);
     const { count, head } = anchors.known();
     const row = anchors.plan(head, count, 1_000)!;
     const draft = draftRooms(anchors.tip(), anchors.delta(row));
@@ -50,7 +51,8 @@ describe("The mailbox and the line of manifests", () => {
     anchors.write(row, draft.cid);
     const { index } = history.anchorText(draft.cid);
     expect(index).to.equal(row.index);
-    anchors.mine(row, 1);
+    readLog(mailbox, history);
+    expect(anchors.follow()).to.equal("journal");
     return anchors.row(row.id)!;
   }
 
@@ -86,7 +88,7 @@ describe("The mailbox and the line of manifests", () => {
     send(history.message(ALICE, BOB));
     const row = mine();
     history.anchor(deltaOf([history.room(ALICE, CAROL), [history.message(ALICE, CAROL)]]));
-    adopt(mailbox, history.replay(), history.get);
+    adopt(mailbox, history);
     const second = mailbox.anchors.tip();
     expect(second?.index).to.equal(1);
     mailbox.anchors.settle(row);
@@ -104,7 +106,7 @@ describe("The mailbox and the line of manifests", () => {
     database.close();
     expect(codeOf(() => mailbox.anchors.tip()?.state.room(history.room(ALICE, BOB)))).to.equal("DATABASE_DAMAGED");
     expect(mailbox.anchors.tip()?.state.room(history.room(ALICE, CAROL))?.range.size).to.equal(1);
-    adopt(mailbox, history.replay(), history.get);
+    adopt(mailbox, history);
     expect(text(mailbox.anchors.tip())).to.deep.equal(expected);
   });
 
@@ -116,7 +118,7 @@ describe("The mailbox and the line of manifests", () => {
     const mine = history.message(ALICE, BOB, { seq: 2 });
     send(mine);
     const replay = history.replay();
-    adopt(mailbox, replay, history.get);
+    adopt(mailbox, history);
     reopen();
     expect(mailbox.messages(room).map(({ cid, anchorIndex }) => [cid, anchorIndex])).to.deep.equal([
       [mine, null],
@@ -133,7 +135,7 @@ describe("The mailbox and the line of manifests", () => {
     send(history.message(ALICE, BOB));
     anchor();
     expect(mailbox.counts().unanchored).to.equal(0);
-    adopt(mailbox, new History().replay(), () => undefined);
+    adopt(mailbox, new History());
     expect(mailbox.counts()).to.deep.equal({ messages: 1, unanchored: 1, unpinned: 1 });
     expect(mailbox.anchors.tip()).to.equal(null);
     expect(mailbox.anchors.known().count).to.equal(0);
@@ -145,7 +147,7 @@ describe("The mailbox and the line of manifests", () => {
     history.anchorText("not a CID");
     const waiting = history.message(BOB, ALICE);
     send(waiting);
-    adopt(mailbox, history.replay(), history.get);
+    adopt(mailbox, history);
     expect(text(mailbox.anchors.tip())).to.deep.equal(text(tip));
     expect(mailbox.anchors.known().count).to.equal(2);
     expect(mailbox.unanchored().map(({ cid }) => cid)).to.deep.equal([waiting]);
@@ -160,12 +162,11 @@ describe("The mailbox and the line of manifests", () => {
     anchor();
     send(history.message(ALICE, BOB, { seq: 2 }));
     const tip = anchor();
-    const lost = history.replay((cid) => (cid === tip.cid ? undefined : history.get(cid)));
-    adopt(mailbox, lost, history.get);
+    adopt(mailbox, history, (cid) => (cid === tip.cid ? undefined : history.get(cid)));
     expect(mailbox.counts().unanchored).to.equal(0);
     expect(text(mailbox.anchors.tip())).to.deep.equal(text(tip));
     expect(mailbox.anchors.known().isSettled).to.equal(false);
-    adopt(mailbox, history.replay(), history.get);
+    adopt(mailbox, history);
     expect(text(mailbox.anchors.tip())).to.deep.equal(text(history.replay().tip));
     expect(mailbox.anchors.known().isSettled).to.equal(true);
   });
@@ -177,7 +178,7 @@ describe("The mailbox and the line of manifests", () => {
     const mine = history.message(ALICE, BOB, { signer: CAROL.identity() });
     send(mine, foreign);
     history.anchor(deltaOf([room, [forged, foreign, mine]]));
-    adopt(mailbox, history.replay(), history.get);
+    adopt(mailbox, history);
     expect(mailbox.message(forged)).to.equal(null);
     expect(mailbox.message(mine)?.anchorIndex).to.equal(0);
     // Listed in a room it does not belong to: it still has to be anchored in its own.

@@ -22,6 +22,7 @@ import { parseAddress } from "../../protocol/address.ts";
 import { cidOf, digestOfCid } from "../../protocol/cid.ts";
 import { encodeEnvelope } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import { readLog } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, History, type MessageOptions, type Person } from "../fixtures/history.ts";
 import { codeOf } from "../fixtures/refusal.ts";
@@ -31,6 +32,7 @@ type NewMessage = Parameters<Mailbox["add"]>[0][number];
 describe("The mailbox", () => {
   const folder = useFolder();
   const history = new History();
+  for (const person of [ALICE, BOB, CAROL]) history.register(person);
   const file = () => join(folder(), "mailbox.sqlite");
   const room = history.room(ALICE, BOB);
 
@@ -201,14 +203,20 @@ describe("The mailbox", () => {
     const head = new Uint8Array(32);
     withMailbox((mailbox) => {
       const { anchors } = mailbox;
+      const chain = new History();
+      for (const person of [ALICE, BOB, CAROL]) chain.register(person);
+      const keys = [...chain.events];
+      readLog(mailbox, chain);
       const mine = (row: JournalRow): void => {
         anchors.write(row, cidOf(Uint8Array.of(row.index)));
-        anchors.mine(row, 1);
+        chain.anchorText(cidOf(Uint8Array.of(row.index)));
+        readLog(mailbox, chain);
+        expect(anchors.follow()).to.equal("journal");
       };
       const indices = () => cids.map((cid) => mailbox.message(cid)?.anchorIndex);
-      expect(anchors.plan(head, 7, 10)).to.equal(null);
+      expect(anchors.plan(head, 0, 10)).to.equal(null);
       mailbox.add(messages.slice(0, 3));
-      const row = anchors.plan(head, 7, 10)!;
+      const row = anchors.plan(head, 0, 10)!;
       expect(row.count).to.equal(3);
       const expected = [
         [room, [cids[0], cids[2]]],
@@ -218,23 +226,28 @@ describe("The mailbox", () => {
       mailbox.add(messages.slice(3));
       expect([...anchors.delta(row)]).to.deep.equal(expected);
       // The next plan begins behind this one, mined or not.
-      const next = anchors.plan(head, 8, 10)!;
+      const next = anchors.plan(head, 1, 10)!;
       expect([...anchors.delta(next)]).to.deep.equal([[history.room(BOB, CAROL), [cids[3]]]]);
       mine(row);
-      expect(indices()).to.deep.equal([7, 7, 7, null]);
+      expect(indices()).to.deep.equal([0, 0, 0, null]);
       mine(next);
-      expect(indices()).to.deep.equal([7, 7, 7, 8]);
-      anchors.unmine(row);
-      expect(indices()).to.deep.equal([null, null, null, 8]);
+      expect(indices()).to.deep.equal([0, 0, 0, 1]);
+      // A reorg takes both back: their messages wait again, and still are in these rows.
+      chain.events.splice(keys.length);
+      readLog(mailbox, chain);
+      expect(anchors.follow()).to.equal("journal");
+      expect(indices()).to.deep.equal([null, null, null, null]);
       expect([...anchors.delta(row)]).to.deep.equal(expected);
+      expect(anchors.plan(head, 2, 10)).to.equal(null);
       anchors.abandon(next, "a test");
-      expect(anchors.plan(head, 8, 2)).to.equal(null);
+      expect(anchors.plan(head, 2, 10)?.count).to.equal(1);
     });
   });
 
   it("plans no more than it is told to, and the rest next time", () => {
     withMailbox((mailbox) => {
       mailbox.add(Array.from({ length: 5 }, (_, i) => message(ALICE, BOB, { seq: i + 1 })));
+      readLog(mailbox, history);
       const head = new Uint8Array(32);
       expect([0, 1, 2, 3].map((index) => mailbox.anchors.plan(head, index, 2)?.count)).to.deep.equal([
         2,
@@ -256,7 +269,9 @@ describe("The mailbox", () => {
         const database = new Database(file());
         database.prepare(`UPDATE ${table} SET ${column} = ?`).run(value);
         database.close();
-        withMailbox(({ anchors }) => {
+        withMailbox((mailbox) => {
+          readLog(mailbox, history);
+          const { anchors } = mailbox;
           const row = anchors.plan(new Uint8Array(32), 0, 10)!;
           expect(codeOf(() => [...anchors.delta(row)])).to.equal("DATABASE_DAMAGED");
         });
