@@ -232,7 +232,7 @@ describe("anchor refuses before anything is paid", () => {
   it("does nothing, and pays nothing, while there is nothing to anchor", async () => {
     const before = await chain.connection.ethers.provider.getBalance(chain.operator);
     const { data } = await anchor(session);
-    expect(data).to.deep.equal({ anchored: 0, anchorer: null, anchors: [] });
+    expect(data).to.deep.equal({ anchored: 0, anchorer: null, anchors: [], held: [], refused: [] });
     expect(await chain.connection.ethers.provider.getBalance(chain.operator)).to.equal(before);
   });
 
