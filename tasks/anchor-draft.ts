@@ -1,8 +1,11 @@
 /** The manifest of one row of the journal: made, and stored so that nothing on chain ever names what is not there. */
+import type { Standing } from "../io/catch-up.ts";
+import { equal } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { draftRooms, type Block, type ManifestDraft } from "../protocol/manifest.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
+import type { AnchorOptions } from "./anchor-options.ts";
 import { pin } from "./pin.ts";
 import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
@@ -23,6 +26,20 @@ export interface StoredManifest {
 
 /** What of a session it takes. */
 type Place = Pick<Session, "mailbox" | "content" | "terminal">;
+
+/** The row to go on with, or a new one for what waits; null when nothing does. */
+export function nextRow(
+  { mailbox: { anchors } }: Session,
+  { head, count }: Standing,
+  { maxMessages }: AnchorOptions,
+): JournalRow | null {
+  for (const row of anchors.open()) {
+    if (row.state === "mined") continue;
+    if (row.index === count && equal(row.prev, head)) return row;
+    anchors.abandon(row, "the head that it builds on is gone");
+  }
+  return anchors.plan(head, count, maxMessages);
+}
 
 /**
  * The same manifest each time it is made. Null, and the row is given up, when its messages are no longer those that were
@@ -67,7 +84,7 @@ export function sizeOf(blocks: readonly Block[]): number {
 const REPAIR_BATCH = 1_000;
 
 /** Puts and pins a manifest. What the store has lost since it was pinned is put again from the mailbox. */
-async function putWhole(
+export async function putWhole(
   { content, mailbox, terminal }: Place,
   { cid: manifest, blocks: draft }: ManifestDraft,
 ): Promise<void> {

@@ -4,6 +4,7 @@ import { parseUnits } from "ethers/utils";
 import type { FeeLimits } from "../io/chain/fees.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { MAX_MESSAGES } from "../protocol/manifest.ts";
 
 export interface AnchorArguments {
   readonly from: string | undefined;
@@ -13,6 +14,7 @@ export interface AnchorArguments {
   readonly waitFinal: boolean;
   readonly timeout: string | undefined;
   readonly dryRun: boolean;
+  readonly fork: boolean;
   readonly watch: boolean;
   readonly interval: string | undefined;
   readonly json: boolean;
@@ -25,6 +27,10 @@ export interface AnchorOptions {
   /** How many blocks, its own included, an anchor must lie deep before it is reported. */
   readonly confirmations: number;
   readonly waitFinal: boolean;
+  /** Whether it builds past anchors whose content no source has. */
+  readonly isFork: boolean;
+  /** So many messages are listed in one manifest at most; more take several. */
+  readonly maxMessages: number;
   /** How long a run waits for one transaction, and for its confirmations. */
   readonly timeoutMs: number;
 }
@@ -39,6 +45,8 @@ export const DEFAULT_OPTIONS: AnchorOptions = {
   limits: { maxFeePerGas: undefined, maxCost: parseUnits(DEFAULT_MAX_COST, "ether") },
   confirmations: 1,
   waitFinal: false,
+  isFork: false,
+  maxMessages: MAX_MESSAGES,
   timeoutMs: DEFAULT_TIMEOUT_S * 1_000,
 };
 
@@ -49,6 +57,8 @@ export function parseAnchorOptions(args: AnchorArguments): AnchorOptions {
   if (args.watch && (args.dryRun || args.waitFinal)) {
     throw new DmtpError("OPTION_INVALID", "--watch goes with neither --dry-run nor --wait-final");
   }
+  if (args.watch && args.fork)
+    throw new DmtpError("OPTION_INVALID", "--fork gives up what can't be read once, so it does not go with --watch");
   return {
     from: args.from === undefined ? undefined : parseAddress(args.from),
     limits: {
@@ -57,6 +67,8 @@ export function parseAnchorOptions(args: AnchorArguments): AnchorOptions {
     },
     confirmations: whole("--confirmations", args.confirmations ?? "1", 1, 10_000),
     waitFinal: args.waitFinal,
+    isFork: args.fork,
+    maxMessages: MAX_MESSAGES,
     timeoutMs: whole("--timeout", args.timeout ?? String(DEFAULT_TIMEOUT_S), 1, 86_400) * 1_000,
   };
 }

@@ -2,15 +2,16 @@
 import { anchorCall } from "../io/chain/anchor-call.ts";
 import { estimateGas } from "../io/chain/contract-call.ts";
 import { feesWithin, readFeeMarket } from "../io/chain/fees.ts";
-import { lookAtChain } from "../io/catch-up.ts";
+import { lookAtChain, type Look } from "../io/catch-up.ts";
 import { checksummed } from "../protocol/address.ts";
 import { formatGwei, formatPol } from "../io/chain/amount.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { digestOfCid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { makeDraft, sizeOf } from "./anchor-draft.ts";
+import { refuseBase } from "./anchor-base.ts";
+import { makeDraft, nextRow, sizeOf } from "./anchor-draft.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
-import { findAnchorer, nextRow } from "./anchor-round.ts";
+import { findAnchorer } from "./anchor-round.ts";
 import type { Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
@@ -22,21 +23,23 @@ import { plural, table } from "./terminal.ts";
  */
 export async function rehearse(session: Session, options: AnchorOptions): Promise<Outcome> {
   const { mailbox, deployment, reader, content, rpc, now } = session;
-  const look = await lookAtChain(mailbox, reader, content, { now });
-  const { standing } = look;
-  const next = mailbox.rehearse(() => {
-    look.apply();
-    const row = nextRow(session, standing);
-    const draft = row === null ? null : makeDraft(session, row);
-    return row === null || draft === null ? null : { row, draft };
-  });
-  if (next === null) {
-    return {
-      data: { dryRun: true, messages: 0 },
-      text: "nothing to anchor: every message in the mailbox is anchored",
-    };
+  const plan = ({ standing, apply }: Look) =>
+    mailbox.rehearse(() => {
+      apply();
+      const row = nextRow(session, standing, options);
+      const draft = row === null ? null : makeDraft(session, row);
+      if (row === null || draft === null) return null;
+      return { row, draft, past: mailbox.anchors.missingAboveTip(), known: mailbox.log.indexOf(draft.cid), standing };
+    });
+  let next = plan(await lookAtChain(mailbox, reader, content, { now }));
+  // What was missing at the last look may be there now.
+  if ((next?.past.length ?? 0) > 0) next = plan(await lookAtChain(mailbox, reader, content, { now, isForced: true }));
+  if (next === null) return { data: { dryRun: true, messages: 0 }, text: "nothing to anchor" };
+  if (next.known !== null) {
+    return { data: { dryRun: true, messages: 0 }, text: `nothing to anchor: anchor ${next.known} lists what waits` };
   }
-  const { row, draft } = next;
+  const { row, draft, past, standing } = next;
+  if (past.length > 0 && !options.isFork) throw refuseBase(session, past);
   const account = await findAnchorer(session, options, standing);
   const digest = digestOfCid(draft.cid);
   const gas = await estimateGas(rpc, account.address, anchorCall(deployment, row.prev, digest));
@@ -58,6 +61,7 @@ export async function rehearse(session: Session, options: AnchorOptions): Promis
       blocks: draft.blocks.length,
       sizeBytes,
       resumed: isResumed,
+      ...(past.length > 0 && { past: past.map(({ index }) => index) }),
       anchorer: checksummed(account.address),
       gasLimit: gas.toString(),
       baseFeePerGasWei: market.baseFeePerGas.toString(),

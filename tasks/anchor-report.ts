@@ -1,6 +1,7 @@
 /** An anchor as its operator sees it. */
 import { formatPol } from "../io/chain/amount.ts";
 import { toHex } from "../protocol/bytes.ts";
+import { nameAnchors } from "./anchor-base.ts";
 import type { Anchored } from "./anchor-round.ts";
 import type { HeldMessages, RefusedMessage } from "../io/mailbox/backlog.ts";
 import { ERRORS } from "../protocol/error.ts";
@@ -10,7 +11,7 @@ import { plural, table } from "./terminal.ts";
 const MAX_NAMED = 20;
 
 /** For `--json` and the log; amounts as decimal text. */
-export function describeAnchored({ index, messages, manifest, resumed, transaction }: Anchored): object {
+export function describeAnchored({ index, messages, manifest, resumed, past, transaction }: Anchored): object {
   return {
     index,
     messages,
@@ -21,6 +22,7 @@ export function describeAnchored({ index, messages, manifest, resumed, transacti
     blocks: manifest.blocks,
     sizeBytes: manifest.sizeBytes,
     resumed,
+    ...(past.length > 0 && { past }),
     transactionHash: transaction.hash,
     blockNumber: transaction.blockNumber,
     gasUsed: transaction.gasUsed.toString(),
@@ -29,12 +31,20 @@ export function describeAnchored({ index, messages, manifest, resumed, transacti
 }
 
 /** For a person. */
-export function formatAnchored({ index, messages, manifest, resumed, transaction }: Anchored): string {
+export function formatAnchored({ index, messages, manifest, resumed, past, transaction }: Anchored): string {
   const begun = resumed ? ", which an earlier run began" : "";
   return [
     `anchored ${plural(messages, "message")} of ${plural(manifest.rooms, "room")} as anchor ${index}${begun}`,
     table([
       ["manifest", manifest.cid],
+      ...(past.length === 0
+        ? []
+        : [
+            [
+              "fork",
+              `past ${nameAnchors(past)}, whose content no source has: its state leaves out what they list`,
+            ] as const,
+          ]),
       ["state root", toHex(manifest.state)],
       ["transaction", transaction.hash],
       ["gas", `${transaction.gasUsed.toLocaleString("en")}, ${formatPol(transaction.cost)} POL`],

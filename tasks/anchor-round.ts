@@ -8,16 +8,17 @@ import { catchUp, settleFinal, type Standing } from "../io/catch-up.ts";
 import type { Account } from "../io/chain/account.ts";
 import { anchorCall, anchoredIndex, readAnchorer } from "../io/chain/anchor-call.ts";
 import { readReceipt, type MinedTransaction } from "../io/chain/receipt.ts";
-import { isPassing, Submission } from "../io/chain/submission.ts";
+import { Submission } from "../io/chain/submission.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { lockProcess } from "../io/process-lock.ts";
 import { checksummed } from "../protocol/address.ts";
 import { equal } from "../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { MAX_MESSAGES } from "../protocol/manifest.ts";
-import { storeManifest, type StoredManifest } from "./anchor-draft.ts";
+import { checkBase } from "./anchor-base.ts";
+import { nextRow, storeManifest, type StoredManifest } from "./anchor-draft.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
+import { AnchorWait } from "./anchor-wait.ts";
 import type { Session } from "./session.ts";
 
 /** A manifest that this run brought onto the chain. */
@@ -27,6 +28,8 @@ export interface Anchored {
   readonly manifest: StoredManifest;
   /** Whether an earlier run began it. */
   readonly resumed: boolean;
+  /** The anchors below it that were given up, since no source has their content. */
+  readonly past: readonly number[];
   readonly transaction: MinedTransaction;
 }
 
@@ -41,7 +44,6 @@ export interface RoundResult {
 /** How often a run starts over because the chain went another way. */
 const MAX_TURNS = 5;
 const TURN_PAUSE_MS = 500;
-const POLL_MS = 1_000;
 
 /**
  * Anchors everything that waits; with nothing to do it costs nothing.
@@ -62,16 +64,6 @@ export async function anchorRound(
   }
 }
 
-/** The row to go on with, or a new one for what waits; null when nothing does. */
-export function nextRow({ mailbox: { anchors } }: Session, { head, count }: Standing): JournalRow | null {
-  for (const row of anchors.open()) {
-    if (row.state === "mined") continue;
-    if (row.index === count && equal(row.prev, head)) return row;
-    anchors.abandon(row, "the head that it builds on is gone");
-  }
-  return anchors.plan(head, count, MAX_MESSAGES);
-}
-
 /** The anchorer's account, before anything is done in its name. @throws NOT_ANCHORER, ACCOUNT_UNKNOWN */
 export async function findAnchorer(session: Session, { from }: AnchorOptions, { at }: Standing): Promise<Account> {
   const chosen = await session.account(from);
@@ -87,12 +79,19 @@ class Round {
   /** What this run worked on. */
   private readonly begun = new Map<number, { readonly row: JournalRow; readonly manifest: StoredManifest }>();
   private account: Account | null = null;
+  /** Whether the next look at the chain looks for all content that is missing. */
+  private isForced = false;
+  private past: readonly number[] = [];
   private turns = 0;
+  private readonly waiting: AnchorWait;
+  /** Manifests of anchors that are on the chain, of which this run stored the blocks. */
+  private readonly restored = new Set<Cid>();
 
   constructor(session: Session, options: AnchorOptions, signal: AbortSignal | undefined) {
     this.session = session;
     this.options = options;
     this.signal = signal;
+    this.waiting = new AnchorWait(session, options, signal, () => this.lookAtChain());
   }
 
   async run(): Promise<RoundResult> {
@@ -127,28 +126,36 @@ class Round {
       const event = mailbox.log.anchor(row.index);
       if (event?.cid !== manifest.cid) continue;
       const transaction = await readReceipt(rpc, event.transactionHash);
-      if (transaction !== null) anchored.set(id, describeRow(row, manifest, transaction));
+      if (transaction !== null) anchored.set(id, this.describe(row, manifest, transaction));
     }
   }
 
   /** Looks at the chain, and does what is due. @returns whether nothing is left to do */
   private async step(anchored: Map<number, Anchored>): Promise<boolean> {
     let standing: Standing;
+    const hasLooked = this.isForced;
     try {
-      standing = await this.lookAtChain();
+      standing = await this.lookAtChain(hasLooked);
     } catch (error) {
       if (!isOvertaken(error)) throw error;
       await this.turn();
       return false;
     }
-    const row = nextRow(this.session, standing);
+    const base = await checkBase(this.session, standing, this.options, {
+      hasLooked: hasLooked || standing.by === "replay",
+      restored: this.restored,
+    });
+    this.isForced = base.status === "look again";
+    if (base.status === "look again") return false;
+    this.past = base.past;
+    const row = nextRow(this.session, standing, this.options);
     if (row === null) {
-      if (!(await this.confirmOpen())) {
+      if (!(await this.waiting.confirmOpen())) {
         await this.turn();
         return false;
       }
       const ids = [...anchored.keys(), ...this.session.mailbox.anchors.open().map(({ id }) => id)];
-      if (this.options.waitFinal) await this.waitUntilFinal(new Set(ids));
+      if (this.options.waitFinal) await this.waiting.waitUntilFinal(new Set(ids));
       return true;
     }
     const result = await this.anchor(row, standing);
@@ -160,9 +167,9 @@ class Round {
     return false;
   }
 
-  private async lookAtChain(): Promise<Standing> {
+  private async lookAtChain(isForced = false): Promise<Standing> {
     const { mailbox, reader, content, now } = this.session;
-    const standing = await catchUp(mailbox, reader, content, { now });
+    const standing = await catchUp(mailbox, reader, content, { now, isForced });
     settleFinal(mailbox, standing);
     return standing;
   }
@@ -174,6 +181,13 @@ class Round {
     const account = (this.account ??= await findAnchorer(session, this.options, standing));
     const manifest = await storeManifest(session, row);
     if (manifest === null) return null;
+    const repeated = mailbox.log.indexOf(manifest.cid);
+    if (repeated !== null) {
+      // It would be rejected as a repetition; with its blocks, which are stored now, the next look finds what the first one lists.
+      mailbox.anchors.abandon(row, `anchor ${repeated} has the same manifest`);
+      this.isForced = true;
+      return null;
+    }
     this.begun.set(row.id, { row, manifest });
     try {
       mailbox.anchors.write(row, manifest.cid);
@@ -185,11 +199,16 @@ class Round {
       }
       // A crash before this leaves a transaction that the journal knows; the next run finds its entry on the chain.
       mailbox.anchors.mine(row, transaction.blockNumber);
-      return (await this.confirm(row)) ? describeRow(row, manifest, transaction) : null;
+      return (await this.waiting.confirm(row)) ? this.describe(row, manifest, transaction) : null;
     } catch (error) {
       if (isOvertaken(error)) return null;
       throw error;
     }
+  }
+
+  private describe(row: JournalRow, manifest: StoredManifest, transaction: MinedTransaction): Anchored {
+    const { index, count, state } = row;
+    return { index, messages: count, manifest, resumed: state !== "planned", past: this.past, transaction };
   }
 
   /** @throws TRANSACTION_FAILED for a revert that a moved head does not explain: it was paid for, and would be again */
@@ -214,69 +233,6 @@ class Round {
     throw new DmtpError("TRANSACTION_FAILED", `transaction ${mined.hash} was reverted, and the head has not moved`);
   }
 
-  /** Whether the row's entry lies as deep as was asked for; false when a reorg took it back meanwhile. */
-  private async confirm(row: JournalRow): Promise<boolean> {
-    const { mailbox } = this.session;
-    if (this.options.confirmations <= 1) return true;
-    return this.until(`anchor ${row.index} has not ${this.options.confirmations} confirmations`, async () => {
-      const standing = await this.lookAtChain();
-      const now = mailbox.anchors.row(row.id);
-      if (now === null || ["submitted", "abandoned"].includes(now.state)) return false;
-      const event = mailbox.log.anchor(now.index);
-      if (event?.cid !== now.manifest) return null;
-      return standing.at.block.number - event.blockNumber + 1 >= this.options.confirmations ? true : null;
-    });
-  }
-
-  /** The same for those that an earlier run anchored, and did not see lie deep enough. */
-  private async confirmOpen(): Promise<boolean> {
-    for (const row of this.session.mailbox.anchors.open()) if (!(await this.confirm(row))) return false;
-    return true;
-  }
-
-  /** Waits until these rows' anchors can't be taken back any more. @throws HEAD_MOVED when one was */
-  private async waitUntilFinal(ids: Iterable<number>): Promise<void> {
-    const { mailbox } = this.session;
-    await this.until("the last anchor is not final", async () => {
-      const standing = await this.lookAtChain();
-      for (const id of ids) {
-        const row = mailbox.anchors.row(id);
-        if (row === null || !["mined", "final", "adopted"].includes(row.state)) {
-          throw new DmtpError("HEAD_MOVED", "a reorg took an anchor back while it was waited for");
-        }
-        if (row.state === "final") continue;
-        // A replay ends a row when it finds it, final or not.
-        const index = row.manifest === null ? null : mailbox.log.indexOf(row.manifest);
-        const event = index === null ? null : mailbox.log.anchor(index);
-        if (event === null || event.blockNumber > standing.at.finalized) return null;
-      }
-      return true;
-    });
-  }
-
-  /** Asks again and again. @throws TRANSACTION_PENDING when the time is up */
-  private async until<T>(what: string, ask: () => Promise<T | null>): Promise<T> {
-    const { pause, elapsedMs, terminal } = this.session;
-    const startedAtMs = elapsedMs();
-    for (;;) {
-      let answer: T | null = null;
-      let trouble: DmtpError | null = null;
-      try {
-        answer = await ask();
-      } catch (error) {
-        if (!isPassing(error)) throw error;
-        trouble = error;
-      }
-      if (answer !== null) return answer;
-      const waitedMs = elapsedMs() - startedAtMs;
-      if (waitedMs >= this.options.timeoutMs || this.signal?.aborted === true) {
-        throw trouble ?? new DmtpError("TRANSACTION_PENDING", `${what} after ${Math.round(waitedMs / 1_000)} s`);
-      }
-      terminal.progress(`${what} yet, ${Math.round(waitedMs / 1_000)} s`);
-      await pause(POLL_MS, this.signal);
-    }
-  }
-
   /** @throws HEAD_MOVED */
   private async turn(): Promise<void> {
     this.turns += 1;
@@ -287,10 +243,6 @@ class Round {
       throw new DmtpError("TRANSACTION_PENDING", "the anchor was left to the next run");
     await this.session.pause(TURN_PAUSE_MS * this.turns, this.signal);
   }
-}
-
-function describeRow(row: JournalRow, manifest: StoredManifest, transaction: MinedTransaction): Anchored {
-  return { index: row.index, messages: row.count, manifest, resumed: row.state !== "planned", transaction };
 }
 
 /** Another command has read the chain in between, and knows more of it. */

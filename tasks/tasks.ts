@@ -83,6 +83,10 @@ export const tasks = [
     .addFlag({ name: "waitFinal", description: "Wait until its block is final" })
     .addOption({ name: "timeout", description: "Seconds to wait, for each of these (default: 300)", ...optional })
     .addFlag({ name: "dryRun", description: "Say what would be anchored and what it would cost; write nothing" })
+    .addFlag({
+      name: "fork",
+      description: "Build past anchors whose content no source has: what they list is left out",
+    })
     .addFlag({ name: "watch", description: "Go on as a service, a log line in JSON for each round" })
     .addPositionalArgument({
       name: "interval",

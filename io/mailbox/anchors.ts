@@ -66,6 +66,16 @@ export class Anchors {
     return accessMailbox(() => this.mined().reduce<Tip | null>((tip, row) => this.after(tip, row), this.line.tip()));
   }
 
+  /** Which anchor that is; null when there is none. */
+  tipIndex(): number | null {
+    return this.mined().at(-1)?.index ?? accessMailbox(() => this.line.tipAnchor()?.index ?? null);
+  }
+
+  /** The anchors above the tip whose content was missing at the last replay: what they list is not known. */
+  missingAboveTip(): AnchorEvent[] {
+    return this.log.missingAbove(this.tipIndex() ?? -1);
+  }
+
   /** Own anchors that are not ended, oldest first. Their entries follow each other, from the base's count on. */
   open(): JournalRow[] {
     return accessMailbox(() => this.journal.open());
@@ -157,7 +167,9 @@ export class Anchors {
       const own = rows.slice(0, Math.max(0, logged - count));
       if (logged !== count + own.length) return null;
       const events = own.map(({ index }, i) => (index === count + i ? this.log.anchor(index) : null));
-      if (!own.every(({ manifest }, i) => manifest !== null && manifest === events[i]?.cid)) return null;
+      if (!own.every((row, i) => row.manifest !== null && row.manifest === events[i]?.cid)) return null;
+      // A manifest that was anchored before is rejected as a repetition.
+      if (own.some(({ index, manifest }) => manifest !== null && this.log.indexOf(manifest) !== index)) return null;
       let result: "current" | "journal" = "current";
       for (const [i, row] of rows.entries()) {
         const event = events[i] ?? null;

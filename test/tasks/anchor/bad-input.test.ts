@@ -241,7 +241,7 @@ describe("An anchor under conditions that it cannot work under", () => {
 describe("The options of anchor", () => {
   const none = {
     ...{ from: undefined, maxFee: undefined, maxCost: undefined, confirmations: undefined, timeout: undefined },
-    ...{ interval: undefined, waitFinal: false, dryRun: false, watch: false, json: false },
+    ...{ interval: undefined, waitFinal: false, dryRun: false, fork: false, watch: false, json: false },
   };
 
   it("are by default no cap on the fee, half a POL in all, one confirmation and five minutes", () => {
@@ -260,6 +260,7 @@ describe("The options of anchor", () => {
       ...["0", "1.5", "10001", "-1"].map((confirmations) => ({ confirmations })),
       { timeout: "0" },
       { interval: "60" },
+      { watch: true, fork: true },
       { watch: true, dryRun: true },
       { watch: true, waitFinal: true },
     ]) {
