@@ -10,6 +10,7 @@ import { contentOfText } from "../../protocol/content.ts";
 import { manifestIn, MAX_MESSAGES } from "../../protocol/manifest.ts";
 import { decodeShard } from "../../protocol/shard.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
+import { DEFAULT_OPTIONS } from "../../tasks/anchor-options.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { audit } from "../../tasks/audit.ts";
 import { exportHistory } from "../../tasks/export.ts";
@@ -26,6 +27,7 @@ import { HOSTILE_ANCHORS, hostileBlocks, NOWHERE } from "../fixtures/hostile-anc
 import { hostility, outcome } from "../fixtures/hostility.ts";
 import { getAll, getOk, waitForBlock } from "../fixtures/indexer-client.ts";
 import { encodeInput, runReplay } from "../fixtures/portable-replay.ts";
+import { codeOfAsync } from "../fixtures/refusal.ts";
 import { ScriptedChain, WithheldStore } from "../fixtures/scripted-chain.ts";
 import { useIndexers } from "../fixtures/served-history.ts";
 
@@ -136,7 +138,9 @@ describe("What somebody made to break a reader", function () {
       for (const text of [...HOSTILE_ANCHORS.map((each) => each.text), ...NOWHERE.slice(0, 40)])
         await storeText(signer, session.deployment, text);
       await write("two");
-      await anchor(reading);
+      // What nobody can read is above the tip now: only who says so builds past it.
+      expect(await codeOfAsync(() => anchor(reading))).to.equal("CONTENT_MISSING");
+      await anchor(reading, { ...DEFAULT_OPTIONS, isFork: true });
 
       const { data, error } = await audit(reading);
       const count = (status: string): number => HOSTILE_ANCHORS.filter((each) => each.outcome === status).length;

@@ -81,7 +81,9 @@ describe("An anchor in odd states", () => {
     await operator.dev("evm_revert", snapshot);
     const nobodys = cidOf(encode(["nobody has this"]));
     await storeText(operator.deployed.owner, operator.deployed.deployment, nobodys);
-    await run(session);
+    expect(await codeOfAsync(() => run(session))).to.equal("CONTENT_MISSING");
+    expect(session.mailbox.counts().unanchored).to.equal(2);
+    await run(session, { isFork: true });
     const replay = await operator.replay();
     expect(replay.anchors).to.have.length(2);
     await session.close();
