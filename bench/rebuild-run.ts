@@ -56,10 +56,10 @@ async function rebuild(folder: string): Promise<RebuildResult> {
   const content = new EmbeddedStore(join(folder, "blocks"));
   const chain = await WrittenChain.open(folder);
   const startedAtMs = performance.now();
-  const { index, fetcher, follower, stop } = openEngine(chain, { content, indexPath, pollIntervalMs: 1_000 });
+  const { index, history, fetcher, follower, stop } = openEngine(chain, { content, indexPath, pollIntervalMs: 1_000 });
   while ((await follower.turn()) === "again") await sleep(0);
   // The key documents are nowhere: what has been asked for in vain is waited for no longer.
-  while (!fetcher.isSettled) await sleep(2);
+  while (!fetcher.isSettled || history.isBusy) await sleep(2);
   const ms = performance.now() - startedAtMs;
   const verified = index.database
     .prepare("SELECT n FROM totals WHERE kind = 'messages' AND status = 'verified'")

@@ -37,6 +37,8 @@ export interface Turns {
   readonly now: () => number;
   /** Calls `next` after others had their turn, and not before `delayMs`. */
   readonly defer: (next: () => void, delayMs: number) => void;
+  /** Called after a turn that was deferred: it may have found out what more is missing. */
+  readonly onTurn: () => void;
   /** Told of a turn that could not be written; it is tried again. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -214,6 +216,7 @@ export class History {
       if (this.isClosed) return;
       try {
         this.change(() => undefined);
+        turns.onTurn();
       } catch (error) {
         turns.onFailure(error);
         this.defer(turns, RETRY_MS);

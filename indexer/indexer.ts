@@ -142,7 +142,12 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
   try {
     const history = translated(() => {
       tieToChain(index.database, chain.identity);
-      return new History(index.database, chain.deployment, new MessageReader(threads), turnsOf(log, clock));
+      return new History(
+        index.database,
+        chain.deployment,
+        new MessageReader(threads),
+        turnsOf(log, clock, () => fetcher.want("newest")),
+      );
     }, "the index");
     const onChange = (isAtHead: boolean): void => fetcher.want(isAtHead ? "newest" : "history");
     const deliver = (blocks: Parameters<History["receive"]>[0]): void => {
@@ -168,11 +173,12 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
 }
 
 /** Turns of the system's clock share the thread with HTTP; with any other clock, all work is done at once, so that a test can count on it. */
-function turnsOf(log: Log, clock: Clock | undefined): Turns | null {
+function turnsOf(log: Log, clock: Clock | undefined, onTurn: () => void): Turns | null {
   if (clock !== undefined) return null;
   return {
     maxMs: TURN_MS,
     now: () => performance.now(),
+    onTurn,
     defer: (next, delayMs) => {
       if (delayMs === 0) setImmediate(next);
       else setTimeout(next, delayMs).unref();

@@ -98,7 +98,8 @@ export class Projection {
 
   /** Goes on with what was taken, step by step, until `isEnough` or nothing is left. What it found out is then in the rows. */
   work(isEnough: () => boolean): void {
-    while (!isEnough() && this.engine.step());
+    // One step at least, or a turn could come to nothing for ever.
+    while (this.engine.step() && !isEnough());
     this.store.tally.flush();
   }
 

@@ -111,6 +111,40 @@ describe("the history in an index", function () {
     );
   });
 
+  it("is the same when the work is divided into turns of one step, and says after each that more may be missing", () => {
+    const whole = openHistory();
+    extend(whole.history);
+    receiveMissing(whole.history);
+    const index = openIndex(join(folder(), `index ${files++}`), story.deployment, () => undefined);
+    open.add(index);
+    const deferred: (() => void)[] = [];
+    let told = 0;
+    const history = new History(index.database, story.deployment, new MessageReader(), {
+      maxMs: 0,
+      now: () => 0,
+      defer: (next) => deferred.push(next),
+      onTurn: () => (told += 1),
+      onFailure: (error) => expect.fail(String(error)),
+    });
+    let turns = 0;
+    const work = (): void => {
+      for (let next = deferred.shift(); next !== undefined; next = deferred.shift()) {
+        next();
+        turns += 1;
+      }
+      expect(history.isBusy).to.equal(false);
+    };
+    extend(history);
+    work();
+    while (history.missing.size > 0) {
+      history.receive(new Map([...history.missing].map((cid) => [cid, story.blocks.get(cid)!])));
+      work();
+    }
+    expect(turns).to.be.greaterThan(5);
+    expect(told).to.equal(turns);
+    expect(dump(index.database)).to.deep.equal(dump(whole.database));
+  });
+
   it("is the same when a block comes with all that it leads to, and that is then decided at once", () => {
     const [oneByOne, atOnce] = [openHistory(), openHistory()];
     for (const { history } of [oneByOne, atOnce]) extend(history);
