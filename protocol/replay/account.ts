@@ -93,15 +93,15 @@ function* verify({
   }
   const wrongHeads = refuse(rejected("HEADS_MISMATCH", "the heads are not those of its messages"));
   if (heads.length !== delta.size) return wrongHeads;
-  // Everything that costs no hash is compared before anything is hashed.
+  // Everything that costs no hash of an entry is compared before any is hashed, and the order of the rooms before they are looked up.
   let at = 0;
+  for (const id of delta.keys()) if (heads[at++]?.room !== id) return wrongHeads;
+  const known = yield* before.findSteps(delta.keys());
+  at = 0;
   for (const [id, cids] of delta) {
     const head = heads[at++];
-    const room = before.room(id);
-    const isRight =
-      head?.room === id &&
-      head.n === (room?.range.size ?? 0) + cids.length &&
-      head.lastIndex === (room?.lastIndex ?? null);
+    const room = known.get(id);
+    const isRight = head?.n === (room?.size ?? 0) + cids.length && head.lastIndex === (room?.lastIndex ?? null);
     if (!isRight) return wrongHeads;
     if (at % STEP === 0) yield;
   }
@@ -110,7 +110,7 @@ function* verify({
   let hashed = 0;
   at = 0;
   for (const [id, cids] of delta) {
-    let range = before.room(id)?.range ?? EMPTY_RANGE;
+    let range = known.get(id)?.room.range ?? EMPTY_RANGE;
     for (let start = 0; start < cids.length; start += STEP) {
       const part = cids.slice(start, start + STEP);
       range = append(range, part.map(bytesOfCid));
