@@ -3,6 +3,7 @@ import type { Address } from "../protocol/address.ts";
 import { fromHex, type Hex } from "../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../protocol/cid.ts";
 import type { KeyEvent, RevocationEvent } from "../protocol/event.ts";
+import type { Binding } from "../protocol/keys.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { Members } from "./members.ts";
 
@@ -40,6 +41,8 @@ export interface MessageAnswer extends Place {
   readonly seq: number | null;
   /** Milliseconds since 1970, by the sender's clock. */
   readonly timestamp: number | null;
+  /** Of the sender's key; null where it had no such key. */
+  readonly binding: Binding | null;
   readonly verdict: ClaimedVerdict;
   readonly anchorIndex: number;
   readonly ordinal: number;
@@ -71,7 +74,8 @@ export interface AnchorAnswer extends Place {
 
 export interface KeyAnswer {
   readonly event: KeyEvent | RevocationEvent;
-  /** Of a key; null for a tombstone. */
+  /** Of a key, as are both of these; null for a tombstone. */
+  readonly binding: Binding | null;
   readonly verdict: ClaimedVerdict | null;
   readonly final: boolean;
 }
@@ -90,6 +94,8 @@ export interface Page<Item> {
   readonly items: readonly Item[];
   readonly next: string | null;
 }
+
+const BINDINGS = ["signature", "chain"] as const;
 
 export function parseStatus(value: unknown): StatusAnswer {
   const status = new Members(value, "status");
@@ -139,6 +145,7 @@ export function parseMessage(value: unknown): MessageAnswer {
     receiverKeyVersion: message.nullable("receiverKeyVersion", (name) => message.count(name)),
     seq: message.nullable("seq", (name) => message.count(name)),
     timestamp: message.nullable("timestamp", (name) => message.count(name)),
+    binding: message.nullable("binding", (name) => message.oneOf(name, BINDINGS)),
     verdict: parseVerdict(message, "verdict"),
     anchorIndex: message.count("anchorIndex"),
     ordinal: message.count("ordinal"),
@@ -194,7 +201,7 @@ export function parseKey(value: unknown, wallet: Address): KeyAnswer {
     logIndex: key.count("logIndex"),
     ...place,
   };
-  if (kind === "revocation") return { event: { kind, ...event }, verdict: null, final };
+  if (kind === "revocation") return { event: { kind, ...event }, binding: null, verdict: null, final };
   const deadline = key.text("deadline");
   return {
     event: {
@@ -207,6 +214,7 @@ export function parseKey(value: unknown, wallet: Address): KeyAnswer {
       signature: fromHex(key.hex("signature")),
       hasCode: key.flag("hasCode"),
     },
+    binding: key.oneOf("binding", BINDINGS),
     verdict: parseVerdict(key, "verdict"),
     final,
   };

@@ -160,8 +160,9 @@ function replayRoom(
   const listing = anchors.map((anchor, index): AnchorEvent => ({ ...anchor, kind: "anchor", index }));
   const events: ChainEvent[] = [...keys, ...listing].sort(comparePositions);
   const found = replay(deployment, events, (cid) => held.get(cid), { onlyRoom: room });
-  return found.entries(room).map(({ cid, anchorIndex, ordinal, verdict }) => {
+  return found.entries(room).map(({ cid, anchorIndex, ordinal, verdict, message }) => {
     const index = anchors[anchorIndex]?.index ?? anchorIndex;
-    return { cid, anchorIndex: index, ordinal, verdict, envelope: envelopeOf(held.get(cid)) };
+    const binding = message?.binding ?? null;
+    return { cid, anchorIndex: index, ordinal, verdict, binding, envelope: envelopeOf(held.get(cid)) };
   });
 }

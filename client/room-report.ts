@@ -3,6 +3,7 @@ import type { Hex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
+import type { Binding } from "../protocol/keys.ts";
 import type { Omissions } from "../protocol/omissions.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import type { AnchorAnswer, MessageAnswer, RoomState } from "./answer.ts";
@@ -13,6 +14,11 @@ export interface VerifiedMessage {
   readonly ordinal: number;
   /** As this client finds it. */
   readonly verdict: Verdict;
+  /**
+   * How the sender is known to have chosen the key: by its wallet's `signature`, which nobody can forge, or by the `chain` alone, as a
+   * contract wallet. Show it. Null while missing, for what is no envelope, and for a key that the sender had not registered.
+   */
+  readonly binding: Binding | null;
   /** Null while missing, and for what is no envelope. */
   readonly envelope: Envelope | null;
 }
@@ -21,7 +27,7 @@ export interface VerifiedMessage {
  * What nothing in the answers proves:
  * - `anchors`: that these manifests are what stands on the chain at these places, that each is valid in its other rooms too,
  *   and that no other one lists messages of this room;
- * - `keys`: that the wallets registered no other key and no tombstone; of a wallet with code, also the keys themselves.
+ * - `keys`: that the wallets registered no other key and no tombstone; also the keys themselves whose binding is `chain`.
  */
 export type Belief = "anchors" | "keys";
 

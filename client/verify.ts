@@ -100,8 +100,9 @@ async function replayAll(
   }
   const state = replay.roomState(room);
   return {
-    messages: replay.entries(room).map(({ cid, anchorIndex, ordinal, verdict }) => {
-      return { cid, anchorIndex, ordinal, verdict, envelope: envelopeOf(held.get(cid)) };
+    messages: replay.entries(room).map(({ cid, anchorIndex, ordinal, verdict, message }) => {
+      const binding = message?.binding ?? null;
+      return { cid, anchorIndex, ordinal, verdict, binding, envelope: envelopeOf(held.get(cid)) };
     }),
     state: state === undefined ? null : { n: state.range.size, root: toHex(rootOf(state.range)) },
     believed: [],
@@ -114,13 +115,15 @@ function compare({ anchors, messages, state }: RoomClaims, found: RoomFinding, i
   const places = isWhole ? found.messages : found.messages.filter(({ anchorIndex }) => anchorIndex <= last);
   if (messages.length !== places.length) throw untrue(`${messages.length} messages, and there are ${places.length}`);
   messages.forEach((claimed, i) => {
-    const { cid, anchorIndex, ordinal, verdict } = places[i] ?? expectNever();
+    const { cid, anchorIndex, ordinal, verdict, binding } = places[i] ?? expectNever();
     const where = `message ${ordinal} of anchor ${anchorIndex}`;
     if (claimed.cid !== cid || claimed.anchorIndex !== anchorIndex || claimed.ordinal !== ordinal) {
       throw untrue(`another message in place of ${where}`);
     }
     if (!isCompatible(claimed.verdict, verdict))
       throw untrue(`${where} is ${verdict.status}, not ${claimed.verdict.status}`);
+    if (claimed.verdict.status === "verified" && verdict.status === "verified" && claimed.binding !== binding)
+      throw untrue(`the key of ${where} is known by ${String(binding)}, not by ${String(claimed.binding)}`);
   });
   if (state.n !== (found.state?.n ?? null) || state.root !== (found.state?.root ?? null)) {
     throw untrue("the room's root is not that of its messages");

@@ -50,6 +50,10 @@ export const countsSchema = z
   .strictObject({ verified: count, rejected: count, missing: count })
   .meta({ id: "Counts", description: "How many, by verdict" });
 
+const bindingSchema = z
+  .enum(["signature", "chain"])
+  .describe("How a key is known to be the wallet's: by its own signature, or by the chain's word alone");
+
 export const messageSchema = z
   .strictObject({
     cid: cidSchema,
@@ -61,6 +65,9 @@ export const messageSchema = z
     seq: count.nullable().describe("The sender's own count in the room under that key version"),
     timestamp: count.nullable().describe("Milliseconds since 1970, by the sender's clock: a claim"),
     sizeBytes: count.nullable(),
+    binding: bindingSchema
+      .nullable()
+      .describe("Of the sender's key, at its anchor; null where there was no such key, or the room is another"),
     verdict: verdictSchema,
     accounted: z
       .boolean()
@@ -163,7 +170,7 @@ export const keySchema = z
         .regex(/^0x(?:[0-9a-f]{2})*$/)
         .describe("The wallet's, over the binding (SPEC 3.3), as it was registered"),
       hasCode: z.boolean().describe("Whether the wallet was a contract, or carried code, when it registered"),
-      binding: z.enum(["signature", "chain"]).describe("Signed by the wallet, or known by the registry's word alone"),
+      binding: bindingSchema,
       verdict: verdictSchema.describe("Of the key"),
       documentVerdict: verdictSchema.describe("Of its key document"),
       ...provenance,

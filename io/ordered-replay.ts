@@ -5,6 +5,7 @@
 import type { Cid } from "../protocol/cid.ts";
 import type { Entry } from "../protocol/entry.ts";
 import type { AnchorEvent, ChainEvent } from "../protocol/event.ts";
+import type { KeyDirectory } from "../protocol/keys.ts";
 import { ReplayEngine } from "../protocol/replay/engine.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { State } from "../protocol/state.ts";
@@ -42,6 +43,11 @@ export class OrderedReplay {
   /** By index. */
   get anchors(): readonly OrderedAnchor[] {
     return this.events.map((event, index) => ({ event, verdict: this.verdict(index) }));
+  }
+
+  /** Every key so far. */
+  get keys(): KeyDirectory {
+    return this.store.keys;
   }
 
   /** Takes the next event, in chain order. @throws CONTENT_UNREACHABLE */

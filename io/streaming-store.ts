@@ -33,7 +33,7 @@ export class StreamingStore implements ReplayStore, NodeRows {
   /** What is at hand now. */
   blocks: ReadonlyMap<Cid, Uint8Array> = new Map();
   private readonly onEntry: (entry: Entry) => void;
-  private readonly keys: KeyDirectory;
+  readonly keys: KeyDirectory;
   private readonly database = openTemporary(TABLES);
   private readonly insertNode: Statement<[Uint8Array]> = this.database.prepare("INSERT INTO nodes (node) VALUES (?)");
   private readonly selectNode: Statement<[number], Uint8Array> = this.database

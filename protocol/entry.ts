@@ -4,7 +4,7 @@ import type { SignatureClaim } from "./crypto/primitives.ts";
 import { headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
 import type { ErrorCode } from "./error.ts";
 import type { Position } from "./event.ts";
-import type { KeySource } from "./keys.ts";
+import type { Binding, KeySource } from "./keys.ts";
 import type { Deployment, RoomId } from "./room.ts";
 import { RoomPolicy } from "./room-policy.ts";
 import { rejected, type Verdict } from "./verdict.ts";
@@ -26,6 +26,8 @@ export interface MessageSummary extends Pick<
   EnvelopeHeader,
   "sender" | "receiver" | "senderKeyVersion" | "receiverKeyVersion" | "seq" | "timestamp"
 > {
+  /** How the sender is known to have chosen the key; null for a version that it had not registered, and where the rooms differ. */
+  readonly binding: Binding | null;
   /** Size of the block. */
   readonly sizeBytes: number;
   /** CIDs' digests, 32 bytes each. */
@@ -67,7 +69,8 @@ export function examineHeader(
   sizeBytes: number,
 ): HeaderFinding {
   const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen } = header;
-  const message = { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen, sizeBytes };
+  const said = { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen, sizeBytes };
+  let message: MessageSummary = { ...said, binding: null };
   const refuse = (code: ErrorCode, reason: string): Decided => ({ verdict: rejected(code, reason), message });
   const refusal = new RoomPolicy(deployment).refuse(header, entry.room);
   if (refusal !== null) return refuse(refusal.code, refusal.reason);
@@ -75,6 +78,7 @@ export function examineHeader(
   const lookup = keys.find(sender, header.senderKeyVersion, position);
   if (lookup.status === "unknown")
     return refuse("KEY_UNKNOWN", `the sender had no key version ${header.senderKeyVersion}`);
+  message = { ...said, binding: lookup.key.binding };
   if (lookup.status === "rejected") {
     return refuse("KEY_REJECTED", `the sender's key version ${header.senderKeyVersion} is not valid`);
   }

@@ -11,7 +11,7 @@ import type { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import type { Outcome } from "./command.ts";
 import { describeOmissions, formatOmissions } from "./omission-report.ts";
-import { formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
+import { formatBinding, formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
 import { countUnshown, formatUnshown, showsEach, type UnshownKind } from "./unshown.ts";
 
 /** Of anchors that are not verified, as many are named. */
@@ -30,6 +30,8 @@ export interface AuditFinding {
   /** Whether it is one room that was asked for, with all of its messages. */
   readonly isWhole: boolean;
   readonly messages: VerdictCounts;
+  /** How many verified keys, and verified messages, no signature of a wallet stands behind: the chain alone vouches for them. */
+  readonly unsigned: { readonly keys: number; readonly messages: number };
   /** Messages that were not asked for. */
   readonly others: number;
   /** What a person sees of the messages. */
@@ -46,7 +48,7 @@ export interface RoomFound {
 }
 
 export function reportAudit(found: AuditFinding): Outcome {
-  const { deployment, block, state, messages, others, unshown } = found;
+  const { deployment, block, state, messages, others, unsigned, unshown } = found;
   const anchors = countVerdicts(found.anchors);
   const odd = found.anchors.filter(({ verdict }) => verdict.status !== "verified");
   const oddKinds = countUnshown(
@@ -61,6 +63,7 @@ export function reportAudit(found: AuditFinding): Outcome {
       block,
       anchors,
       messages,
+      unsigned,
       ...(others > 0 && { others }),
       state: toHex(state.root),
       rooms: found.rooms.map((room) => describeRoom(state, room, found.isWhole ? showsEach(unshown) : null)),
@@ -72,6 +75,10 @@ export function reportAudit(found: AuditFinding): Outcome {
       table([
         ["anchors", summarize(anchors)],
         ["messages", summarize(messages) + (others > 0 ? `; ${others.toLocaleString("en")} others not asked for` : "")],
+        [
+          "unsigned",
+          `${plural(unsigned.keys, "key")} and ${plural(unsigned.messages, "message")} by the chain's word alone`,
+        ],
         ["rooms", found.rooms.length],
         ["state root", toHex(state.root)],
       ]),
@@ -143,6 +150,7 @@ function describeEntry({ cid, anchorIndex, verdict, message }: Entry): object {
       receiverKeyVersion: message.receiverKeyVersion,
       seq: message.seq,
       timestamp: message.timestamp,
+      binding: message.binding,
     }),
   };
 }
@@ -157,7 +165,7 @@ function anchorLine({ event, verdict }: Pick<Anchor, "event" | "verdict">): stri
 
 function entryLine({ cid, anchorIndex, verdict, message }: Entry): string {
   const who = message === null ? "" : ` ${short(checksummed(message.sender))} ${formatTime(message.timestamp)}`;
-  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}`;
+  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}${formatBinding(message?.binding ?? null)}`;
 }
 
 function summarize({ verified, rejected, missing }: VerdictCounts): string {

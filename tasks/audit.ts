@@ -16,6 +16,7 @@ import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { plural, terminal, type Terminal } from "./terminal.ts";
 import { countUnshown, UnshownCount } from "./unshown.ts";
+import { countUnsignedKeys, isUnsigned } from "./unsigned.ts";
 
 export interface AuditArguments {
   readonly room: string | undefined;
@@ -69,6 +70,7 @@ export async function audit(
     rooms,
     isWhole: room !== undefined,
     messages: countVerdicts(entries),
+    unsigned: { keys: countUnsignedKeys(history.keys), messages: entries.filter(isUnsigned).length },
     others: 0,
     shown: room === undefined ? entries.filter(({ verdict }) => verdict.status !== "verified") : entries,
     unshown: countUnshown(entries),
@@ -93,6 +95,7 @@ export async function auditArchive(
   const shown: Entry[] = [];
   const unshown = new UnshownCount();
   let others = 0;
+  let unsigned = 0;
   let looked = 0;
   const replay = new OrderedReplay(deployment, file, (entry) => {
     if (++looked % 1_024 === 0) progress.progress(`verified ${plural(looked, "message")}`);
@@ -107,6 +110,7 @@ export async function auditArchive(
     }
     messages[entry.verdict.status] += 1;
     unshown.add(entry);
+    if (isUnsigned(entry)) unsigned += 1;
     if (room === undefined && entry.verdict.status !== "verified" && unshown.hasFew(entry.verdict)) shown.push(entry);
   });
   try {
@@ -127,6 +131,7 @@ export async function auditArchive(
       .map((found) => (room === undefined ? found : { ...found, entries: shown })),
     isWhole: room !== undefined,
     messages,
+    unsigned: { keys: countUnsignedKeys(replay.keys), messages: unsigned },
     others,
     shown: shown.filter(({ anchorIndex, room: id }) => holds(anchorIndex, id)),
     unshown: unshown.kinds,

@@ -5,7 +5,8 @@ import type { Cid } from "../protocol/cid.ts";
 import { textOfContent, type Content } from "../protocol/content.ts";
 import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { KeyDirectory, KeyVersion } from "../protocol/keys.ts";
+import type { Position } from "../protocol/event.ts";
+import type { Binding, KeyDirectory, KeyVersion } from "../protocol/keys.ts";
 import { openMessage, roomKeyOf, type RoomKey } from "../protocol/message.ts";
 import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import type { RoomId } from "../protocol/room.ts";
@@ -22,6 +23,8 @@ export interface Line {
   /** The sender's own count in the room under that key version. */
   readonly seq: number | null;
   readonly timestamp: number | null;
+  /** How the sender is known to have chosen the key; null for one that it had not registered, and while missing. */
+  readonly binding: Binding | null;
   /** Null when it could not be opened, or is no text. */
   readonly text: string | null;
   readonly type: string | null;
@@ -57,7 +60,7 @@ export async function readConversation(
   });
   const open = await openConversation(session, replayed.keys, own, opener, room);
   const lines: Line[] = [];
-  for (const { cid, verdict, anchorIndex } of replayed.entries(room)) {
+  for (const { cid, verdict, anchorIndex, message } of replayed.entries(room)) {
     const envelope = envelopes.get(cid);
     const event = replayed.anchors[anchorIndex]?.event;
     const anchor =
@@ -65,15 +68,28 @@ export async function readConversation(
         ? null
         : { index: anchorIndex, blockNumber: event.blockNumber, transactionHash: event.transactionHash };
     // A rejected message is shown as rejected; what it says is nobody's word, so it is not opened.
-    lines.push({ cid, verdict, anchor, ...(await readLine(envelope, verdict.status === "verified" ? open : null)) });
+    const binding = message?.binding ?? null;
+    lines.push({
+      cid,
+      verdict,
+      anchor,
+      binding,
+      ...(await readLine(envelope, verdict.status === "verified" ? open : null)),
+    });
   }
   const known = new Set(lines.map(({ cid }) => cid));
   for (const { cid, envelope: block } of mailbox.messages(room)) {
     if (known.has(cid)) continue;
-    lines.push({ cid, verdict: { status: "pending" }, anchor: null, ...(await readLine(decodeEnvelope(block), open)) });
+    const envelope = decodeEnvelope(block);
+    const lookup = replayed.keys.find(envelope.sender, envelope.senderKeyVersion, END);
+    const binding = lookup.status === "unknown" ? null : lookup.key.binding;
+    lines.push({ cid, verdict: { status: "pending" }, anchor: null, binding, ...(await readLine(envelope, open)) });
   }
   return { lines, omissions: findOmissions(replayed.entries(room)) };
 }
+
+/** Behind every event. */
+const END: Position = { blockNumber: Number.POSITIVE_INFINITY, logIndex: 0 };
 
 export type Open = (envelope: Envelope) => Promise<Content>;
 
@@ -116,7 +132,7 @@ export async function openConversation(
 }
 
 function findKey(keys: KeyDirectory, wallet: Address, version: number): KeyVersion {
-  const lookup = keys.find(wallet, version, { blockNumber: Number.POSITIVE_INFINITY, logIndex: 0 });
+  const lookup = keys.find(wallet, version, END);
   if (lookup.status === "unknown")
     throw new DmtpError("MESSAGE_UNOPENED", `${checksummed(wallet)} has no key ${version}`);
   return lookup.key;
@@ -125,7 +141,7 @@ function findKey(keys: KeyDirectory, wallet: Address, version: number): KeyVersi
 async function readLine(
   envelope: Envelope | undefined,
   open: Open | null,
-): Promise<Omit<Line, "cid" | "verdict" | "anchor">> {
+): Promise<Omit<Line, "cid" | "verdict" | "anchor" | "binding">> {
   if (envelope === undefined) {
     return { sender: null, senderKeyVersion: null, seq: null, timestamp: null, text: null, type: null };
   }

@@ -10,7 +10,7 @@ import { openerOf } from "./identity.ts";
 import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
-import { formatTime, plural, short } from "./terminal.ts";
+import { formatBinding, formatTime, plural, short } from "./terminal.ts";
 import { countUnshown, formatUnshown, showsEach } from "./unshown.ts";
 
 export interface HistoryArguments {
@@ -84,12 +84,12 @@ function isWhole({ gaps, unseen }: Omissions): boolean {
 
 const WHOLE = "every message that a later one counts or names is here; what is missing may be the newest, or none";
 
-function formatLine({ cid, sender, timestamp, text, verdict, anchor }: Line): string {
+function formatLine({ cid, sender, timestamp, text, verdict, anchor, binding }: Line): string {
   const who = sender === null ? "unknown sender" : short(checksummed(sender));
   const when = timestamp === null ? "" : `  ${formatTime(timestamp)}`;
   const what =
     verdict.status === "rejected" ? `rejected: ${verdict.code}, ${harmlessLine(verdict.reason)}` : verdict.status;
   const where = anchor === null ? "" : `, anchor ${anchor.index}, tx ${short(anchor.transactionHash)}`;
   const body = text === null ? `(${cid} cannot be shown)` : harmless(text);
-  return `${who}${when}  [${what}${where}]\n${body.replaceAll(/^/gm, "  ")}\n`;
+  return `${who}${when}  [${what}${where}${formatBinding(binding)}]\n${body.replaceAll(/^/gm, "  ")}\n`;
 }

@@ -1,5 +1,6 @@
 /** What a person sees. Text from others is made harmless before it reaches a terminal; `--json` keeps it exact. */
 import { harmless, harmlessLine } from "../io/harmless.ts";
+import type { Binding } from "../protocol/keys.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 
 /** Where a command writes: results on stdout, everything else on stderr. */
@@ -26,6 +27,12 @@ export const terminal: Terminal = {
 /** `verified`, `missing`, or `rejected` with its code and reason. */
 export function formatVerdict(verdict: Verdict): string {
   return verdict.status === "rejected" ? `rejected (${verdict.code}: ${harmlessLine(verdict.reason)})` : verdict.status;
+}
+
+/** How a message's key is known, to go behind its verdict. */
+export function formatBinding(binding: Binding | null): string {
+  if (binding === null) return "";
+  return binding === "signature" ? ", key signed by its wallet" : ", key by the chain's word alone";
 }
 
 /** Lines of `name  value`, aligned. */

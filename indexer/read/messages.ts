@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
 import type { Cid } from "../../protocol/cid.ts";
+import type { Binding } from "../../protocol/keys.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { messageSchema } from "../answer.ts";
 import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
@@ -24,6 +25,7 @@ interface MessageRow extends VerdictRow, ProvenanceColumns {
   readonly seq: number | null;
   readonly timestamp: number | null;
   readonly size_bytes: number | null;
+  readonly binding: Binding | null;
   readonly accounted: number;
 }
 
@@ -126,6 +128,7 @@ function answerOf(snapshot: Snapshot, row: MessageRow): MessageAnswer {
     seq: row.seq,
     timestamp: row.timestamp,
     sizeBytes: row.size_bytes,
+    binding: row.binding,
     verdict: verdictOfRow(row),
     accounted: row.accounted === 1,
     anchorIndex: row.anchor_index,

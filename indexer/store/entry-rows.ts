@@ -4,6 +4,7 @@ import type Database from "better-sqlite3";
 import type { Address } from "../../protocol/address.ts";
 import { concat } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
+import type { Binding } from "../../protocol/keys.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Entry, MessageSummary } from "../../protocol/entry.ts";
 import type { Place, PlacedEntry } from "../../protocol/replay/store.ts";
@@ -31,6 +32,7 @@ interface MessageRow extends VerdictRow {
   readonly timestamp: number;
   readonly size_bytes: number;
   readonly seen: Uint8Array;
+  readonly binding: Binding | null;
 }
 
 /** Size limit of `withMembers`. */
@@ -56,7 +58,7 @@ export class EntryRows {
   add(place: NumberedEntry, verdict: Verdict, message: MessageSummary | null): void {
     const { anchorIndex, ordinal, room, roomNumber, cidId } = place;
     this.statements.run(
-      "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       anchorIndex,
       ordinal,
       roomNumber,
@@ -73,7 +75,8 @@ export class EntryRows {
     const { anchorIndex, ordinal, room } = place;
     this.statements.run(
       `UPDATE entries SET status = ?, code = ?, reason = ?,
-         sender = ?, receiver = ?, sender_key_version = ?, receiver_key_version = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?
+         sender = ?, receiver = ?, sender_key_version = ?, receiver_key_version = ?, seq = ?, timestamp = ?, size_bytes = ?, seen = ?,
+         binding = ?
        WHERE anchor_index = ? AND ordinal = ?`,
       ...verdictColumns(verdict),
       ...messageColumns(message),
@@ -204,12 +207,13 @@ type MessageColumns = [
   timestamp: number | null,
   sizeBytes: number | null,
   seen: Uint8Array | null,
+  binding: Binding | null,
 ];
 
 function messageColumns(message: MessageSummary | null): MessageColumns {
-  if (message === null) return [null, null, null, null, null, null, null, null];
-  const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, seen } = message;
-  return [sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, concat(...seen)];
+  if (message === null) return [null, null, null, null, null, null, null, null, null];
+  const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, seen, binding } = message;
+  return [sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, concat(...seen), binding];
 }
 
 function messageOf(row: MessageRow): MessageSummary | null {
@@ -229,5 +233,6 @@ function messageOf(row: MessageRow): MessageSummary | null {
     timestamp,
     sizeBytes: row.size_bytes,
     seen: digests,
+    binding: row.binding,
   };
 }

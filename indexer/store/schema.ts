@@ -1,6 +1,6 @@
 /** The tables of the index. Any other version is rebuilt from chain and content, so a change here needs no migration. */
 
-export const SCHEMA_VERSION = 7;
+export const SCHEMA_VERSION = 8;
 
 /** A condition on entries: those of the room with this id. */
 export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
@@ -56,7 +56,7 @@ export const SCHEMA = `
     anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL, room_number INTEGER NOT NULL, cid_id INTEGER NOT NULL,
     status TEXT NOT NULL, code TEXT, reason TEXT,
     sender TEXT, receiver TEXT, sender_key_version INTEGER, receiver_key_version INTEGER, seq INTEGER, timestamp INTEGER,
-    size_bytes INTEGER, seen BLOB,
+    size_bytes INTEGER, seen BLOB, binding TEXT,
     PRIMARY KEY (anchor_index, ordinal)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX entries_by_room ON entries (room_number, anchor_index, ordinal);

@@ -64,6 +64,35 @@ function lying(lie: Lie): typeof fetch {
   };
 }
 
+describe("the keys of a room that a client verifies", function () {
+  this.timeout(30_000);
+  const start = useIndexers();
+
+  it("says of each message how its key is known, and not by the word of the indexer", async () => {
+    const story = new History();
+    story.register(ALICE);
+    story.register(BOB, { hasCode: true, signature: new Uint8Array(0) });
+    const between = story.room(ALICE, BOB);
+    const cids = [
+      story.message(ALICE, BOB),
+      story.message(BOB, ALICE),
+      story.message(BOB, ALICE, { senderKeyVersion: 7 }),
+    ];
+    story.anchor(deltaOf([between, cids]));
+    const served = await start(new ScriptedChain(story), new WithheldStore(story.blocks));
+    await waitForBlock(served.url, story.events.at(-1)!.blockNumber, 0);
+    for (const events of [null, story.events]) {
+      const { messages } = await verifyRoom(new IndexerClient(served.url), DEPLOYMENT, between, events);
+      expect(messages.map(({ binding }) => binding)).to.deep.equal(["signature", "chain", null]);
+    }
+    const inverted = lying((path, { items }) => {
+      if (path.endsWith("/messages")) for (const item of items) item["binding"] = "signature";
+    });
+    const client = new IndexerClient(served.url, { fetch: inverted });
+    expect(await codeOfAsync(() => verifyRoom(client, DEPLOYMENT, between))).to.equal("ANSWER_UNTRUE");
+  });
+});
+
 describe("a room that a client verifies", function () {
   this.timeout(30_000);
   const start = useIndexers();
@@ -131,6 +160,11 @@ describe("a room that a client verifies", function () {
   const verdict = (item: Json | undefined, claimed: object): unknown => Object.assign(item!, { verdict: claimed });
 
   const lies: [string, Lie, string][] = [
+    [
+      "says that the chain alone vouches for a signed key",
+      inMessages(([item]) => Object.assign(item!, { binding: "chain" })),
+      "ANSWER_UNTRUE",
+    ],
     ["leaves a message out", inMessages((items) => items.splice(1, 1)), "ANSWER_UNTRUE"],
     ["shows one twice", inMessages((items) => items.push(items[0]!)), "ANSWER_UNTRUE"],
     ["changes the order", inMessages((items) => items.reverse()), "ANSWER_UNTRUE"],

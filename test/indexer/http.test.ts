@@ -96,6 +96,7 @@ describe("the indexer's HTTP interface", function () {
       seq: 1,
       timestamp: 1_700_000_000_000,
       sizeBytes: history.blocks.get(messages[0].cid)!.length,
+      binding: "signature",
       anchorIndex: 0,
       ordinal: 0,
       blockNumber: anchor.blockNumber,

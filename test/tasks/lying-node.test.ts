@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { setTimeout } from "node:timers/promises";
 import { text } from "node:stream/consumers";
 
 import { expect } from "chai";
@@ -20,16 +21,25 @@ import { roomIdOf } from "../../protocol/room.ts";
 import { findTool, ROOT } from "../../scripts/tool.ts";
 import { accountsOf } from "../../tasks/accounts.ts";
 import { anchor } from "../../tasks/anchor.ts";
+import { audit } from "../../tasks/audit.ts";
+import { history } from "../../tasks/history.ts";
 import { register } from "../../tasks/keys-register.ts";
 import { send } from "../../tasks/send.ts";
 import type { Session } from "../../tasks/session.ts";
 import { startChain, type Chain } from "../fixtures/chain.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
+import { startIndexerProcess } from "../fixtures/indexer-process.ts";
+import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
 /** Where `_histories` lies in KeyRegistry, and the mark in a wallet's first word that it has signed. */
 const HISTORIES_SLOT = 3;
 const HAS_SIGNED = 1n << 240n;
+
+function outcome(verdict: unknown): string {
+  const { status, code } = verdict as { status: string; code?: string };
+  return code ?? status;
+}
 
 interface Ending {
   readonly code: number | null;
@@ -132,28 +142,29 @@ describe("a node that invents a key", function () {
     await ask(node, "anvil_setCode", wallet, "0x00");
     await ask(node, "anvil_impersonateAccount", wallet);
     const data = keyRegistryInterface.encodeFunctionData("register", args);
-    await ask(node, "eth_sendTransaction", { from: wallet, to: keyRegistry, data, gas: "0x100000" });
+    const hash = await ask(node, "eth_sendTransaction", { from: wallet, to: keyRegistry, data, gas: "0x100000" });
+    while ((await ask(node, "eth_getTransactionReceipt", hash)) === null) await setTimeout(50);
     await ask(node, "anvil_stopImpersonatingAccount", wallet);
     const lastVersion = keyRegistryInterface.encodeFunctionData("versionCount", [wallet]);
     expect(Number(await ask(node, "eth_call", { to: keyRegistry, data: lastVersion }, "latest"))).to.equal(version);
   }
 
-  /** A message to Alice as if from Bob, under the invented key, anchored where it is believed. */
-  async function forge(): Promise<Cid> {
+  /** A message to Alice by whoever has this key, anchored where `writer` reads the chain. */
+  async function writeAs(writer: Session, wallet: Address, keyVersion: number, identity: Identity): Promise<Cid> {
     const { deployment } = session;
-    const keys = await believer.readKeys(chain.alice, chain.bob);
+    const keys = await writer.readKeys(chain.alice);
     const alice = keys.current(chain.alice);
     if (alice.status !== "usable") throw new Error("Alice has no key");
-    const room = roomIdOf(deployment, chain.alice, chain.bob);
-    const own = { wallet: chain.bob, version: 2, encryptionKey: mallory.encryptionKey };
+    const room = roomIdOf(deployment, chain.alice, wallet);
+    const own = { wallet, version: keyVersion, encryptionKey: identity.encryptionKey };
     const { version, encryptionKey } = alice.key.event;
     const peer = { wallet: chain.alice, version, encryptionKey };
     const header = {
       v: 1 as const,
       room,
-      sender: chain.bob,
+      sender: wallet,
       receiver: chain.alice,
-      senderKeyVersion: 2,
+      senderKeyVersion: keyVersion,
       receiverKeyVersion: version,
       seq: 1,
       seen: [],
@@ -161,12 +172,12 @@ describe("a node that invents a key", function () {
       nonce: fixedBytes("nonce"),
     };
     const content = contentOfText("Please send the money to my new account.");
-    const envelope = sealMessage(roomKeyOf(deployment, room, mallory, own, peer), mallory.signer, header, content);
+    const envelope = sealMessage(roomKeyOf(deployment, room, identity, own, peer), identity.signer, header, content);
     const block = encodeEnvelope(envelope);
     const cid = cidOf(block);
-    believer.mailbox.add([{ cid, block, envelope }]);
-    await believer.content.put([{ cid, bytes: block }]);
-    await anchor(believer);
+    writer.mailbox.add([{ cid, block, envelope }]);
+    await writer.content.put([{ cid, bytes: block }]);
+    await anchor(writer);
     return cid;
   }
 
@@ -192,7 +203,7 @@ describe("a node that invents a key", function () {
   });
 
   it("makes history show what it forged as rejected, and nothing of what it says", async () => {
-    const cid = await forge();
+    const cid = await writeAs(believer, chain.bob, 2, mallory);
     const shown = await run(lying, ["history", "--from", chain.alice, "--with", chain.bob]);
     expect(shown.stdout).to.contain("It is me, Bob.").and.to.contain("KEY_REJECTED").and.not.to.contain("the money");
     expect(shown.code).to.equal(65);
@@ -200,6 +211,25 @@ describe("a node that invents a key", function () {
     expect(audited.code).to.equal(65);
     expect(JSON.parse(audited.stdout)).to.have.nested.include({ "messages.verified": 1, "messages.rejected": 1 });
     expect((await run(lying, ["audit"])).stdout).to.contain(`message ${cid}`);
+
+    const indexer = await startIndexerProcess(lying.url, session.deployment, chain.dataDir);
+    try {
+      const get = async (path: string): Promise<{ items: Record<string, unknown>[] }> =>
+        (await fetch(`${indexer.url}${path}`)).json() as Promise<{ items: Record<string, unknown>[] }>;
+      const room = roomIdOf(session.deployment, chain.alice, chain.bob);
+      const { items } = await get(`/v1/rooms/${room}/messages`);
+      expect(items.map(({ binding, verdict }) => [binding, outcome(verdict)])).to.deep.equal([
+        ["signature", "verified"],
+        ["chain", "KEY_REJECTED"],
+      ]);
+      const keys = await get(`/v1/wallets/${chain.bob}/keys`);
+      expect(keys.items.map(({ binding, verdict }) => [binding, outcome(verdict)])).to.deep.equal([
+        ["signature", "verified"],
+        ["chain", "BINDING_INVALID"],
+      ]);
+    } finally {
+      await indexer.stop();
+    }
   });
 
   describe("and a wallet for which nodes alone vouch", () => {
@@ -221,12 +251,26 @@ describe("a node that invents a key", function () {
       expect(accepted.code, accepted.stderr).to.equal(0);
       expect(accepted.stderr).to.contain("warning[RECEIVER_KEY_UNSIGNED]").and.to.contain("one node alone");
 
-      const again = await run(honest, mailTo(chain.carol));
-      expect([again.code, again.stderr]).to.deep.equal([0, ""]);
-
+      const again = (): Promise<unknown> =>
+        send(session, chain.alice, [{ to: chain.carol, content: contentOfText("hello again") }]);
+      await again();
       await registerUnsigned(honest, chain.carol, 2, identityOfSeed(fixedBytes("Carol's next")));
-      const rotated = await run(honest, mailTo(chain.carol));
-      expect([rotated.code, rotated.stdout], rotated.stderr).to.deep.equal([1, ""]);
+      expect(await codeOfAsync(again)).to.equal("RECEIVER_KEY_UNSIGNED");
+    });
+
+    it("is shown as such wherever its messages are", async () => {
+      await writeAs(session, chain.carol, 1, identityOfSeed(fixedBytes("Carol's contract")));
+      const shown = await history(session, chain.carol, chain.alice);
+      expect(shown.text).to.match(/\[verified, .*, key by the chain's word alone\]/);
+      const { messages } = shown.data as { messages: { sender: string; binding: string }[] };
+      expect(messages.map(({ sender, binding }) => [sender, binding])).to.deep.equal([
+        [checksummed(chain.alice), "signature"],
+        [checksummed(chain.alice), "signature"],
+        [checksummed(chain.carol), "chain"],
+      ]);
+      const audited = await audit(session);
+      expect(audited.data).to.deep.include({ unsigned: { keys: 2, messages: 1 } });
+      expect(audited.text).to.contain("2 keys and 1 message by the chain's word alone");
     });
   });
 });
