@@ -12,7 +12,7 @@ import { rehearse } from "./anchor-rehearsal.ts";
 import { describeAnchored, describeHeld, describeRefused, formatAnchored } from "./anchor-report.ts";
 import { anchorRound } from "./anchor-round.ts";
 import { watch } from "./anchor-watch.ts";
-import { asDmtpError, command, reportError, type Outcome } from "./command.ts";
+import { asDmtpError, command, describeError, reportError, type Outcome } from "./command.ts";
 import type { HeldMessages, RefusedMessage } from "../io/mailbox/backlog.ts";
 import type { Session } from "./session.ts";
 
@@ -43,6 +43,8 @@ export async function anchor(session: Session, options: AnchorOptions = DEFAULT_
       anchors: anchored.map(describeAnchored),
       held,
       refused,
+      // What was anchored before the run came to an end is told with what ended it.
+      ...(error !== undefined && { error: describeError(error) }),
     },
     text:
       anchored.length === 0

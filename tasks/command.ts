@@ -51,12 +51,14 @@ export async function conclude<Opened extends { close(): Promise<void> }>(
   }
 }
 
+/** As every JSON document of a command has an error. */
+export function describeError({ code, kind, message, hint }: DmtpError): object {
+  return { code, kind, message, hint };
+}
+
 /** `error[CODE]: what` and `hint: what to do` on stderr, and the exit code of its kind. No stack trace for a user's mistake. */
 export function reportError(error: DmtpError, json: boolean): void {
-  if (json) {
-    const { code, kind, message, hint } = error;
-    terminal.result(harmlessJson({ error: { code, kind, message, hint } }));
-  }
+  if (json) terminal.result(harmlessJson({ error: describeError(error) }));
   // A node, a gateway or a file may have a say in the message.
   terminal.note(`error[${error.code}]: ${shortLine(error.message)}\nhint: ${error.hint}`);
   if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined)
