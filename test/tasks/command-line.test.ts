@@ -94,7 +94,9 @@ describe("the commands, as a person runs them", () => {
     expect(answered.stdout).to.match(/^sent 2 messages to 1 receiver\n/);
 
     const pending = await run(["history", "--from", alice, "--with", bob]);
-    expect(pending.stdout).to.contain("[pending, key signed by its wallet]").and.to.contain(`${secret} \\u{202e} <script>\\u{0}`);
+    expect(pending.stdout)
+      .to.contain("[pending, key signed by its wallet]")
+      .and.to.contain(`${secret} \\u{202e} <script>\\u{0}`);
 
     const pinned = await run(["pin", "--json"]);
     expect(JSON.parse(pinned.stdout)).to.include({ pinned: 3, alreadyPinned: 0 });
