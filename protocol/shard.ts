@@ -43,7 +43,7 @@ export class ShardPacker {
     this.maxBytes = maxBytes;
   }
 
-  /** @throws SHARD_MALFORMED for what {@link decodeShard} would refuse, or {@link joinShards} of all of them */
+  /** @throws SHARD_MALFORMED for what {@link decodeShard} would refuse */
   add(room: RoomId, cids: readonly Cid[]): void {
     encodeHex(room, 32, CODE, "a room");
     if (room <= this.lastRoom) throw new DmtpError(CODE, "rooms that do not ascend");

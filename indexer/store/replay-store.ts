@@ -213,16 +213,6 @@ export class IndexStore implements ReplayStore {
     return waiting.length > 0;
   }
 
-  /** Whether something waits for this block. */
-  wants(cid: Cid): boolean {
-    const first = this.firstAnchor(cid);
-    if (first !== undefined) {
-      const anchor = this.anchor(first);
-      if (anchor?.verdict.status === "missing" && anchor.manifest === null) return true;
-    }
-    return this.partsAwaiting(cid, 1).length > 0 || this.missingPlaces(cid, 1).length > 0;
-  }
-
   /** Takes back all but so many anchors and events of the registry. */
   truncate(anchorCount: number, keyCount: number): void {
     const { tip } = this.states;
