@@ -8,8 +8,7 @@ const recommended = [...builtinRules]
   .map(([name]) => [name, "error"]);
 
 const HARDHAT = /^(hardhat|@nomicfoundation\/[^/]+)(\/|$)/;
-/** EIP-55, EIP-712 and ECDSA recovery are ethers' pure parts; what talks to a node is not among them. */
-const PURE = /^(@noble\/.*|ethers\/(address|hash|transaction))$/;
+const PURE = /^@noble\/.*$/;
 const SOURCES = [
   "artifacts",
   "bench",

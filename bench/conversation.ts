@@ -2,7 +2,8 @@
 import { Wallet as EthersWallet } from "ethers/wallet";
 
 import { parseAddress, type Address } from "../protocol/address.ts";
-import { bindingRequest, digestOf, type KeyBinding } from "../protocol/binding.ts";
+import { bindingRequest, type KeyBinding } from "../protocol/binding.ts";
+import { hashTypedData } from "../protocol/eip712.ts";
 import { fromHex, toHex, utf8 } from "../protocol/bytes.ts";
 import { cidOf, type Cid } from "../protocol/cid.ts";
 import { contentOfText, type Content } from "../protocol/content.ts";
@@ -48,7 +49,7 @@ export function makePerson(name: string, index: number): Person {
     index,
     ...binding,
     deadline: BigInt(binding.deadline),
-    signature: fromHex(wallet.signingKey.sign(digestOf(bindingRequest(DEPLOYMENT, binding))).serialized),
+    signature: fromHex(wallet.signingKey.sign(hashTypedData(bindingRequest(DEPLOYMENT, binding))).serialized),
     hasCode: false,
     blockNumber: 1,
     logIndex: index,

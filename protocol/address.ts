@@ -1,6 +1,6 @@
-import { getAddress } from "ethers/address";
+import { keccak_256 } from "@noble/hashes/sha3.js";
 
-import { fromHex, toHex } from "./bytes.ts";
+import { fromHex, toHex, utf8 } from "./bytes.ts";
 import { DmtpError } from "./error.ts";
 
 declare const brand: unique symbol;
@@ -17,16 +17,18 @@ export function parseAddress(text: unknown): Address {
     throw new DmtpError("ADDRESS_INVALID", "not a wallet address");
   }
   const digits = text.slice(2);
-  const lower = `0x${digits.toLowerCase()}`;
-  if (digits !== digits.toLowerCase() && digits !== digits.toUpperCase() && getAddress(lower) !== text) {
+  const lower = `0x${digits.toLowerCase()}` as Address;
+  if (digits !== digits.toLowerCase() && digits !== digits.toUpperCase() && checksummed(lower) !== text) {
     throw new DmtpError("ADDRESS_INVALID", "the address has a wrong checksum: a digit is mistyped");
   }
-  return lower as Address;
+  return lower;
 }
 
-/** The EIP-55 form, for people and for JSON-RPC. */
+/** The EIP-55 form, for people and for JSON-RPC: a letter is upper-case where the hash of the digits has an 8 or more. */
 export function checksummed(address: Address): string {
-  return getAddress(address);
+  const digits = address.slice(2);
+  const hash = toHex(keccak_256(utf8(digits))).slice(2);
+  return `0x${Array.from(digits, (digit, i) => (Number(`0x${hash[i] ?? ""}`) < 8 ? digit : digit.toUpperCase())).join("")}`;
 }
 
 /** 20 bytes to an address. */

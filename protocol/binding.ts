@@ -2,28 +2,12 @@
  * What a wallet signs, all of it EIP-712 (SPEC 3): the binding of a key version, its revocation, and the unlock signature
  * that never leaves the user's machine. The domain is KeyRegistry's own, so the contract checks the first two as well.
  */
-import { TypedDataEncoder } from "ethers/hash";
-import { recoverAddress } from "ethers/transaction";
-
-import { parseAddress, type Address } from "./address.ts";
+import type { Address } from "./address.ts";
 import { fromHex, toHex } from "./bytes.ts";
+import { ORDER, recoverAccount } from "./crypto/ecdsa.ts";
+import { hashTypedData, type TypedData } from "./eip712.ts";
 import type { PublicKeys } from "./identity.ts";
 import type { Deployment } from "./room.ts";
-
-export interface TypedDataDomain {
-  readonly name: string;
-  readonly version: string;
-  readonly chainId: number;
-  readonly verifyingContract: string;
-}
-export type TypedDataTypes = Record<string, { name: string; type: string }[]>;
-
-/** One EIP-712 request, in the shape that ethers' `signTypedData` and `eth_signTypedData_v4` take. */
-export interface TypedData {
-  readonly domain: TypedDataDomain;
-  readonly types: TypedDataTypes;
-  readonly message: Readonly<Record<string, string | number>>;
-}
 
 /** A wallet that can sign EIP-712 requests; ethers' signers and EIP-1193 providers are adapted to it in io/. */
 export interface Wallet {
@@ -41,10 +25,8 @@ export interface KeyBinding extends PublicKeys {
   readonly deadline: number;
 }
 
-/** The order of secp256k1. */
-const N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
 /** The highest s of EIP-2 and of OpenZeppelin's ECDSA: of two signatures that differ in s and v alone, the one that counts. */
-const MAX_S = N / 2n;
+const MAX_S = ORDER / 2n;
 
 /** What a wallet shows to whoever is about to sign: the consequence, in words. KeyRegistry hashes the first two as well. */
 const BINDING_PURPOSE =
@@ -92,11 +74,6 @@ export function unlockRequest(deployment: Deployment, wallet: Address, salt: Uin
   ]);
 }
 
-/** The EIP-712 digest that the wallet signs: 32 bytes. */
-export function digestOf({ domain, types, message }: TypedData): Uint8Array {
-  return fromHex(TypedDataEncoder.hash(domain, types, message));
-}
-
 /**
  * A wallet's ECDSA signature as SPEC 3.3 takes it: some wallets write v as 0 or 1, and some give the higher s. Null for what is
  * not 65 bytes of hexadecimal digits, such as a contract wallet's.
@@ -107,8 +84,8 @@ export function normalizeSignature(signature: string): Uint8Array | null {
   let v = bytes[64] ?? 0;
   if (v === 0 || v === 1) v += 27;
   const s = readS(bytes);
-  if (s > MAX_S && s < N && (v === 27 || v === 28)) {
-    bytes.set(fromHex(`0x${(N - s).toString(16).padStart(64, "0")}`), 32);
+  if (s > MAX_S && s < ORDER && (v === 27 || v === 28)) {
+    bytes.set(fromHex(`0x${(ORDER - s).toString(16).padStart(64, "0")}`), 32);
     v = 55 - v;
   }
   bytes[64] = v;
@@ -120,15 +97,9 @@ export function normalizeSignature(signature: string): Uint8Array | null {
  * v 27 or 28. Contract wallets' signatures are checked on chain (ERC-1271), never here.
  */
 export function recoverSigner(typedData: TypedData, signature: Uint8Array): Address | null {
-  const v = signature[64];
-  if (signature.length !== 65 || (v !== 27 && v !== 28)) return null;
-  // ethers recovers from a high s as well.
-  if (readS(signature) > MAX_S) return null;
-  try {
-    return parseAddress(recoverAddress(toHex(digestOf(typedData)), toHex(signature)));
-  } catch {
-    return null;
-  }
+  // Recovery takes a high s as well.
+  if (signature.length !== 65 || readS(signature) > MAX_S) return null;
+  return recoverAccount(hashTypedData(typedData), signature);
 }
 
 /** SPEC 3.3: whether the wallet itself signed the binding. */

@@ -2,7 +2,8 @@ import { expect } from "chai";
 import { network } from "hardhat";
 
 import { parseAddress } from "../../protocol/address.ts";
-import { bindingRequest, digestOf, type TypedData } from "../../protocol/binding.ts";
+import { bindingRequest } from "../../protocol/binding.ts";
+import { hashTypedData, type TypedData } from "../../protocol/eip712.ts";
 import { fromHex } from "../../protocol/bytes.ts";
 
 const { ethers } = await network.create();
@@ -55,7 +56,7 @@ describe("KeyRegistry and an externally owned account that carries EIP-7702 code
     // As long as the account has not signed, its code's answer counts; what neither the key nor the code signed, doesn't.
     await expect(registerFor(wallet.address, ...fields, await signAs(relayer, 1)))
       .to.be.revertedWithCustomError(registry, "InvalidSignature")
-      .withArgs(wallet.address, ethers.hexlify(digestOf(requestFor(1))));
+      .withArgs(wallet.address, ethers.hexlify(hashTypedData(requestFor(1))));
     await registerFor(wallet.address, ...fields, await signAs(stranger, 1));
 
     const signature = await signAs(wallet, 2);
@@ -67,7 +68,7 @@ describe("KeyRegistry and an externally owned account that carries EIP-7702 code
     // From then on nothing but its key counts.
     await expect(registerFor(wallet.address, ...fields, await signAs(stranger, 3)))
       .to.be.revertedWithCustomError(registry, "BindingNotSigned")
-      .withArgs(wallet.address, ethers.hexlify(digestOf(requestFor(3))));
+      .withArgs(wallet.address, ethers.hexlify(hashTypedData(requestFor(3))));
     await registerFor(wallet.address, ...fields, await signAs(wallet, 3));
     expect(await versionCount(wallet.address)).to.equal(3n);
   });

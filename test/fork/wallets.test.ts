@@ -12,7 +12,7 @@ import hre from "hardhat";
 
 import { walletOf } from "../../io/chain/writer.ts";
 import { parseAddress, type Address } from "../../protocol/address.ts";
-import { digestOf } from "../../protocol/binding.ts";
+import { hashTypedData } from "../../protocol/eip712.ts";
 import { fromHex } from "../../protocol/bytes.ts";
 import type { KeyEvent } from "../../protocol/event.ts";
 import { contentOfText } from "../../protocol/content.ts";
@@ -93,7 +93,7 @@ for (const { name, start } of UPSTREAMS) {
 
     it("registers a Safe by the signatures of two of its three owners, and not by less", async () => {
       const draft = await draftKey(session, safe.address, PASSPHRASE);
-      const digest = digestOf(draft.request);
+      const digest = hashTypedData(draft.request);
       const attempt = (signature: Uint8Array): Promise<string> =>
         relay(operator, session.deployment, draft, signature).then(
           () => "registered",

@@ -1,4 +1,6 @@
 import { expect } from "chai";
+import { getAddress } from "ethers/address";
+import fc from "fast-check";
 
 import { addressOfBytes, bytesOfAddress, checksummed, parseAddress } from "../../protocol/address.ts";
 import { fromHex, toHex, uint64 } from "../../protocol/bytes.ts";
@@ -21,6 +23,16 @@ describe("Addresses", () => {
       expect(checksummed(address)).to.equal(text);
       expect(addressOfBytes(bytesOfAddress(address))).to.equal(address);
     }
+  });
+
+  it("are shown as ethers shows them", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 20, maxLength: 20 }), (bytes) => {
+        const address = addressOfBytes(bytes);
+        expect(checksummed(address)).to.equal(getAddress(address));
+        expect(parseAddress(getAddress(address))).to.equal(address);
+      }),
+    );
   });
 
   it("are refused with a wrong checksum, another length, or anything but hexadecimal digits", () => {

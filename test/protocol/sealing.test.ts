@@ -1,7 +1,8 @@
 import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { expect } from "chai";
 
-import { digestOf, type TypedData, type Wallet } from "../../protocol/binding.ts";
+import type { Wallet } from "../../protocol/binding.ts";
+import { hashTypedData, type TypedData } from "../../protocol/eip712.ts";
 import { equal, fromHex, toHex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import {
@@ -185,7 +186,7 @@ describe("What a refusal shows", () => {
 function signWithNonce(request: TypedData, nonce: bigint): Uint8Array {
   const { Point } = secp256k1;
   const { Fn } = Point;
-  const digest = BigInt(toHex(digestOf(request)));
+  const digest = BigInt(toHex(hashTypedData(request)));
   const point = Point.BASE.multiply(nonce).toAffine();
   const r = Fn.create(point.x);
   let s = Fn.mul(Fn.inv(nonce), Fn.create(digest + r * BigInt(toHex(ALICE.wallet.privateKey))));
