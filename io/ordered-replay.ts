@@ -73,6 +73,21 @@ export class OrderedReplay {
     return tip === -1 ? State.EMPTY : this.store.state(tip);
   }
 
+  /** Whether a message has a verified entry so far, in whatever room and anchor. */
+  isVerified(cid: Cid): boolean {
+    return this.store.verifiedPlace(cid) !== undefined;
+  }
+
+  /** Counts a rejected entry of a message that is not verified so far. */
+  noteRejected(cid: Cid): void {
+    this.store.noteRejected(cid);
+  }
+
+  /** How many entries that were noted as rejected are of messages that are verified by now. */
+  countMended(): number {
+    return this.store.countMended();
+  }
+
   close(): void {
     this.store.close();
   }

@@ -23,6 +23,7 @@ import { decodeNode, encodeNode } from "./state-codec.ts";
 const TABLES = `
   CREATE TABLE nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL) STRICT;
   CREATE TABLE messages (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+  CREATE TABLE rejections (digest BLOB PRIMARY KEY, entries INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `;
 const NAME = "a temporary file";
 /** Of a verified entry that is told already, only that it stands before all that come now. */
@@ -43,6 +44,12 @@ export class StreamingStore implements ReplayStore, NodeRows {
   private readonly hasMessage: Statement<[Uint8Array]> = this.database.prepare(
     "SELECT 1 FROM messages WHERE digest = ?",
   );
+  private readonly insertRejection: Statement<[Uint8Array]> = this.database.prepare(
+    "INSERT INTO rejections VALUES (?, 1) ON CONFLICT DO UPDATE SET entries = entries + 1",
+  );
+  private readonly sumMended: Statement<[], number> = this.database
+    .prepare<[], number>("SELECT coalesce(sum(entries), 0) FROM rejections JOIN messages USING (digest)")
+    .pluck();
   private readonly nodes = new StateNodes(this);
   private readonly links = new Map<number, NodeLink | null>();
   private readonly indexByCid = new Map<Cid, number>();
@@ -190,6 +197,16 @@ export class StreamingStore implements ReplayStore, NodeRows {
   verifiedPlace(cid: Cid): Place | undefined {
     const isKnown = translated(() => this.hasMessage.get(digestOfCid(cid)) !== undefined, NAME);
     return isKnown ? BEFORE : undefined;
+  }
+
+  /** Counts a rejected entry of a message that is not verified so far. */
+  noteRejected(cid: Cid): void {
+    translated(() => this.insertRejection.run(digestOfCid(cid)), NAME);
+  }
+
+  /** How many entries that were noted as rejected are of messages that are verified by now. */
+  countMended(): number {
+    return translated(() => this.sumMended.get() ?? 0, NAME);
   }
 
   listedCount(): number {

@@ -2,6 +2,7 @@
 import { harmlessLine } from "../io/harmless.ts";
 import { checksummed } from "../protocol/address.ts";
 import { toHex, type Hex } from "../protocol/bytes.ts";
+import type { Cid } from "../protocol/cid.ts";
 import type { Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { findOmissions } from "../protocol/omissions.ts";
@@ -30,6 +31,10 @@ export interface AuditFinding {
   /** Whether it is one room that was asked for, with all of its messages. */
   readonly isWhole: boolean;
   readonly messages: VerdictCounts;
+  /** How many of the rejected entries are of messages that are verified at another place: there they are part of the history. */
+  readonly verifiedElsewhere: number;
+  /** Whether a message has a verified entry anywhere. */
+  readonly isVerified: (cid: Cid) => boolean;
   /** How many verified keys, and verified messages, no signature of a wallet stands behind: the chain alone vouches for them. */
   readonly unsigned: { readonly keys: number; readonly messages: number };
   /** Messages that were not asked for. */
@@ -48,13 +53,13 @@ export interface RoomFound {
 }
 
 export function reportAudit(found: AuditFinding): Outcome {
-  const { deployment, block, state, messages, others, unsigned, unshown } = found;
+  const { deployment, block, state, messages, verifiedElsewhere, others, unsigned, unshown } = found;
   const anchors = countVerdicts(found.anchors);
   const odd = found.anchors.filter(({ verdict }) => verdict.status !== "verified");
   const oddKinds = countUnshown(
     odd.map(({ event, verdict }) => ({ cid: event.text, anchorIndex: event.index, verdict })),
   );
-  const error = errorOf(anchors, messages);
+  const error = errorOf(anchors, messages, verifiedElsewhere);
   return {
     data: {
       chainId: deployment.chainId,
@@ -63,10 +68,11 @@ export function reportAudit(found: AuditFinding): Outcome {
       block,
       anchors,
       messages,
+      verifiedElsewhere,
       unsigned,
       ...(others > 0 && { others }),
       state: toHex(state.root),
-      rooms: found.rooms.map((room) => describeRoom(state, room, found.isWhole ? showsEach(unshown) : null)),
+      rooms: found.rooms.map((room) => describeRoom(found, room)),
       unshown,
       rejectedAnchors: odd.slice(0, MAX_NAMED).map(describeAnchor),
     },
@@ -75,6 +81,9 @@ export function reportAudit(found: AuditFinding): Outcome {
       table([
         ["anchors", summarize(anchors)],
         ["messages", summarize(messages) + (others > 0 ? `; ${others.toLocaleString("en")} others not asked for` : "")],
+        ...(verifiedElsewhere === 0
+          ? []
+          : [["", `of the rejected, ${verifiedElsewhere.toLocaleString("en")} verified at another place`] as const]),
         [
           "unsigned",
           `${plural(unsigned.keys, "key")} and ${plural(unsigned.messages, "message")} by the chain's word alone`,
@@ -84,7 +93,7 @@ export function reportAudit(found: AuditFinding): Outcome {
       ]),
       ...odd.filter(showsEach(oddKinds)).map(anchorLine),
       ...formatUnshown(oddKinds, "anchors"),
-      ...found.shown.filter(showsEach(unshown)).map(entryLine),
+      ...found.shown.filter(showsEach(unshown)).map((entry) => entryLine(found, entry)),
       ...formatUnshown(unshown, found.isWhole ? "entries of this room" : "entries"),
       ...(found.isWhole ? found.rooms.flatMap(({ entries }) => formatOmissions(findOmissions(entries ?? []))) : []),
     ].join("\n"),
@@ -110,10 +119,14 @@ export function countVerdicts(items: readonly { readonly verdict: Verdict }[]): 
   return counts;
 }
 
-/** An anchor that was rejected and skipped harms nobody; a rejected message, or anything out of reach, is worth an exit code. */
-function errorOf(anchors: VerdictCounts, messages: VerdictCounts): DmtpError | undefined {
-  if (messages.rejected > 0)
-    return new DmtpError("HISTORY_NOT_VERIFIED", `${plural(messages.rejected, "message")} rejected`);
+/**
+ * An anchor that was rejected and skipped harms nobody, and neither does a rejected entry of a message that is verified at another place:
+ * a repetition, a place in a foreign room, or one before its keys that was anchored again. Any other rejected message, or anything out of
+ * reach, is worth an exit code.
+ */
+function errorOf(anchors: VerdictCounts, messages: VerdictCounts, verifiedElsewhere: number): DmtpError | undefined {
+  const rejected = messages.rejected - verifiedElsewhere;
+  if (rejected > 0) return new DmtpError("HISTORY_NOT_VERIFIED", `${plural(rejected, "message")} rejected`);
   if (anchors.missing + messages.missing > 0) {
     const what = `${plural(anchors.missing, "anchor")} and ${plural(messages.missing, "message")} not reachable`;
     return new DmtpError("HISTORY_INCOMPLETE", what);
@@ -121,12 +134,9 @@ function errorOf(anchors: VerdictCounts, messages: VerdictCounts): DmtpError | u
   return undefined;
 }
 
-function describeRoom(
-  state: State,
-  { id, messages, entries }: RoomFound,
-  isShown: ((entry: Entry) => boolean) | null,
-): object {
-  const room = state.room(id);
+function describeRoom(found: AuditFinding, { id, messages, entries }: RoomFound): object {
+  const room = found.state.room(id);
+  const shown = entries?.filter(showsEach(found.unshown)) ?? [];
   const omissions = entries === null ? null : findOmissions(entries);
   return {
     room: id,
@@ -134,15 +144,17 @@ function describeRoom(
     root: room === undefined ? null : toHex(room.root),
     messages,
     ...(omissions !== null && { omissions: describeOmissions(omissions) }),
-    ...(isShown !== null && { entries: entries?.filter(isShown).map(describeEntry) ?? [] }),
+    ...(found.isWhole && { entries: shown.map((entry) => describeEntry(found, entry)) }),
   };
 }
 
-function describeEntry({ cid, anchorIndex, verdict, message }: Entry): object {
+function describeEntry(found: AuditFinding, entry: Entry): object {
+  const { cid, anchorIndex, verdict, message } = entry;
   return {
     cid,
     anchorIndex,
     verdict,
+    ...(verdict.status === "rejected" && { isVerifiedElsewhere: found.isVerified(cid) }),
     ...(message !== null && {
       sender: checksummed(message.sender),
       receiver: checksummed(message.receiver),
@@ -163,9 +175,10 @@ function anchorLine({ event, verdict }: Pick<Anchor, "event" | "verdict">): stri
   return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmlessLine(event.text)}`;
 }
 
-function entryLine({ cid, anchorIndex, verdict, message }: Entry): string {
+function entryLine({ isVerified }: AuditFinding, { cid, anchorIndex, verdict, message }: Entry): string {
   const who = message === null ? "" : ` ${short(checksummed(message.sender))} ${formatTime(message.timestamp)}`;
-  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}${formatBinding(message?.binding ?? null)}`;
+  const elsewhere = verdict.status === "rejected" && isVerified(cid) ? ", verified at another place" : "";
+  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}${elsewhere}${formatBinding(message?.binding ?? null)}`;
 }
 
 function summarize({ verified, rejected, missing }: VerdictCounts): string {

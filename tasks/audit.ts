@@ -42,7 +42,8 @@ export default (args: AuditArguments, hre: HardhatRuntimeEnvironment): Promise<v
   args.offline ? conclude(openNothing, () => auditOffline(args), args.json) : online(args, hre);
 
 /**
- * Rebuilds and verifies everything from chain and content alone. Rejected items end it with 65, unreachable ones with 75.
+ * Rebuilds and verifies everything from chain and content alone. It ends with 65 for rejected entries of messages that are verified nowhere,
+ * and with 75 for what is out of reach.
  * @param content where all blocks come from; the session's own when not given
  */
 export async function audit(
@@ -70,6 +71,9 @@ export async function audit(
     rooms,
     isWhole: room !== undefined,
     messages: countVerdicts(entries),
+    verifiedElsewhere: entries.filter(({ cid, verdict }) => verdict.status === "rejected" && history.isVerified(cid))
+      .length,
+    isVerified: (cid) => history.isVerified(cid),
     unsigned: { keys: countUnsignedKeys(history.keys), messages: entries.filter(isUnsigned).length },
     others: 0,
     shown: room === undefined ? entries.filter(({ verdict }) => verdict.status !== "verified") : entries,
@@ -96,6 +100,7 @@ export async function auditArchive(
   const unshown = new UnshownCount();
   let others = 0;
   let unsigned = 0;
+  let verifiedElsewhere = 0;
   let looked = 0;
   const replay = new OrderedReplay(deployment, file, (entry) => {
     if (++looked % 1_024 === 0) progress.progress(`verified ${plural(looked, "message")}`);
@@ -111,31 +116,41 @@ export async function auditArchive(
     messages[entry.verdict.status] += 1;
     unshown.add(entry);
     if (isUnsigned(entry)) unsigned += 1;
+    if (entry.verdict.status === "rejected") {
+      if (replay.isVerified(entry.cid)) verifiedElsewhere += 1;
+      else replay.noteRejected(entry.cid);
+    }
     if (room === undefined && entry.verdict.status !== "verified" && unshown.hasFew(entry.verdict)) shown.push(entry);
   });
   try {
     for (const event of events) await replay.take(event);
+    return report();
   } finally {
     replay.close();
   }
-  const last = events.at(-1);
-  const said = isCompared ? "checked against" : "and what it says of";
-  return reportAudit({
-    deployment,
-    block: last === undefined ? null : { number: last.blockNumber, hash: last.blockHash },
-    from: `${file.name}, ${said} chain ${deployment.chainId} up to block ${last?.blockNumber ?? 0}`,
-    anchors: replay.anchors,
-    state: replay.state(),
-    rooms: [...rooms.values()]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map((found) => (room === undefined ? found : { ...found, entries: shown })),
-    isWhole: room !== undefined,
-    messages,
-    unsigned: { keys: countUnsignedKeys(replay.keys), messages: unsigned },
-    others,
-    shown: shown.filter(({ anchorIndex, room: id }) => holds(anchorIndex, id)),
-    unshown: unshown.kinds,
-  });
+
+  function report(): Outcome {
+    const last = events.at(-1);
+    const said = isCompared ? "checked against" : "and what it says of";
+    return reportAudit({
+      deployment,
+      block: last === undefined ? null : { number: last.blockNumber, hash: last.blockHash },
+      from: `${file.name}, ${said} chain ${deployment.chainId} up to block ${last?.blockNumber ?? 0}`,
+      anchors: replay.anchors,
+      state: replay.state(),
+      rooms: [...rooms.values()]
+        .sort((a, b) => (a.id < b.id ? -1 : 1))
+        .map((found) => (room === undefined ? found : { ...found, entries: shown })),
+      isWhole: room !== undefined,
+      messages,
+      verifiedElsewhere: verifiedElsewhere + replay.countMended(),
+      isVerified: (cid) => replay.isVerified(cid),
+      unsigned: { keys: countUnsignedKeys(replay.keys), messages: unsigned },
+      others,
+      shown: shown.filter(({ anchorIndex, room: id }) => holds(anchorIndex, id)),
+      unshown: unshown.kinds,
+    });
+  }
 }
 
 async function auditOffline({ room, car }: AuditArguments): Promise<Outcome> {

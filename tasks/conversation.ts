@@ -30,6 +30,8 @@ export interface Line {
   readonly type: string | null;
   /** `pending`: in this machine's mailbox, not anchored yet. */
   readonly verdict: Verdict | { readonly status: "pending" };
+  /** Whether it is rejected here and verified at another place, in this room or in the one that it was written for. */
+  readonly isVerifiedElsewhere: boolean;
   readonly anchor: { readonly index: number; readonly blockNumber: number; readonly transactionHash: string } | null;
 }
 
@@ -74,6 +76,7 @@ export async function readConversation(
       verdict,
       anchor,
       binding,
+      isVerifiedElsewhere: verdict.status === "rejected" && replayed.isVerified(cid),
       ...(await readLine(envelope, verdict.status === "verified" ? open : null)),
     });
   }
@@ -83,7 +86,8 @@ export async function readConversation(
     const envelope = decodeEnvelope(block);
     const lookup = replayed.keys.find(envelope.sender, envelope.senderKeyVersion, END);
     const binding = lookup.status === "unknown" ? null : lookup.key.binding;
-    lines.push({ cid, verdict: { status: "pending" }, anchor: null, binding, ...(await readLine(envelope, open)) });
+    const pending = { verdict: { status: "pending" }, anchor: null, isVerifiedElsewhere: false } as const;
+    lines.push({ cid, ...pending, binding, ...(await readLine(envelope, open)) });
   }
   return { lines, omissions: findOmissions(replayed.entries(room)) };
 }
@@ -141,7 +145,7 @@ function findKey(keys: KeyDirectory, wallet: Address, version: number): KeyVersi
 async function readLine(
   envelope: Envelope | undefined,
   open: Open | null,
-): Promise<Omit<Line, "cid" | "verdict" | "anchor" | "binding">> {
+): Promise<Omit<Line, "cid" | "verdict" | "anchor" | "binding" | "isVerifiedElsewhere">> {
   if (envelope === undefined) {
     return { sender: null, senderKeyVersion: null, seq: null, timestamp: null, text: null, type: null };
   }

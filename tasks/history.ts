@@ -46,9 +46,10 @@ export async function history(
   const unshown = countUnshown(lines.map((line) => ({ ...line, anchorIndex: line.anchor?.index ?? null })));
   const shown = lines.filter(showsEach(unshown));
   const [rejected, missing] = [count("rejected"), count("missing")];
+  const verifiedElsewhere = lines.filter((line) => line.isVerifiedElsewhere).length;
   const error =
-    rejected > 0
-      ? new DmtpError("HISTORY_NOT_VERIFIED", `${plural(rejected, "message")} rejected`)
+    rejected > verifiedElsewhere
+      ? new DmtpError("HISTORY_NOT_VERIFIED", `${plural(rejected - verifiedElsewhere, "message")} rejected`)
       : missing > 0
         ? new DmtpError("HISTORY_INCOMPLETE", `${plural(missing, "message")} not reachable`)
         : undefined;
@@ -57,6 +58,7 @@ export async function history(
       room,
       wallets: [checksummed(own), checksummed(peer)],
       counts: { verified: count("verified"), rejected, missing, pending: count("pending") },
+      verifiedElsewhere,
       messages: shown.map(({ sender, ...line }) => ({ ...line, sender: sender === null ? null : checksummed(sender) })),
       unshown,
       omissions: describeOmissions(omissions),
@@ -84,12 +86,13 @@ function isWhole({ gaps, unseen }: Omissions): boolean {
 
 const WHOLE = "every message that a later one counts or names is here; what is missing may be the newest, or none";
 
-function formatLine({ cid, sender, timestamp, text, verdict, anchor, binding }: Line): string {
+function formatLine({ cid, sender, timestamp, text, verdict, anchor, binding, isVerifiedElsewhere }: Line): string {
   const who = sender === null ? "unknown sender" : short(checksummed(sender));
   const when = timestamp === null ? "" : `  ${formatTime(timestamp)}`;
   const what =
     verdict.status === "rejected" ? `rejected: ${verdict.code}, ${harmlessLine(verdict.reason)}` : verdict.status;
   const where = anchor === null ? "" : `, anchor ${anchor.index}, tx ${short(anchor.transactionHash)}`;
+  const elsewhere = isVerifiedElsewhere ? ", verified at another place" : "";
   const body = text === null ? `(${cid} cannot be shown)` : harmless(text);
-  return `${who}${when}  [${what}${where}${formatBinding(binding)}]\n${body.replaceAll(/^/gm, "  ")}\n`;
+  return `${who}${when}  [${what}${elsewhere}${where}${formatBinding(binding)}]\n${body.replaceAll(/^/gm, "  ")}\n`;
 }

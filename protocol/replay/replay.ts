@@ -111,6 +111,11 @@ export class Replay {
     return this.anchors[anchorIndex]?.verdict.status === "verified";
   }
 
+  /** Whether a message has a verified entry, in whatever room and anchor. */
+  isVerified(cid: Cid): boolean {
+    return this.store.verifiedPlace(cid) !== undefined;
+  }
+
   roomState(room: RoomId): RootedRoom | undefined {
     return this.state.room(room);
   }

@@ -85,11 +85,14 @@ describe("A message whose keys come after its anchor", function () {
       const before = await audit(session);
       expect(before.data).to.deep.include({ messages: { verified: 0, rejected: 1, missing: 0 } });
       expect(before.text).to.contain(code);
+      expect(before.error?.code).to.equal("HISTORY_NOT_VERIFIED");
       expect(anchorsOf(await anchor(session)).map(({ index, messages }) => [index, messages])).to.deep.equal([[1, 1]]);
       expect(await mailboxStatus()).to.deep.include({ unanchored: 0, held: [], refused: [] });
       expect(session.mailbox.message(cid)?.anchorIndex).to.equal(1);
       const after = await audit(session);
-      expect(after.data).to.deep.include({ messages: { verified: 1, rejected: 1, missing: 0 } });
+      expect(after.data).to.deep.include({ messages: { verified: 1, rejected: 1, missing: 0 }, verifiedElsewhere: 1 });
+      expect(after.text).to.match(new RegExp(`${code}: .*, verified at another place`));
+      expect(after.error).to.equal(undefined);
       expect(anchorsOf(await anchor(session))).to.deep.equal([]);
       await operator.mine(100);
       expect(anchorsOf(await anchor(session))).to.deep.equal([]);
