@@ -3,6 +3,7 @@ import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
 import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { translateForeignError } from "./foreign-error.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
 
@@ -47,7 +48,8 @@ export async function conclude<Opened extends { close(): Promise<void> }>(
     terminal.progress(null);
     reportError(asDmtpError(error), json);
   } finally {
-    await session?.close();
+    // What does not close now ends with the process, and what was found is told all the same.
+    await session?.close().catch(() => undefined);
   }
 }
 
@@ -66,12 +68,11 @@ export function reportError(error: DmtpError, json: boolean): void {
   process.exitCode = EXIT_CODES[error.kind];
 }
 
-/** Hardhat's own errors (no such network, no keystore value) are a person's to mend, like ours; the rest are defects. */
+/** A node that went away and Hardhat's own errors (no such network, no keystore value) are told as ours; the rest are defects. */
 export function asDmtpError(error: unknown): DmtpError {
   if (error instanceof DmtpError) return error;
-  if (error instanceof Error && error.name === "HardhatError") {
-    return new DmtpError("CONFIGURATION_INVALID", error.message, { cause: error });
-  }
+  const translated = translateForeignError(error);
+  if (translated !== null) return translated;
   return new DmtpError("INTERNAL", error instanceof Error ? error.message : "something that is no error was thrown", {
     cause: error,
   });

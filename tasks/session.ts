@@ -197,7 +197,12 @@ export async function openSession(
     environment,
     terminal,
     accounts: async () => accountsOf((await hre.network.getOrCreate()).networkConfig, rpc),
-    signers: async () => (await hre.network.getOrCreate()).ethers.getSigners(),
+    signers: async () => {
+      const { ethers, networkConfig } = await hre.network.getOrCreate();
+      // Hardhat's own words for a key that is none would be those of a defect.
+      if (networkConfig.accounts !== "remote") await accountsOf(networkConfig, rpc);
+      return ethers.getSigners();
+    },
   });
 }
 

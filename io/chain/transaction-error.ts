@@ -5,7 +5,13 @@ import { DmtpError } from "../../protocol/error.ts";
 import { withoutUrls } from "./rpc-fault.ts";
 
 const UNREACHABLE = new Set(["NETWORK_ERROR", "SERVER_ERROR", "TIMEOUT", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND"]);
-const POOR = /insufficient funds|enough funds|insufficient balance|gas required exceeds allowance \(0\)/i;
+const POOR = /insufficient funds|enough funds|insufficient balance/i;
+/** As much gas as the account can pay for: geth's words, and anvil's. */
+const ALLOWANCE = /gas required exceeds allowance:? \(?(?<gas>\d+)/i;
+/** No call of ours takes as much: a larger allowance is a node's own limit, and has nothing to do with the account. */
+const MAX_CALL_GAS = 2_000_000;
+/** Hardhat's numbers for a node that is away. */
+const AWAY = /\bHHE70[234]\b/;
 const MAX_DEPTH = 6;
 
 /** The error of an estimate, a call or a submission. Its words never hold the request, which a library may put in its own. */
@@ -19,14 +25,20 @@ export function transactionError(contract: Interface, error: unknown): DmtpError
   const words = layers
     .flatMap(({ shortMessage, message }) => [shortMessage, message])
     .filter((text) => typeof text === "string");
-  if (layers.some(({ code }) => code === "INSUFFICIENT_FUNDS") || words.some((text) => POOR.test(text))) {
+  if (layers.some(({ code }) => code === "INSUFFICIENT_FUNDS") || words.some(isPoor)) {
     return new DmtpError("FUNDS_INSUFFICIENT", "the account can't pay for this transaction", { cause: error });
   }
   const said = withoutUrls((words[0] ?? "no reason given").split("\n", 1)[0] ?? "").slice(0, 300);
-  if (layers.some(({ code }) => typeof code === "string" && UNREACHABLE.has(code))) {
+  const isAway = layers.some(({ code }) => typeof code === "string" && UNREACHABLE.has(code));
+  if (isAway || words.some((text) => AWAY.test(text))) {
     return new DmtpError("CHAIN_UNREACHABLE", said, { cause: error });
   }
   return new DmtpError("TRANSACTION_FAILED", said, { cause: error });
+}
+
+function isPoor(text: string): boolean {
+  const gas = ALLOWANCE.exec(text)?.groups?.gas;
+  return POOR.test(text) || (gas !== undefined && Number(gas) < MAX_CALL_GAS);
 }
 
 function revertError(name: string, args: readonly unknown[], cause: unknown): DmtpError {
