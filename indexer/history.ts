@@ -4,7 +4,9 @@
  */
 import type Database from "better-sqlite3";
 
+import { translated } from "../io/database.ts";
 import type { Cid } from "../protocol/cid.ts";
+import { DmtpError } from "../protocol/error.ts";
 import type { Omissions } from "../protocol/omissions.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
@@ -51,6 +53,8 @@ export class History {
   readonly changes: ChangeLog;
   /** Called after every change, once it is on disk. */
   onCommit: () => void = () => undefined;
+  /** Why the last change could not be written, for example a full disk; null when it was written. */
+  failure: DmtpError | null = null;
   private readonly database: Database.Database;
   private readonly content: ContentCache;
   private readonly reader: MessageReader;
@@ -181,15 +185,18 @@ export class History {
     const { turns } = this;
     try {
       // A crash before the commit leaves the index at the change before; the chain and the content are read again.
-      this.database
-        .transaction(() => {
-          const endMs = turns === null ? 0 : turns.now() + turns.maxMs;
-          work(this.current);
-          this.projection?.work(() => turns !== null && turns.now() >= endMs);
-          this.changes.prune();
-        })
-        .immediate();
+      const transaction = this.database.transaction(() => {
+        const endMs = turns === null ? 0 : turns.now() + turns.maxMs;
+        work(this.current);
+        this.projection?.work(() => turns !== null && turns.now() >= endMs);
+        this.changes.prune();
+      });
+      translated(() => {
+        transaction.immediate();
+      }, "the index");
+      this.failure = null;
     } catch (error) {
+      if (error instanceof DmtpError && error.code.startsWith("DATABASE_")) this.failure = error;
       // They may be ahead of the disk.
       this.projection = null;
       this.content.withdraw();

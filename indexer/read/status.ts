@@ -27,10 +27,11 @@ const STUCK_MS = 180_000;
 export function unreadiness(
   follower: Follower,
   fetcher: Fetcher,
-  history: Pick<History, "isBusy">,
+  history: Pick<History, "isBusy" | "failure">,
   now = performance.now(),
 ): DmtpError | null {
   const { isCurrent, problem, succeededAtMs } = follower;
+  if (history.failure !== null) return withoutInternals(history.failure);
   if (problem !== null && (!isCurrent || now - (succeededAtMs ?? 0) > STALE_MS)) return withoutInternals(problem);
   if (!isCurrent) return new DmtpError("INDEX_BEHIND", "the index is still reading the chain");
   if (!fetcher.isSettled) return new DmtpError("INDEX_BEHIND", "the index is still fetching content");
@@ -40,8 +41,11 @@ export function unreadiness(
 
 /** What the chain reader says may name hosts that only the operator is to know; the log has it. */
 function withoutInternals(problem: DmtpError): DmtpError {
-  const isOwn = problem.code === "CHAIN_INCOMPLETE" || problem.kind === "bug";
-  return isOwn ? problem : new DmtpError(problem.code, "the chain cannot be read now; the indexer's log says why");
+  if (problem.code === "CHAIN_INCOMPLETE" || problem.kind === "bug") return problem;
+  const what = problem.code.startsWith("DATABASE_")
+    ? "the index cannot be written now"
+    : "the chain cannot be read now";
+  return new DmtpError(problem.code, `${what}; the indexer's log says why`);
 }
 
 /** Why the service should be started again, or null. */

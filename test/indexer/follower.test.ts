@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { openEngine, startIndexerOn, type Engine, type Indexer } from "../../indexer/indexer.ts";
+import { unreadiness } from "../../indexer/read/status.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
@@ -274,6 +275,31 @@ describe("the indexer on a chain that misbehaves", () => {
     } finally {
       engine.stop();
       engine.index.close();
+    }
+  });
+
+  it("says at once that the index cannot be written, and forgets it once it can", async () => {
+    const history = conversation();
+    const engine = openEngine(new ScriptedChain(history), {
+      content: new WithheldStore(history.blocks),
+      indexPath: join(folder, "index"),
+      pollIntervalMs: 5,
+    });
+    const { history: written, follower, fetcher, index } = engine;
+    try {
+      index.database.pragma("query_only = ON");
+      const error = await follower.turn().catch((thrown: unknown) => thrown);
+      expect(error).to.include({
+        code: "DATABASE_WRITE_FAILED",
+        message: "the index: attempt to write a readonly database",
+      });
+      expect(unreadiness(follower, fetcher, written)?.code).to.equal("DATABASE_WRITE_FAILED");
+      index.database.pragma("query_only = OFF");
+      while ((await follower.turn()) === "again");
+      expect(written.failure).to.equal(null);
+    } finally {
+      engine.stop();
+      index.close();
     }
   });
 

@@ -10,6 +10,7 @@ import { expect } from "chai";
 
 import { startChain, deploy, type Chain, type Deployed } from "../fixtures/chain.ts";
 import { useFolder } from "../fixtures/folder.ts";
+import { pause } from "../../io/pause.ts";
 import { listen, shut } from "../fixtures/loopback.ts";
 import { getOk, waitUntilReady } from "../fixtures/indexer-client.ts";
 
@@ -42,7 +43,8 @@ describe("npm run indexer", function () {
     for (const child of children) child.kill("SIGKILL");
   });
 
-  function run(change: Record<string, string | undefined> = {}): Process {
+  /** @param maxFileBlocks the most blocks of 512 bytes that a file of the process may have */
+  function run(change: Record<string, string | undefined> = {}, maxFileBlocks?: number): Process {
     const { cidStore, keyRegistry } = deployed.deployment;
     const env = {
       PATH: process.env["PATH"],
@@ -53,7 +55,10 @@ describe("npm run indexer", function () {
       PORT: "0",
       ...change,
     };
-    const child = spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const command = [process.execPath, MAIN];
+    if (maxFileBlocks !== undefined) command.unshift("sh", "-c", `ulimit -f ${maxFileBlocks} && exec "$0" "$@"`);
+    const [program = "", ...args] = command;
+    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     children.add(child);
     const said = { stdout: "", stderr: "" };
     child.stderr.on("data", (chunk: Buffer) => (said.stderr += chunk.toString()));
@@ -145,6 +150,30 @@ describe("npm run indexer", function () {
       expect(said.stderr).not.to.match(/\n {4}at /);
       expect(said.stdout).to.equal("");
     }
+  });
+
+  it("is not ready from the moment at which its disk is full, and says so", async () => {
+    const first = run();
+    await waitUntilReady(await first.url);
+    first.child.kill("SIGTERM");
+    await first.ended;
+    // Room for a few blocks of the chain in SQLite's log, and for the file that says what is in it.
+    const { url: started, said, child } = run({ POLL_INTERVAL_MS: "50" }, 128);
+    const url = await started;
+    await waitUntilReady(url);
+    for (let mined = 0; mined < 100 && !said.stderr.includes("error["); mined++) {
+      await deployed.provider.send("evm_mine", []);
+      await pause(100);
+    }
+    expect(said.stderr).to.match(/^error\[DATABASE_WRITE_FAILED\]: the index: /);
+    const answer = await fetch(`${url}/ready`);
+    expect(answer.status).to.equal(503);
+    expect(await answer.json()).to.include({
+      code: "DATABASE_WRITE_FAILED",
+      detail: "the index cannot be written now; the indexer's log says why",
+    });
+    expect((await fetch(`${url}/health`)).status).to.equal(200);
+    child.kill("SIGTERM");
   });
 
   it("says what is wrong with its configuration, and never a value", async () => {

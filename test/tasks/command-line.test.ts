@@ -10,6 +10,7 @@ import Database from "better-sqlite3";
 
 import { checksummed, type Address } from "../../protocol/address.ts";
 import { roomIdOf } from "../../protocol/room.ts";
+import { startFailingNode } from "../fixtures/failing-node.ts";
 import { deployLocally, type LocalDeployment } from "../../scripts/local-deployment.ts";
 import { startLocalChain, type Service } from "../../scripts/service.ts";
 import { findTool, ROOT } from "../../scripts/tool.ts";
@@ -199,6 +200,16 @@ describe("the commands, as a person runs them", () => {
     expect(await codeOf({ CHAIN_ID: "137" })).to.deep.equal([1, "CHAIN_ID_WRONG"]);
     expect(await codeOf({ LOCALHOST_RPC_URL: "http://127.0.0.1:1" })).to.deep.equal([75, "CHAIN_UNREACHABLE"]);
     expect(await codeOf({ PORT: "many" })).to.deep.equal([1, "CONFIGURATION_INVALID"]);
+  });
+
+  it("end with 75 when the node goes away under them, at whichever request", async () => {
+    for (const served of [3, 6]) {
+      const node = await startFailingNode(chain.url, served);
+      const ending = await run(["send", "--from", alice, "--to", bob, "--text", "hi"], { LOCALHOST_RPC_URL: node.url });
+      await node.stop();
+      const code = /^error\[(\w+)\]/m.exec(ending.stderr)?.[1];
+      expect([ending.code, code], ending.stderr).to.deep.equal([75, "CHAIN_UNREACHABLE"]);
+    }
   });
 
   it("refuse the wrong passphrase and the wrong opener", async () => {
