@@ -48,6 +48,11 @@ export class Delivery {
     return this.ready.size === 0 && this.preparing.size === 0;
   }
 
+  /** How many blocks it has. */
+  get size(): number {
+    return this.ready.size + this.preparing.size;
+  }
+
   get isFull(): boolean {
     return this.readyBytes + this.preparingBytes >= MAX_BYTES;
   }

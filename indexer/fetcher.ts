@@ -27,7 +27,14 @@ export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepa
   readonly clock?: Clock;
 }
 
-const NOTHING: WantList = { has: () => false, takeNew: () => [] };
+/** After the disk could not be read. */
+const REREAD_MS = 1_000;
+
+const NOTHING: WantList = {
+  has: () => false,
+  takeNew: () => ({ wants: [], isAll: true }),
+  page: () => ({ wants: [], next: null }),
+};
 
 export class Fetcher {
   private readonly content: ContentStore;
@@ -39,11 +46,14 @@ export class Fetcher {
   /** Whose new ones were taken. */
   private known: WantList | null = null;
   private isStopped = false;
+  private readonly clock: Clock;
+  private cancelPump: () => void = () => undefined;
 
   constructor({ content, missing, log, deliver, prepare, ...options }: FetcherOptions) {
     const { concurrency = 16, firstRetryMs = 500, maxRetryMs = 60_000, random = Math.random } = options;
     const { clock = SYSTEM_CLOCK } = options;
     this.content = content;
+    this.clock = clock;
     this.readMissing = missing;
     this.log = log;
     this.local = "getAll" in content ? content : null;
@@ -56,7 +66,7 @@ export class Fetcher {
       log,
       clock,
       onFailure: (cids) => {
-        for (const cid of cids) this.queue.absentNow({ cid, kind: "message", anchorIndex: null });
+        for (const cid of cids) this.queue.absentNow({ cid, kind: "message", anchorIndex: null }, "first");
       },
       onRoom: () => this.pump(),
     });
@@ -74,12 +84,13 @@ export class Fetcher {
   want(of: "newest" | "history"): void {
     if (this.isStopped) return;
     const { missing } = this;
-    if (missing !== this.known) this.queue.reset();
+    if (missing !== this.known) this.queue.reset(missing);
     this.known = missing;
-    const added = missing.takeNew();
-    for (const want of of === "history" ? added : added.toReversed()) {
+    const { wants, isAll } = missing.takeNew();
+    for (const want of of === "history" ? wants : wants.toReversed()) {
       if (!this.delivery.has(want.cid)) this.queue.add(want, of);
     }
+    if (!isAll) this.queue.surveyAgain();
     this.pump();
   }
 
@@ -94,12 +105,9 @@ export class Fetcher {
     return !(isReachable && isWaiting) && !isExpecting && this.delivery.isEmpty;
   }
 
-  /** How many of what is missing have been asked for and not found. */
-  get retryCount(): number {
-    const { missing } = this;
-    let count = 0;
-    for (const cid of this.queue.absent) if (missing.has(cid)) count += 1;
-    return count;
+  /** How many of so many missing blocks have been asked for and not found. */
+  countAbsent(missing: number): number {
+    return this.queue.countAbsent(Math.max(0, missing - this.delivery.size));
   }
 
   /** How each content source has done so far, in the order of the configuration. */
@@ -109,17 +117,34 @@ export class Fetcher {
 
   stop(): void {
     this.isStopped = true;
+    this.cancelPump();
     this.delivery.stop();
     this.queue.stop();
   }
 
+  /** Asks for as much as there is room for. Never throws. */
   private pump(): void {
-    while (!this.isStopped && !this.delivery.isFull) {
-      const attempt = this.queue.next();
-      if (attempt === null) return;
-      const { cid } = attempt.want;
-      if (!this.missing.has(cid)) this.queue.delete(cid);
-      else if (!this.queue.isInFlight(cid) && !this.delivery.has(cid)) void this.attempt(attempt);
+    try {
+      while (!this.isStopped && !this.delivery.isFull) {
+        const attempt = this.queue.next();
+        if (attempt === null) return;
+        const { cid } = attempt.want;
+        if (!this.isWanted(cid)) this.queue.delete(cid);
+        else if (!this.queue.isInFlight(cid) && !this.delivery.has(cid)) void this.attempt(attempt);
+      }
+    } catch (error) {
+      this.log(`what is missing could not be read: ${error instanceof Error ? error.message : "unknown"}`);
+      this.cancelPump();
+      this.cancelPump = this.clock.after(REREAD_MS, () => this.pump());
+    }
+  }
+
+  private isWanted(cid: Cid): boolean {
+    try {
+      return this.missing.has(cid);
+    } catch {
+      // The disk can't be read, which the follower says. Whether it is wanted is found out when it is delivered.
+      return true;
     }
   }
 
@@ -138,11 +163,11 @@ export class Fetcher {
     const want = queue.end(attempt);
     if (this.isStopped) return;
     if (failure !== null && queue.isReachable) this.report(failure.error);
-    if (!this.missing.has(cid)) queue.delete(cid);
+    if (!this.isWanted(cid)) queue.delete(cid);
     else if (failure !== null) queue.failed(want);
-    else if (blocks === null) queue.absentNow(want);
+    else if (blocks === null) queue.absentNow(want, attempt.lane);
     else {
-      queue.found(want);
+      queue.found(want, attempt.lane);
       this.delivery.take(blocks, () => this.isIdle);
     }
     this.pump();

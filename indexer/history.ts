@@ -12,13 +12,12 @@ import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { MessageReader } from "./message-reader.ts";
-import type { CidSet } from "./missing-content.ts";
 import { Projection } from "./projection.ts";
 import { BlockLog, type BlockId, type Cursor, type EventCounts } from "./store/block-log.ts";
 import { ChangeLog, type Cause } from "./store/change-log.ts";
 import { ContentCache } from "./store/content-cache.ts";
 import type { KeyRows } from "./store/key-rows.ts";
-import type { WantList } from "./want-list.ts";
+import type { CidSet, WantList } from "./want-list.ts";
 
 /** New blocks of the chain, all of them canonical when they were read. */
 export interface Extension {

@@ -13,19 +13,19 @@ import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import { ReplayEngine } from "../protocol/replay/engine.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { MessageReader } from "./message-reader.ts";
-import { MissingContent } from "./missing-content.ts";
 import type { EventCounts } from "./store/block-log.ts";
 import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { KeyRows } from "./store/key-rows.ts";
 import { IndexStore } from "./store/replay-store.ts";
+import { WantRows } from "./store/want-rows.ts";
 
 const MAX_KEPT_OMISSIONS = 1_000;
 
 /** Only good as long as every transaction that it wrote in was committed; after a rollback a new one has to be made. */
 export class Projection {
   /** The blocks without which something stays undecided. */
-  readonly missing = new MissingContent();
+  readonly missing: WantRows;
   private readonly content: ContentCache;
   private readonly store: IndexStore;
   private readonly engine: ReplayEngine;
@@ -42,6 +42,7 @@ export class Projection {
     reader: MessageReader,
   ) {
     this.content = content;
+    this.missing = new WantRows(database);
     this.counts = counts;
     this.store = new IndexStore({
       database,
@@ -52,11 +53,7 @@ export class Projection {
       onDecision: (room) => this.omissionsByRoom.delete(room),
     });
     this.engine = new ReplayEngine(deployment, this.store, { reader });
-    const { anchors, parts, entries, keys } = this.store;
-    for (const { cid, index } of anchors.withoutManifest()) this.missing.add([cid], "anchor", index);
-    for (const { cid, anchorIndex } of parts.missing()) this.missing.add([cid], "anchor", anchorIndex);
-    for (const { cid, anchorIndex } of entries.missing()) this.missing.add([cid], "message", anchorIndex);
-    this.missing.add(keys.awaited(), "document");
+    const { anchors, parts } = this.store;
     this.engine.resume(parts.listing(), anchors.undecided());
   }
 
@@ -101,6 +98,7 @@ export class Projection {
     // One step at least, or a turn could come to nothing for ever.
     while (this.engine.step() && !isEnough());
     this.store.tally.flush();
+    if (this.engine.isIdle) this.missing.settle();
   }
 
   /** Takes back all but so many events of each contract. Every verdict rests on what came before it, so none changes. */

@@ -10,6 +10,8 @@ export interface RetriesOptions {
   readonly clock: Clock;
   /** Called when more is due. */
   readonly onDue: () => void;
+  /** Called when one is not kept any more, since newer ones are. */
+  readonly onDrop: () => void;
 }
 
 /** A block that was not found. */
@@ -26,6 +28,8 @@ interface Slot {
   readonly cancel: () => void;
 }
 
+/** As many are timed one by one, the newest. */
+const MAX_KEPT = 16_384;
 /** The times of attempts are rounded up to this. */
 const SLOT_MS = 10;
 /** A block that was not found in so many attempts is old. With the usual times, that is after two minutes. */
@@ -59,8 +63,8 @@ export class Retries {
     return this.absent.get(cid)?.want;
   }
 
-  cids(): Iterable<Cid> {
-    return this.absent.keys();
+  get size(): number {
+    return this.absent.size;
   }
 
   /** It was not found, once more. */
@@ -69,6 +73,7 @@ export class Retries {
     const { cid } = want;
     const absent = this.absent.get(cid) ?? { want, attempts: 0, slot: null };
     this.absent.set(cid, absent);
+    if (this.absent.size > MAX_KEPT) this.dropOldest();
     const delayMs = this.delayAfter(absent.attempts, want);
     absent.attempts += 1;
     const nowMs = clock.now();
@@ -106,6 +111,14 @@ export class Retries {
     this.slots.clear();
     this.absent.clear();
     for (const cids of this.due) cids.clear();
+  }
+
+  private dropOldest(): void {
+    const [oldest] = this.absent.keys();
+    if (oldest === undefined) return;
+    this.absent.delete(oldest);
+    for (const cids of this.due) cids.delete(oldest);
+    this.options.onDrop();
   }
 
   private takeFrom(cids: Set<Cid> | undefined): Want | undefined {

@@ -5,13 +5,15 @@ import type { Clock } from "./clock.ts";
 import { FreshWants } from "./fresh-wants.ts";
 import { Outage } from "./outage.ts";
 import { Retries } from "./retries.ts";
-import type { Want } from "./want-list.ts";
+import { Survey } from "./survey.ts";
+import { Sweep } from "./sweep.ts";
+import type { Want, WantList } from "./want-list.ts";
 
 /**
  * `first`: nobody is known to lack the block. `retry`: it was not found a short while ago. `background`: it was not found for a long
- * while, most of its anchor's blocks are absent, or it is a key document.
+ * while, most of its anchor's blocks are absent, or it is a key document. `sweep`: as that, and not kept in memory.
  */
-type Lane = "first" | "retry" | "background";
+type Lane = "first" | "retry" | "background" | "sweep";
 
 /** One request for a block. */
 export interface Attempt {
@@ -34,6 +36,10 @@ export interface WantQueueOptions {
 const SLOW_SHARE = 8;
 /** Where there is room for one request only, every so many-th may be of these. */
 const TURNS = 4;
+/** Between two sweeps, as many times as long as between the attempts at one block at most: ten minutes. */
+const SWEEP_REST_FACTOR = 10;
+/** From the beginning of a survey to that of the next. */
+const SURVEY_REST_MS = 1_000;
 
 export class WantQueue {
   private readonly inFlight = new Map<Cid, Attempt>();
@@ -41,6 +47,14 @@ export class WantQueue {
   private readonly fresh: FreshWants;
   private readonly retries: Retries;
   private readonly outage: Outage;
+  /** Through all that was missing when it began, as fast as what is there comes. */
+  private readonly survey: Survey;
+  /** Whether the survey has to be made once more when it is over, and may begin. */
+  private isSurveyDue = false;
+  private cancelSurveyRest: (() => void) | null = null;
+  private readonly sweep: Sweep;
+  private list: WantList | null = null;
+  private readonly options: WantQueueOptions;
   /** How many requests are in flight at most, in all and of the slow lanes. */
   private readonly limits: Readonly<Record<"all" | "slow" | "background", number>>;
   private turn = 0;
@@ -50,8 +64,12 @@ export class WantQueue {
     const slow = Math.max(1, Math.floor(limit / SLOW_SHARE));
     this.limits = { all: limit, slow, background: Math.max(1, Math.floor(slow / 2)) };
     this.windows = new AskingWindows(limit);
-    this.fresh = new FreshWants(this.windows);
-    this.retries = new Retries(options);
+    this.options = options;
+    this.survey = new Survey(options);
+    this.sweep = new Sweep({ ...options, restMs: SWEEP_REST_FACTOR * options.maxRetryMs });
+    const onDrop = (): void => this.sweep.start();
+    this.fresh = new FreshWants({ windows: this.windows, onDrop, onOverflow: () => this.surveyAgain() });
+    this.retries = new Retries({ ...options, onDrop });
     this.outage = new Outage(options);
   }
 
@@ -68,7 +86,7 @@ export class WantQueue {
 
   /** Whether blocks wait for their first request: no key documents, and no rest of an anchor of which little was there. */
   get hasFresh(): boolean {
-    return !this.fresh.isEmpty;
+    return !this.fresh.isEmpty || !this.survey.isOver || this.isSurveyDue;
   }
 
   /** Whether key documents, or the rest of an anchor of which little was there, wait for their first request. */
@@ -83,9 +101,11 @@ export class WantQueue {
     return this.retries.hasYoungDue;
   }
 
-  /** What was asked for and not found, some of which may not be wanted any more. */
-  get absent(): Iterable<Cid> {
-    return this.retries.cids();
+  /** How many of so many missing blocks were asked for and not found, as far as is known. */
+  countAbsent(missing: number): number {
+    if (!this.survey.isOver || this.isSurveyDue) return Math.min(missing, this.retries.size);
+    const asking = Array.from(this.inFlight.keys()).filter((cid) => !this.retries.has(cid)).length;
+    return Math.max(0, missing - this.fresh.size - asking);
   }
 
   /** @param of what is new: the newest, or a history that is being read */
@@ -93,13 +113,25 @@ export class WantQueue {
     if (this.isNew(want)) this.fresh.add(want, of);
   }
 
-  /** Forgets what was not asked for yet. */
-  reset(): void {
+  /** Asks for all that is missing, also for what {@link add} was not called with. */
+  surveyAgain(): void {
+    this.isSurveyDue = true;
+  }
+
+  /** Forgets what was not asked for yet: what is missing is another list. */
+  reset(list: WantList): void {
+    this.list = list;
     this.fresh.clear();
     this.windows.clear();
+    this.survey.end();
+    this.endSurveyRest();
+    this.sweep.reset(list);
   }
 
   stop(): void {
+    this.survey.end();
+    this.endSurveyRest();
+    this.sweep.stop();
     this.retries.clear();
     this.outage.end();
   }
@@ -131,16 +163,21 @@ export class WantQueue {
     return latest;
   }
 
-  found({ cid, anchorIndex: group }: Want): void {
+  found({ cid, anchorIndex: group }: Want, lane: Lane): void {
     this.endOutage();
     this.retries.delete(cid);
     if (group === null) return;
+    const isTrustedAgain = this.windows.isDoubtful(group);
     this.windows.widen(group);
     this.fresh.trust(group);
+    // The rest of the anchor may not be kept in memory.
+    if (this.sweep.isOn && (isTrustedAgain || lane === "sweep")) this.surveyAgain();
   }
 
-  absentNow(want: Want): void {
+  absentNow(want: Want, lane: Lane): void {
     this.endOutage();
+    // The next sweep comes to it again.
+    if (lane === "sweep") return;
     if (want.anchorIndex !== null && !this.retries.has(want.cid)) this.windows.narrow(want.anchorIndex);
     this.retries.add(want);
   }
@@ -157,8 +194,46 @@ export class WantQueue {
   }
 
   private nextFirst(): Attempt | null {
-    const want = this.fresh.take() ?? (this.isReachable ? undefined : this.outage.take());
+    let want = this.takeFresh();
+    while (want === undefined && this.readSurvey()) want = this.takeFresh();
+    want ??= this.isReachable ? undefined : this.outage.take();
     return want === undefined ? null : { want, lane: "first" };
+  }
+
+  /** What the survey came upon may have been asked for meanwhile. */
+  private takeFresh(): Want | undefined {
+    let want = this.fresh.take();
+    while (want !== undefined && !this.isNew(want)) want = this.fresh.take();
+    return want;
+  }
+
+  /** Takes the next page of the survey. False when there is none, or no room for one. */
+  private readSurvey(): boolean {
+    if (!this.fresh.hasRoomFor(Survey.PAGE)) return false;
+    if (this.survey.isOver) this.beginSurvey();
+    const page = this.survey.next();
+    if (page === null) return false;
+    for (const want of page.toReversed()) {
+      if (want.anchorIndex !== null && this.windows.isDoubtful(want.anchorIndex)) this.sweep.start();
+      else if (this.isNew(want)) this.fresh.add(want, "newest");
+    }
+    return true;
+  }
+
+  /** Begins a survey that is due, a while after the last one began: what anchors name can call for any number of them. */
+  private beginSurvey(): void {
+    if (!this.isSurveyDue || this.list === null || this.cancelSurveyRest !== null) return;
+    this.isSurveyDue = false;
+    this.survey.begin(this.list);
+    this.cancelSurveyRest = this.options.clock.after(SURVEY_REST_MS, () => {
+      this.cancelSurveyRest = null;
+      this.options.onDue();
+    });
+  }
+
+  private endSurveyRest(): void {
+    this.cancelSurveyRest?.();
+    this.cancelSurveyRest = null;
   }
 
   /** @param isAlone whether nothing else can be asked for now, so that documents have their turn */
@@ -167,17 +242,20 @@ export class WantQueue {
     if (lanes.filter((lane) => lane !== "first").length >= this.limits.slow) return null;
     const young = this.retries.takeYoung();
     if (young !== undefined) return { want: young, lane: "retry" };
-    if (lanes.filter((lane) => lane === "background").length >= this.limits.background) return null;
+    const background = lanes.filter((lane) => lane === "background" || lane === "sweep").length;
+    if (background >= this.limits.background) return null;
     const { fresh, retries, turn } = this;
     // Each of these may be endless, so they take turns.
     const kinds = [
       () => fresh.takeDoubtful(),
       () => retries.takeOld(),
       () => (isAlone ? fresh.takeDocument() : undefined),
+      () => this.sweep.take((swept) => this.isNew(swept)),
     ];
     for (let i = 0; i < kinds.length; i++) {
-      const want = kinds[(turn + i) % kinds.length]?.();
-      if (want !== undefined) return { want, lane: "background" };
+      const kind = (turn + i) % kinds.length;
+      const want = kinds[kind]?.();
+      if (want !== undefined) return { want, lane: kind === kinds.length - 1 ? "sweep" : "background" };
     }
     return null;
   }

@@ -73,6 +73,7 @@ export class StatusReader {
     const { cursor, finalized, alarm } = history.log;
     const problem = unreadiness(this.follower, this.fetcher, history);
     const tip = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'tip'")?.value;
+    const missing = history.missing.size;
     const root = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'stateRoot'")?.value;
     return {
       deployment: history.deployment,
@@ -95,8 +96,8 @@ export class StatusReader {
       counts: totalsOf(snapshot),
       content: {
         reachable: this.fetcher.isReachable,
-        missing: history.missing.size,
-        retrying: this.fetcher.retryCount,
+        missing,
+        retrying: this.fetcher.countAbsent(missing),
         // Without names and messages: which hosts there are is the operator's to know.
         sources: this.fetcher.sources.map(({ state, found, absent, faults, latencyMs }) => ({
           state,

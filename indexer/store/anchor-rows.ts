@@ -124,12 +124,6 @@ export class AnchorRows {
       .map(({ index }) => index);
   }
 
-  /** Anchors whose manifest is missing, by CID. */
-  withoutManifest(): { readonly index: number; readonly cid: Cid }[] {
-    const sql = `SELECT anchor_index AS "index", cid FROM anchors WHERE status = 'missing' AND manifest IS NULL`;
-    return this.statements.prepare<{ index: number; cid: Cid }>(sql).all();
-  }
-
   /** The verified manifest with the highest index below `end`; null without one. */
   newestVerified(end: number): number | null {
     return (

@@ -143,17 +143,6 @@ export class EntryRows {
     }
   }
 
-  /** The messages that no source has had so far, with an anchor that lists each. */
-  missing(): { readonly cid: Cid; readonly anchorIndex: number }[] {
-    return this.statements
-      .prepare<{ cid: Cid; anchorIndex: number }>(
-        `SELECT cids.cid AS cid, min(anchor_index) AS anchorIndex
-         FROM anchors CROSS JOIN entries USING (anchor_index) CROSS JOIN cids ON cids.id = cid_id
-         WHERE anchors.missing > 0 AND entries.status = 'missing' GROUP BY cid_id`,
-      )
-      .all();
-  }
-
   /** Takes out what this anchor and all behind it list; who was known as a member by these alone is none any more. @returns the rooms */
   truncate(fromAnchor: number): ReadonlySet<RoomId> {
     const touched = new Set<RoomId>();

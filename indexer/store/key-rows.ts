@@ -135,14 +135,6 @@ export class KeyRows implements KeySource {
       .map((row) => versionOf(row).event);
   }
 
-  /** The documents that keys wait for. */
-  awaited(): Cid[] {
-    return this.statements
-      .prepare<{ document: Cid }>("SELECT DISTINCT document FROM keys WHERE document_status = 'missing'")
-      .all()
-      .map(({ document }) => document);
-  }
-
   /** Takes out this event and all behind it. */
   truncate(fromIndex: number): void {
     this.statements.run("DELETE FROM keys WHERE key_index >= ?", fromIndex);

@@ -44,11 +44,6 @@ export class PartRows {
     return this.statements.prepare<PartRow>(sql).all(cid, limit).map(toPart);
   }
 
-  missing(): Pick<OpenPart, "cid" | "anchorIndex">[] {
-    const sql = "SELECT cid, anchor_index AS anchorIndex FROM parts WHERE status = 'missing'";
-    return this.statements.prepare<Pick<OpenPart, "cid" | "anchorIndex">>(sql).all();
-  }
-
   /** Shards of which some entries are not listed yet. */
   listing(): OpenPart[] {
     const sql = `SELECT ${COLUMNS} FROM parts WHERE status = 'listing' ORDER BY anchor_index, part`;

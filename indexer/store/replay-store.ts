@@ -18,7 +18,6 @@ import type { Deployment, RoomId } from "../../protocol/room.ts";
 import { MAX_SHARD_ENTRIES } from "../../protocol/shard.ts";
 import type { State } from "../../protocol/state.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
-import type { MissingContent } from "../missing-content.ts";
 import { AnchorRows } from "./anchor-rows.ts";
 import type { ChangeLog } from "./change-log.ts";
 import type { ContentCache } from "./content-cache.ts";
@@ -29,6 +28,7 @@ import { PartRows } from "./part-rows.ts";
 import { RoomRows } from "./room-rows.ts";
 import { StateRows } from "./state-rows.ts";
 import { Tally } from "./tally.ts";
+import type { WantRows } from "./want-rows.ts";
 
 export interface IndexStoreOptions {
   readonly database: Database.Database;
@@ -36,7 +36,7 @@ export interface IndexStoreOptions {
   readonly content: ContentCache;
   readonly changes: ChangeLog;
   /** Told of every block that is lacking. */
-  readonly missing: MissingContent;
+  readonly missing: WantRows;
   /** Called with the room of each entry that was decided. */
   readonly onDecision: (room: RoomId) => void;
 }
@@ -71,7 +71,7 @@ export class IndexStore implements ReplayStore {
 
   block(cid: Cid): Uint8Array | undefined {
     // What is missing is not on disk either: that saves a look.
-    return this.options.missing.has(cid) ? this.options.content.take(cid) : this.options.content.get(cid);
+    return this.options.missing.isNewlyMissing(cid) ? this.options.content.take(cid) : this.options.content.get(cid);
   }
 
   /** Whatever was asked for is kept already. */

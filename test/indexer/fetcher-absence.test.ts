@@ -1,10 +1,10 @@
 import { expect } from "chai";
 
 import { Fetcher } from "../../indexer/fetcher.ts";
-import { MissingContent } from "../../indexer/missing-content.ts";
 import type { WantKind } from "../../indexer/want-list.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOf, type Cid } from "../../protocol/cid.ts";
+import { MissingContent } from "../fixtures/missing-content.ts";
 import { VirtualClock } from "../fixtures/virtual-clock.ts";
 
 /** As long as a gateway searches for what nobody has. */
@@ -152,7 +152,7 @@ describe("The fetcher, at a source that searches for 30 s", () => {
   it("gives what was not found two of sixteen requests", async () => {
     for (let anchor = 0; anchor < 200; anchor++) world.want(absentCids(`anchor ${anchor}`, 1), "anchor", anchor);
     await world.runUntil(600_000);
-    expect(world.fetcher.retryCount).to.equal(200);
+    expect(world.fetcher.countAbsent(world.missing.size)).to.equal(200);
     expect(await world.serve("new", 1_000)).to.be.at.most(1.2 * undisturbedMs);
     await world.runUntil(1_800_000);
     expect(world.mostSearchedAgain).to.equal(2);
@@ -187,6 +187,24 @@ describe("The fetcher, at a source that knows at once what it does not have", ()
     expect([...world.deliveredAtMs.keys()]).to.deep.equal(late);
     world.fetcher.stop();
   });
+
+  it("fetches all of more than it keeps in memory, past an anchor's digests of nothing", async () => {
+    const world = new World(1);
+    world.missing.add(absentCids("nothing", 70_000), "message", 0);
+    const cids = world.make("block", 70_000);
+    for (let anchor = 1; anchor <= 7; anchor++)
+      world.missing.add(cids.slice(10_000 * (anchor - 1), 10_000 * anchor), "message", anchor);
+    world.fetcher.want("history");
+    await world.runUntil(400_000);
+    expect(world.deliveredAtMs.size).to.equal(70_000);
+    expect(world.fetcher.isSettled).to.equal(true);
+    expect(world.fetcher.countAbsent(world.missing.size)).to.be.within(1, 70_000);
+    // What was not kept has its turn all the same.
+    world.make("nothing", 70_000);
+    await world.runUntil(1_500_000);
+    expect(world.missing.size).to.equal(0);
+    world.fetcher.stop();
+  }).timeout(120_000);
 
   it("keeps what the disk does not take, asks for no more than that, and delivers it when there is room", async () => {
     const world = new World();
