@@ -15,6 +15,8 @@ import { openSealedSeed, type Opener } from "../protocol/sealing.ts";
 
 /** One's own key version, opened. */
 export interface OpenedKey {
+  /** Its registration. */
+  readonly event: KeyEvent;
   readonly identity: Identity;
   readonly party: Party;
 }
@@ -103,7 +105,7 @@ export async function openKey(
   if (!equal(identity.encryptionKey, key.event.encryptionKey) || !equal(identity.signingKey, key.event.signingKey)) {
     throw new DmtpError("KEY_DOCUMENT_MISMATCH", "the sealed key is not the registered one");
   }
-  return { identity, party: partyOf(key) };
+  return { event: key.event, identity, party: partyOf(key) };
 }
 
 /** How `--passphrase` and the wallet choose: one opener for every version. */

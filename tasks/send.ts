@@ -1,5 +1,4 @@
 import { walletOf } from "../io/chain/writer.ts";
-import { catchUp } from "../io/catch-up.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { cidOf, digestOfCid, type Cid } from "../protocol/cid.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
@@ -10,6 +9,7 @@ import { asDmtpError, command, type Outcome } from "./command.ts";
 import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
 import { findReceiver, findUnsigned, openerOf, openOwnKey, type OpenedKey } from "./identity.ts";
 import { readPassphrase } from "./passphrase.ts";
+import { describeRepeat, findRepeats, refuseRepeats } from "./repeated-numbers.ts";
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
 
@@ -17,8 +17,16 @@ export interface SendArguments extends DraftArguments {
   readonly from: string | undefined;
   readonly passphrase: boolean;
   readonly acceptContractWallet: boolean;
+  readonly acceptMissing: boolean;
   readonly retryMissing: boolean;
   readonly json: boolean;
+}
+
+export interface SendOptions {
+  readonly acceptsContractWallets?: boolean;
+  /** Whether it sends although the next sequence number may be taken; kept for what is missing now. */
+  readonly acceptsMissing?: boolean;
+  readonly retryMissing?: boolean;
 }
 
 interface Sealed {
@@ -30,7 +38,11 @@ interface Sealed {
 export default command<SendArguments>(async (session, args) => {
   const drafts = await readDrafts(args);
   const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
-  return send(session, args.from, drafts, passphrase, args.acceptContractWallet, args.retryMissing);
+  return send(session, args.from, drafts, passphrase, {
+    acceptsContractWallets: args.acceptContractWallet,
+    acceptsMissing: args.acceptMissing,
+    retryMissing: args.retryMissing,
+  });
 });
 
 /**
@@ -42,10 +54,9 @@ export async function send(
   from: string | undefined,
   drafts: readonly Draft[],
   passphrase?: string,
-  acceptsContractWallets = false,
-  retryMissing = false,
+  { acceptsContractWallets = false, acceptsMissing = false, retryMissing = false }: SendOptions = {},
 ): Promise<Outcome> {
-  const { deployment, content, mailbox, reader } = session;
+  const { deployment, content, mailbox, terminal } = session;
   const { signer, address: sender } = await session.signer(from === undefined ? undefined : parseAddress(from));
   const receivers = new Set(drafts.map(({ to }) => to));
   const keys = await session.readKeys(sender, ...receivers);
@@ -57,15 +68,18 @@ export async function send(
   const opener = openerOf(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
-  await catchUp(mailbox, reader, session.finder(retryMissing), { now: session.now });
+  const repeats = await findRepeats(session, own.event, receivers, session.finder(retryMissing));
+  if (repeats.length > 0 && !acceptsMissing) throw refuseRepeats(repeats);
 
   const sealed = mailbox.transaction(() => {
     const messages = sealAll(session, own, peers, drafts);
     mailbox.add(messages);
     for (const key of unsigned) mailbox.acceptKey(key);
+    if (repeats.length > 0) mailbox.acceptMissing(Math.max(...repeats.map(({ anchorIndex }) => anchorIndex)));
     return messages;
   });
   for (const { wallet, version } of unsigned) warnOfUnsigned(session, wallet, version);
+  for (const repeat of repeats) terminal.note(`warning[CONTENT_MISSING]: ${describeRepeat(repeat)}`);
   // From here on the messages are sent: the mailbox holds them. `pin` and `anchor` put a block again that is not here yet.
   const stored = await storeBlocks(session, sealed);
 

@@ -49,6 +49,11 @@ export const tasks = [
       name: "acceptContractWallet",
       description: "Accept a receiver's key that no signature of its wallet stands behind; kept for that key",
     })
+    .addFlag({
+      name: "acceptMissing",
+      description:
+        "Send though messages of yours may be missing here, whose number this one would repeat; kept for what is missing now",
+    })
     .addFlag(passphrase)
     .addFlag(retryMissing)
     .addFlag(json)

@@ -8,9 +8,9 @@ import type { Anchors } from "./anchors.ts";
 import type { Backlog } from "./backlog.ts";
 import type { ChainLog } from "./chain-log.ts";
 import { isMendable } from "./entry-judge.ts";
-import type { IncompleteRooms } from "./incomplete-rooms.ts";
 import type { Line } from "./line.ts";
 import type { Messages } from "./messages.ts";
+import type { UnreadListings } from "./unread-listings.ts";
 
 interface Parts {
   readonly mail: Messages;
@@ -18,7 +18,7 @@ interface Parts {
   readonly log: ChainLog;
   readonly line: Line;
   readonly anchors: Anchors;
-  readonly incomplete: IncompleteRooms;
+  readonly unread: UnreadListings;
 }
 
 /**
@@ -48,7 +48,7 @@ export function adoptReplay(
 }
 
 function adoptEntries(
-  { mail, backlog, incomplete }: Parts,
+  { mail, backlog, unread }: Parts,
   replay: Replay,
   blockOf: (cid: Cid) => Uint8Array | undefined,
 ): void {
@@ -58,10 +58,10 @@ function adoptEntries(
     readonly cid: Cid;
     readonly code: ErrorCode;
   }[] = [];
-  const lacking = new Set<RoomId>();
+  const lacking: [RoomId | null, number][] = [];
   for (const room of replay.rooms) {
     for (const { cid, anchorIndex, verdict } of replay.entries(room)) {
-      if (verdict.status === "missing") lacking.add(room);
+      if (verdict.status === "missing") lacking.push([room, anchorIndex]);
       if (verdict.status === "rejected" && !isMendable(verdict.code))
         refused.push({ anchorIndex, room, cid, code: verdict.code });
       if (verdict.status !== "verified") continue;
@@ -72,7 +72,8 @@ function adoptEntries(
   }
   // Of several entries of one message, a verified one decides, wherever it stands.
   for (const { anchorIndex, room, cid, code } of refused) backlog.markPlace(anchorIndex, room, cid, code);
-  incomplete.replace(lacking);
+  for (const { event } of replay.anchors) if (!replay.isListingWhole(event.index)) lacking.push([null, event.index]);
+  unread.replace(lacking);
 }
 
 function adoptTip(line: Line, { anchors, tip }: Replay): void {

@@ -18,11 +18,11 @@ import { Anchors } from "./anchors.ts";
 import { Backlog, type HeldMessages, type RefusedMessage } from "./backlog.ts";
 import { ChainLog, type LogUpdate } from "./chain-log.ts";
 import { EntryJudge } from "./entry-judge.ts";
-import { IncompleteRooms } from "./incomplete-rooms.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
 import { OwnWallets } from "./own-wallets.ts";
 import { prepareSchema } from "./schema.ts";
+import { UnreadListings } from "./unread-listings.ts";
 
 const FILE = "mailbox.sqlite";
 
@@ -34,7 +34,7 @@ export class Mailbox {
   private readonly own: OwnWallets;
   private readonly accepted: AcceptedKeys;
   private readonly backlog: Backlog;
-  private readonly incomplete: IncompleteRooms;
+  private readonly unread: UnreadListings;
   private readonly judge: EntryJudge;
   /** What both contracts logged, as far as it was read. */
   readonly log: ChainLog;
@@ -48,7 +48,7 @@ export class Mailbox {
     this.own = new OwnWallets(database);
     this.accepted = new AcceptedKeys(database);
     this.backlog = new Backlog(database);
-    this.incomplete = new IncompleteRooms(database);
+    this.unread = new UnreadListings(database);
     this.log = new ChainLog(database, deployment);
     this.judge = new EntryJudge(this.backlog, this.log.registry);
     this.anchors = new Anchors(database, this.line, this.backlog, this.log, this.judge, (work) =>
@@ -198,15 +198,27 @@ export class Mailbox {
 
   /** {@link adoptReplay}, of a replay of all that the log has. */
   adopt(replay: Replay, head: Uint8Array, blockOf: (cid: Cid) => Uint8Array | undefined, nowMs: number): void {
-    const { mail, backlog, log, line, anchors, incomplete } = this;
+    const { mail, backlog, log, line, anchors, unread } = this;
     this.transaction(() => {
-      adoptReplay({ mail, backlog, log, line, anchors, incomplete }, replay, head, blockOf, nowMs);
+      adoptReplay({ mail, backlog, log, line, anchors, unread }, replay, head, blockOf, nowMs);
     });
   }
 
-  /** Whether all messages of a room that the chain lists were there at the last replay. */
-  isComplete(room: RoomId): boolean {
-    return accessMailbox(() => !this.incomplete.has(room));
+  /** The last anchor that lists, or may list, a message of the room that the last replay did not have; null when there is none, or it is accepted. */
+  lastUnread(room: RoomId): number | null {
+    return accessMailbox(() => this.unread.last(room));
+  }
+
+  /** The user does without what is missing of anchors up to this one: a number that it repeats may be repeated. */
+  acceptMissing(anchorIndex: number): void {
+    this.transaction(() => {
+      this.unread.accept(anchorIndex);
+    });
+  }
+
+  /** The last anchor with a message of the room by this sender and key version; null when there is none. */
+  lastAnchored(room: RoomId, sender: Address, keyVersion: number): number | null {
+    return accessMailbox(() => this.mail.lastAnchored(room, sender, keyVersion));
   }
 
   /** The messages that wait and would be rejected if they were anchored now, by the code. */

@@ -82,6 +82,10 @@ export class Messages {
       lastSeq: prepare<[RoomId, Address, number], number | null>(
         "SELECT max(seq) FROM messages WHERE room = ? AND sender = ? AND sender_key_version = ?",
       ).pluck(),
+      lastAnchored: prepare<[RoomId, Address, number], number | null>(
+        `SELECT max(anchor_index) FROM messages m JOIN cids USING (id)
+         WHERE m.room = ? AND sender = ? AND sender_key_version = ?`,
+      ).pluck(),
       heads: prepare<[RoomId, number], Uint8Array>(
         "SELECT digest FROM heads WHERE room = ? ORDER BY id DESC LIMIT ?",
       ).pluck(),
@@ -126,6 +130,11 @@ export class Messages {
 
   nextSeq(room: RoomId, sender: Address, keyVersion: number): number {
     return (this.statements.lastSeq.get(room, sender, keyVersion) ?? 0) + 1;
+  }
+
+  /** The last anchor that decides about a message of the sender's key version in the room. */
+  lastAnchored(room: RoomId, sender: Address, keyVersion: number): number | null {
+    return this.statements.lastAnchored.get(room, sender, keyVersion) ?? null;
   }
 
   private pairOf({ sender, senderKeyVersion, receiver, receiverKeyVersion }: Envelope): number {

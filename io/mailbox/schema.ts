@@ -7,8 +7,8 @@ import type { Deployment } from "../../protocol/room.ts";
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;
 
-/** `user_version` of the file. Before the first release there were 1 to 4, which are refused. */
-export const SCHEMA_VERSION = 5;
+/** `user_version` of the file. Before the first release there were 1 to 5, which are refused. */
+export const SCHEMA_VERSION = 6;
 
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -154,8 +154,9 @@ const TABLES = `
     UNIQUE (wallet, version)
   ) STRICT;
 
-  -- The rooms of which the last replay lacked a message.
-  CREATE TABLE incomplete_rooms (room TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  -- What the last replay lacked (unread-listings.ts): the last anchor with a missing message of a room; of the empty room, which stands for
+  -- any, the last anchor of which not all is known that it lists.
+  CREATE TABLE unread_listings (room TEXT PRIMARY KEY, anchor_index INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
   -- One row while a replay lacks content: when it was looked for, in Unix milliseconds, and how often without success.
   CREATE TABLE looks (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, tries INTEGER NOT NULL) STRICT;

@@ -9,6 +9,7 @@ import { State } from "../state.ts";
 import type { RootedRoom } from "../state-tree.ts";
 import { ReplayEngine, type ReplayOptions } from "./engine.ts";
 import { MemoryStore, type Anchor, type BlockSource, type Settlement } from "./memory-store.ts";
+import { FIRST_HEADS } from "./store.ts";
 
 export class Replay {
   readonly deployment: Deployment;
@@ -75,6 +76,13 @@ export class Replay {
     if (anchor === undefined || anchor.event.cid === null) return [];
     if (anchor.manifest === null) return anchor.verdict.status === "missing" ? [anchor.event.cid] : [];
     return this.store.openParts(index).flatMap(({ status, cid }) => (status === "missing" ? [cid] : []));
+  }
+
+  /** Whether all is known that an anchor lists: its manifest and all its shards are here, or it lists nothing. */
+  isListingWhole(index: number): boolean {
+    const anchor = this.anchors[index];
+    if (anchor === undefined || anchor.manifest === null) return anchor?.verdict.status !== "missing";
+    return !this.store.openParts(index).some(({ part, status }) => part < FIRST_HEADS && status === "missing");
   }
 
   get anchors(): readonly Anchor[] {

@@ -17,7 +17,7 @@ import { exportHistory } from "../../tasks/export.ts";
 import { history as readHistory } from "../../tasks/history.ts";
 import { importHistory } from "../../tasks/import.ts";
 import { register } from "../../tasks/keys-register.ts";
-import { send } from "../../tasks/send.ts";
+import { send, type SendOptions } from "../../tasks/send.ts";
 import { storeText } from "../fixtures/anchor.ts";
 import { bundleReplay } from "../fixtures/browser-bundle.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
@@ -129,7 +129,8 @@ describe("What somebody made to break a reader", function () {
         close: () => Promise.resolve(),
       };
       const reading = chain.open({ content });
-      const write = (text: string) => send(reading, chain.alice, [{ to: chain.bob, content: contentOfText(text) }]);
+      const write = (text: string, options: SendOptions = {}) =>
+        send(reading, chain.alice, [{ to: chain.bob, content: contentOfText(text) }], undefined, options);
       await register(reading, chain.alice);
       await register(reading, chain.bob);
       await write("one");
@@ -137,8 +138,10 @@ describe("What somebody made to break a reader", function () {
       const { signer } = await session.signer(chain.operator);
       for (const text of [...HOSTILE_ANCHORS.map((each) => each.text), ...NOWHERE.slice(0, 40)])
         await storeText(signer, session.deployment, text);
-      await write("two");
-      // What nobody can read is above the tip now: only who says so builds past it.
+      // What nobody can read may be messages of hers, and is above the tip: only who says so writes and builds past it, once.
+      expect(await codeOfAsync(() => write("two"))).to.equal("CONTENT_MISSING");
+      await write("two", { acceptsMissing: true });
+      await write("three");
       expect(await codeOfAsync(() => anchor(reading))).to.equal("CONTENT_MISSING");
       await anchor(reading, { ...DEFAULT_OPTIONS, isFork: true });
 
@@ -148,7 +151,7 @@ describe("What somebody made to break a reader", function () {
       expect(error?.code).to.equal("HISTORY_INCOMPLETE");
       expect(data).to.deep.include({
         anchors: { verified: 2, rejected: HOSTILE_ANCHORS.length - count("missing"), missing },
-        messages: { verified: 2, rejected: 0, missing: countListed(blocks) },
+        messages: { verified: 3, rejected: 0, missing: countListed(blocks) },
       });
       const found = (data as { rejectedAnchors: { cid: string; verdict: Verdict }[] }).rejectedAnchors;
       expect(found.map(({ verdict }) => outcome(verdict))).to.deep.equal([
@@ -158,7 +161,7 @@ describe("What somebody made to break a reader", function () {
       const conversation = await readHistory(reading, chain.bob, chain.alice);
       expect(conversation.error).to.equal(undefined);
       expect((conversation.data as { messages: { text: string }[] }).messages.map(({ text }) => text)).to.deep.equal([
-        ...["one", "two"],
+        ...["one", "two", "three"],
       ]);
 
       const path = `${folder()}/hostile.car`;
@@ -169,7 +172,7 @@ describe("What somebody made to break a reader", function () {
       const { environment } = session;
       const other = chain.open({ environment: { ...environment, dataDir: folder() } });
       const imported = await importHistory(other, path);
-      const messages = { verified: 2, rejected: 0, missing: countListed(blocks) };
+      const messages = { verified: 3, rejected: 0, missing: countListed(blocks) };
       expect(imported.data).to.deep.include({ messages });
       expect((await audit(other)).data).to.deep.include({ messages });
       for (const each of [other, reading, session]) await each.close();

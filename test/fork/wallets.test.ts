@@ -142,7 +142,9 @@ for (const { name, start } of UPSTREAMS) {
           .filter((to) => to !== from)
           .map((to) => ({ to, content: contentOfText(`from ${from} to ${to}`) }));
         // The Safe is accepted by the first who writes to it, in the mailbox that all of them share here.
-        await send(session, from, drafts, passphraseOf(from), from === chain.alice);
+        await send(session, from, drafts, passphraseOf(from), {
+          acceptsContractWallets: from === chain.alice,
+        });
       }
       expect(anchorsOf(await anchor(session))[0]).to.include({ messages: 12, rooms: 6, index: 0 });
       const { data, error } = await audit(session);
