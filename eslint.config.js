@@ -23,9 +23,10 @@ const SOURCES = [
   "types",
 ];
 /**
- * Who may import what: `protocol ← io ← tasks, indexer` and `protocol ← client`, and nothing outside test/ imports test/.
+ * Who may import what: `protocol ← io ← tasks, indexer` and `protocol ← client`, and nothing outside test/ imports test/. The indexer and
+ * its client share what the API answers with: client/api.
  *
- * `folders` are the only folders of this repository it may import from, `packages` the only packages (Node's own
+ * `folders` are the only folders of this repository that it may import from, `packages` the only packages (Node's own
  * modules among them), `not` the packages it may not import.
  */
 const LAYERS = {
@@ -44,7 +45,11 @@ const LAYERS = {
     folders: SOURCES.filter((folder) => folder !== "indexer"),
     why: "tasks/ and indexer/ never import each other",
   },
-  indexer: { folders: ["protocol", "io", "indexer"], not: HARDHAT, why: "the indexer runs without Hardhat and tasks/" },
+  indexer: {
+    folders: ["protocol", "io", "indexer", "client/api"],
+    not: HARDHAT,
+    why: "the indexer runs without Hardhat and tasks/",
+  },
   bench: { folders: SOURCES, why: "nothing outside test/ imports test/" },
   ignition: { folders: SOURCES, why: "nothing outside test/ imports test/" },
   scripts: { folders: SOURCES, why: "nothing outside test/ imports test/" },
@@ -70,7 +75,8 @@ const layers = {
       if (EXCEPTIONS[file]?.test(specifier)) return true;
       if (/^\.{0,2}\//.test(specifier)) {
         const path = new URL(specifier, url).pathname.replace(root, "");
-        return path.includes("/") ? layer.folders.includes(path.split("/")[0]) : file.split("/")[0] !== "protocol";
+        if (!path.includes("/")) return file.split("/")[0] !== "protocol";
+        return layer.folders.some((folder) => path.startsWith(`${folder}/`));
       }
       return (layer.packages?.test(specifier) ?? true) && !(layer.not?.test(specifier) ?? false);
     };

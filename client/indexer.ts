@@ -4,24 +4,28 @@ import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { RoomId } from "../protocol/room.ts";
 import {
-  parseAnchor,
-  parseKey,
-  parseMessage,
-  parsePage,
-  parseRoom,
-  parseRoomState,
-  parseStatus,
+  anchorAnswerSchema,
+  anchorsPageSchema,
+  keysPageSchema,
   type AnchorAnswer,
-  type KeyAnswer,
+  type AnchorDetailAnswer,
+} from "./api/chain.ts";
+import { parseAnswer } from "./api/check.ts";
+import {
+  messagesPageSchema,
+  roomAnswerSchema,
+  roomsPageSchema,
   type MessageAnswer,
-  type Page,
   type RoomAnswer,
+  type RoomDetailAnswer,
   type RoomState,
-  type StatusAnswer,
-} from "./answer.ts";
+} from "./api/rooms.ts";
+import type { AnySchema, Schema, Value } from "./api/schema.ts";
+import { statusSchema, type StatusAnswer } from "./api/service.ts";
+import type { Page } from "./api/values.ts";
 import { listen, type LiveEvent, type LiveOptions } from "./live.ts";
-import { Members } from "./members.ts";
 import { queryText, Transport, type Query, type TransportOptions } from "./transport.ts";
+import { toWalletKey, type WalletKey } from "./wallet-key.ts";
 
 export interface ListOptions {
   readonly order?: "asc" | "desc";
@@ -32,7 +36,12 @@ export interface ListOptions {
   readonly limit?: number;
 }
 
-export interface MessagesPage extends Page<MessageAnswer> {
+export type ListedMessage = Omit<MessageAnswer, "block"> & {
+  /** Null while missing, and when it was not asked for. */
+  readonly block: Uint8Array | null;
+};
+
+export interface MessagesPage extends Page<ListedMessage> {
   readonly room: RoomState;
 }
 
@@ -49,55 +58,52 @@ export class IndexerClient {
   }
 
   async status(): Promise<StatusAnswer> {
-    return parseStatus(await this.transport.json("/status"));
+    return this.get("/status", statusSchema);
   }
 
   rooms(
     options: { readonly wallet?: Address; readonly since?: number; readonly limit?: number } = {},
   ): AsyncGenerator<RoomAnswer> {
-    return this.items("/v1/rooms", { ...options }, (page) => parsePage(page, parseRoom));
+    return this.items("/v1/rooms", { ...options }, roomsPageSchema);
   }
 
-  async room(id: RoomId): Promise<RoomAnswer> {
-    return parseRoom(new Members(await this.transport.json(`/v1/rooms/${id}`), "answer").get("room"));
+  async room(id: RoomId): Promise<RoomDetailAnswer> {
+    const { room } = await this.get(`/v1/rooms/${id}`, roomAnswerSchema);
+    return room;
   }
 
   /** @param options.blocks with their blocks, each proved to be what its CID names */
   async *messages(
     room: RoomId,
     options: ListOptions & { readonly blocks?: boolean } = {},
-  ): AsyncGenerator<MessageAnswer> {
+  ): AsyncGenerator<ListedMessage> {
     for await (const { items } of this.messagePages(room, options)) yield* items;
   }
 
   /** As {@link messages}, page by page, each with what the tip has of the room at the page's height. */
-  messagePages(
+  async *messagePages(
     room: RoomId,
     { blocks = false, ...options }: ListOptions & { readonly blocks?: boolean } = {},
   ): AsyncGenerator<MessagesPage> {
     const query = { ...options, include: blocks ? "block" : undefined };
-    return this.pages(`/v1/rooms/${room}/messages`, query, (value) => {
-      const page = parsePage(value, parseMessage);
-      for (const message of page.items) {
-        if (message.room !== room) throw new DmtpError("ANSWER_UNTRUE", "a message of another room than was asked for");
-        if (message.block !== null) verifyBlock(message.cid, message.block);
-      }
-      return { ...page, room: parseRoomState(new Members(value, "page").get("room")) };
-    });
+    for await (const page of this.pages(`/v1/rooms/${room}/messages`, query, messagesPageSchema)) {
+      yield { ...page, items: page.items.map((message) => readListed(message, room)) };
+    }
   }
 
   anchors(options: ListOptions & { readonly room?: RoomId } = {}): AsyncGenerator<AnchorAnswer> {
-    return this.items("/v1/anchors", { ...options }, (page) => parsePage(page, parseAnchor));
+    return this.items("/v1/anchors", { ...options }, anchorsPageSchema);
   }
 
-  async anchor(index: number): Promise<AnchorAnswer> {
-    return parseAnchor(new Members(await this.transport.json(`/v1/anchors/${index}`), "answer").get("anchor"));
+  async anchor(index: number): Promise<AnchorDetailAnswer> {
+    const { anchor } = await this.get(`/v1/anchors/${index}`, anchorAnswerSchema);
+    return anchor;
   }
 
   /** A wallet's key versions and tombstones, in chain order. */
-  keys(wallet: Address): AsyncGenerator<KeyAnswer> {
-    const parse = (page: unknown): Page<KeyAnswer> => parsePage(page, (item) => parseKey(item, wallet));
-    return this.items(`/v1/wallets/${wallet}/keys`, { limit: 200 }, parse);
+  async *keys(wallet: Address): AsyncGenerator<WalletKey> {
+    const keys = this.items(`/v1/wallets/${wallet}/keys`, { limit: 200 }, keysPageSchema);
+    for await (const key of keys) yield toWalletKey(key, wallet);
   }
 
   /**
@@ -118,17 +124,21 @@ export class IndexerClient {
     return listen(this.transport, options);
   }
 
-  private async *items<Item>(path: string, query: Query, parse: (page: unknown) => Page<Item>): AsyncGenerator<Item> {
-    for await (const { items } of this.pages(path, query, parse)) yield* items;
+  private async get<S extends AnySchema>(path: string, schema: S): Promise<Value<S>> {
+    return parseAnswer(schema, await this.transport.json(path), "answer");
+  }
+
+  private async *items<Item>(path: string, query: Query, schema: Schema<Page<Item>, unknown>): AsyncGenerator<Item> {
+    for await (const { items } of this.pages(path, query, schema)) yield* items;
   }
 
   private async *pages<P extends Page<unknown>>(
     path: string,
     query: Query,
-    parse: (page: unknown) => P,
+    schema: Schema<P, unknown>,
   ): AsyncGenerator<P> {
     for (let cursor: string | undefined; ;) {
-      const page = parse(await this.transport.json(path + queryText({ ...query, cursor })));
+      const page = await this.get(path + queryText({ ...query, cursor }), schema);
       yield page;
       if (page.next === null) return;
       // One that leads nowhere would be followed for ever.
@@ -136,4 +146,12 @@ export class IndexerClient {
       cursor = page.next;
     }
   }
+}
+
+/** @throws ANSWER_UNTRUE, BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE */
+function readListed({ block = null, ...message }: MessageAnswer, room: RoomId): ListedMessage {
+  if (message.room !== room) throw new DmtpError("ANSWER_UNTRUE", "a message of another room than was asked for");
+  if (block === null) return { ...message, block };
+  const bytes = Uint8Array.from(atob(block), (character) => character.charCodeAt(0));
+  return { ...message, block: verifyBlock(message.cid, bytes) };
 }

@@ -4,25 +4,20 @@ import { createParser, type ParseError } from "eventsource-parser";
 import type { Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { RoomId } from "../protocol/room.ts";
-import {
-  parseAnchor,
-  parseHeight,
-  parseKey,
-  parseMessage,
-  type AnchorAnswer,
-  type Height,
-  type KeyAnswer,
-  type MessageAnswer,
-} from "./answer.ts";
-import { Members } from "./members.ts";
+import type { AnchorAnswer } from "./api/chain.ts";
+import { parseAnswer } from "./api/check.ts";
+import { eventSchemas } from "./api/events.ts";
+import type { MessageAnswer } from "./api/rooms.ts";
+import type { Height } from "./api/values.ts";
 import { queryText, type Transport } from "./transport.ts";
+import { toWalletKey, type WalletKey } from "./wallet-key.ts";
 
 export type LiveEvent = { readonly id: string } & (
   | { readonly name: "message"; readonly message: MessageAnswer }
   | { readonly name: "anchor"; readonly anchor: AnchorAnswer }
-  | { readonly name: "key"; readonly wallet: Address; readonly key: KeyAnswer }
+  | { readonly name: "key"; readonly wallet: Address; readonly key: WalletKey }
   /** Everything above `to` is taken back: all of it, when that is null. */
-  | { readonly name: "reorg"; readonly to: Height; readonly depth: number }
+  | { readonly name: "reorg"; readonly to: Height; readonly depth: number; readonly cause: "reorg" | "gap" }
   /** Everything up to `at` has been told. */
   | { readonly name: "height"; readonly at: Height; readonly finalized: number | null }
   /** The id to begin at is not known: what is kept from before has to be read again. */
@@ -104,31 +99,28 @@ async function* readParts(response: Response): AsyncGenerator<Part> {
 
 /** Null for an event that a newer indexer knows. */
 function parseEvent(name: string, data: string, id: string): LiveEvent | null {
+  if (!isEventName(name)) return null;
   const value = parseJson(data);
-  const event = new Members(value, name);
   switch (name) {
     case "message":
-      return { id, name, message: parseMessage(value) };
+      return { id, name, message: parseAnswer(eventSchemas.message, value, name) };
     case "anchor":
-      return { id, name, anchor: parseAnchor(value) };
+      return { id, name, anchor: parseAnswer(eventSchemas.anchor, value, name) };
     case "key": {
-      const wallet = event.address("wallet");
-      return { id, name, wallet, key: parseKey(event.get("key"), wallet) };
+      const { wallet, key } = parseAnswer(eventSchemas.key, value, name);
+      return { id, name, wallet, key: toWalletKey(key, wallet) };
     }
     case "reorg":
-      return { id, name, to: parseHeight(event, "to"), depth: event.count("depth") };
+      return { ...parseAnswer(eventSchemas.reorg, value, name), id, name };
     case "height":
-      return {
-        id,
-        name,
-        at: parseHeight(event, "at"),
-        finalized: event.nullable("finalized", (each) => event.count(each)),
-      };
+      return { ...parseAnswer(eventSchemas.height, value, name), id, name };
     case "reset":
-      return { id, name, reason: event.text("reason") };
-    default:
-      return null;
+      return { ...parseAnswer(eventSchemas.reset, value, name), id, name };
   }
+}
+
+function isEventName(name: string): name is keyof typeof eventSchemas {
+  return Object.hasOwn(eventSchemas, name);
 }
 
 function parseJson(text: string): unknown {

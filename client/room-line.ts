@@ -16,7 +16,7 @@ import type { Deployment, RoomId } from "../protocol/room.ts";
 import { RoomPolicy } from "../protocol/room-policy.ts";
 import { decodeShard } from "../protocol/shard.ts";
 import type { Delta } from "../protocol/state.ts";
-import type { AnchorAnswer } from "./answer.ts";
+import type { AnchorAnswer } from "./api/chain.ts";
 import type { IndexerClient } from "./indexer.ts";
 import {
   envelopeOf,
@@ -70,8 +70,9 @@ export async function followHeads(
 
 /** What an anchor lists of the room, whatever its account. The blocks are proved by its CID; what is no manifest lists nothing. */
 async function readListing(anchor: AnchorAnswer, room: RoomId, blocks: Blocks): Promise<Listing> {
-  const { index, cid } = anchor;
-  const bytes = cid === null ? undefined : await blocks(cid);
+  const { index, cid, text } = anchor;
+  // The text is what stands on the chain.
+  const bytes = cid === null || cid !== text ? undefined : await blocks(cid);
   if (bytes === undefined) throw untrue(`anchor ${index} is said to list messages, and its manifest is not there`);
   const manifest = manifestIn(bytes);
   if (manifest === null) throw untrue(`anchor ${index} is no manifest, and is said to list messages`);

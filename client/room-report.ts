@@ -6,7 +6,9 @@ import { DmtpError } from "../protocol/error.ts";
 import type { Binding } from "../protocol/keys.ts";
 import type { Omissions } from "../protocol/omissions.ts";
 import type { Verdict } from "../protocol/verdict.ts";
-import type { AnchorAnswer, MessageAnswer, RoomState } from "./answer.ts";
+import type { AnchorAnswer } from "./api/chain.ts";
+import type { RoomState } from "./api/rooms.ts";
+import type { ListedMessage } from "./indexer.ts";
 
 export interface VerifiedMessage {
   readonly cid: Cid;
@@ -48,7 +50,7 @@ export type RoomFinding = Omit<VerifiedRoom, "omissions">;
 /** What the indexer says of a room, all of one moment. */
 export interface RoomClaims {
   readonly anchors: readonly AnchorAnswer[];
-  readonly messages: readonly MessageAnswer[];
+  readonly messages: readonly ListedMessage[];
   readonly state: RoomState;
 }
 

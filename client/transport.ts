@@ -1,6 +1,7 @@
 /** HTTP, with bounds on what an indexer can make its client wait for and hold. */
 import { DmtpError, ERRORS, type ErrorCode } from "../protocol/error.ts";
-import { Members } from "./members.ts";
+import { parseAnswer } from "./api/check.ts";
+import { refusalSchema } from "./api/service.ts";
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -72,9 +73,9 @@ export class Transport {
 
   private async problemOf(response: Response): Promise<DmtpError> {
     try {
-      const problem = new Members(JSON.parse(new TextDecoder().decode(await this.read(response))), "problem");
-      const code = problem.text("code");
-      if (Object.hasOwn(ERRORS, code)) return new DmtpError(code as ErrorCode, problem.text("detail"));
+      const value: unknown = JSON.parse(new TextDecoder().decode(await this.read(response)));
+      const { code, detail } = parseAnswer(refusalSchema, value, "problem");
+      if (Object.hasOwn(ERRORS, code)) return new DmtpError(code as ErrorCode, detail);
     } catch {
       // A proxy's error page, perhaps.
     }

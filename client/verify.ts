@@ -11,8 +11,10 @@ import { findOmissions } from "../protocol/omissions.ts";
 import { Replay } from "../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
-import type { AnchorAnswer, ClaimedVerdict, MessageAnswer, RoomState } from "./answer.ts";
-import type { IndexerClient } from "./indexer.ts";
+import type { AnchorAnswer } from "./api/chain.ts";
+import type { RoomState } from "./api/rooms.ts";
+import type { VerdictAnswer } from "./api/values.ts";
+import type { IndexerClient, ListedMessage } from "./indexer.ts";
 import { followHeads } from "./room-line.ts";
 import {
   envelopeOf,
@@ -59,7 +61,7 @@ export async function verifyRoom(
 async function readClaims(indexer: IndexerClient, room: RoomId): Promise<RoomClaims> {
   const anchors: AnchorAnswer[] = [];
   for await (const anchor of indexer.anchors({ room, limit: 200 })) anchors.push(anchor);
-  const messages: MessageAnswer[] = [];
+  const messages: ListedMessage[] = [];
   let state: RoomState = { n: null, root: null, lastAnchor: null };
   for await (const page of indexer.messagePages(room, { blocks: true, limit: 200 })) {
     for (const message of page.items) messages.push(message);
@@ -68,7 +70,7 @@ async function readClaims(indexer: IndexerClient, room: RoomId): Promise<RoomCla
   return { anchors, messages, state };
 }
 
-function blocksOf(indexer: IndexerClient, messages: readonly MessageAnswer[]): Blocks {
+function blocksOf(indexer: IndexerClient, messages: readonly ListedMessage[]): Blocks {
   // The client has checked them against their CIDs.
   const held = new Map(messages.flatMap(({ cid, block }) => (block === null ? [] : [[cid, block] as const])));
   return async (cid) => held.get(cid) ?? (await indexer.block(cid)) ?? undefined;
@@ -131,7 +133,7 @@ function compare({ anchors, messages, state }: RoomClaims, found: RoomFinding, i
 }
 
 /** What is missing on one side may have come, or gone, since the other was told. */
-function isCompatible(claimed: ClaimedVerdict, found: Verdict): boolean {
+function isCompatible(claimed: VerdictAnswer, found: Verdict): boolean {
   if (claimed.status === "missing" || found.status === "missing") return true;
   const [a, b] = [claimed, found].map((verdict) => (verdict.status === "rejected" ? verdict.code : verdict.status));
   return a === b;

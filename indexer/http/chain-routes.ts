@@ -1,7 +1,7 @@
 /** What stands on the chain: keys and anchors. */
 import { z } from "zod";
 
-import { addressSchema, anchorDetailSchema, anchorSchema, heightSchema, keySchema, pageOf } from "../answer.ts";
+import { anchorAnswerSchema, anchorsPageSchema, keysPageSchema } from "../../client/api/chain.ts";
 import { isSettled, readAnchor, readAnchors } from "../read/anchors.ts";
 import { readKeys } from "../read/keys.ts";
 import { openCursor, pageFrom } from "./page.ts";
@@ -26,13 +26,7 @@ export const keys = jsonRoute(
     problems: [404, 410, 503],
     params: { wallet: walletParameter },
     query: pagingParameters,
-    body: z.strictObject({
-      ...pageOf(keySchema).shape,
-      wallet: addressSchema,
-      current: z
-        .strictObject({ status: z.enum(["usable", "rejected", "revoked"]), version: z.int() })
-        .describe("Its newest key"),
-    }),
+    body: keysPageSchema,
   },
   ({ snapshots }, { wallet }, { limit, cursor: text }) =>
     snapshots.read((snapshot) => {
@@ -65,7 +59,7 @@ export const anchors = jsonRoute(
       verdict: verdictParameter,
       room: roomParameter.optional(),
     },
-    body: pageOf(anchorSchema),
+    body: anchorsPageSchema,
   },
   ({ snapshots }, _, { limit, cursor: text, order, since = null, verdict = null, room = null }) =>
     snapshots.read((snapshot) => {
@@ -94,7 +88,7 @@ export const anchor = jsonRoute(
       "says so.",
     problems: [404],
     params: { index: indexParameter },
-    body: z.strictObject({ at: heightSchema, anchor: anchorDetailSchema }),
+    body: anchorAnswerSchema,
   },
   ({ snapshots }, { index }) =>
     snapshots.read((snapshot) => {

@@ -1,8 +1,6 @@
 /** What has a CID: messages, and every block that the history names. */
-import { z } from "zod";
-
+import { messageAnswerSchema } from "../../client/api/rooms.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import { heightSchema, messageSchema } from "../answer.ts";
 import { readBlock, readPlacesOf, readVerifiedPlaceOf } from "../read/messages.ts";
 import { cidParameter, includeParameter } from "./parameters.ts";
 import { unknown } from "./problem.ts";
@@ -19,7 +17,7 @@ export const message = jsonRoute(
     problems: [404],
     params: { cid: cidParameter },
     query: { include: includeParameter },
-    body: z.strictObject({ at: heightSchema, message: messageSchema, elsewhere: z.array(messageSchema) }),
+    body: messageAnswerSchema,
   },
   ({ snapshots }, { cid }, { include }) =>
     snapshots.read((snapshot) => {

@@ -1,7 +1,9 @@
-/** The OpenAPI 3.1 document, derived from the routes and from the schemas that the tests hold the answers against. */
+/** The OpenAPI 3.1 document, made of the routes, and of the schemas that clients and tests hold the answers against. */
 import { z } from "zod";
 
-import { eventSchemas, problemSchema } from "../answer.ts";
+import { eventSchemas } from "../../client/api/events.ts";
+import type { JsonSchema } from "../../client/api/schema.ts";
+import { problemSchema } from "../../client/api/service.ts";
 import type { Route } from "./route.ts";
 
 type Json = Record<string, unknown>;
@@ -88,11 +90,25 @@ function parametersOf(schema: z.ZodObject, place: "path" | "query"): Json[] {
 }
 
 /** Schemas with an id become components, and are referred to. */
-function schemaOf(schema: z.ZodType, components: Json): Json {
-  const text = JSON.stringify(z.toJSONSchema(schema)).replaceAll("#/$defs/", "#/components/schemas/");
-  const { $schema: _, $defs = {}, ...root } = JSON.parse(text) as Json;
-  Object.assign(components, $defs);
-  return root;
+function schemaOf({ $id, ...schema }: JsonSchema, components: Json): Json {
+  const { items, properties, additionalProperties: others, anyOf, ...rest } = schema;
+  const [only, ...further] = anyOf ?? [];
+  const json: Json = {
+    ...rest,
+    ...(items !== undefined && { items: schemaOf(items, components) }),
+    ...(properties !== undefined && {
+      properties: Object.fromEntries(
+        Object.entries(properties).map(([name, member]) => [name, schemaOf(member, components)]),
+      ),
+    }),
+    ...(others !== undefined && { additionalProperties: others === false ? others : schemaOf(others, components) }),
+    // A description beside a reference, as OpenAPI 3.1 has it.
+    ...(only !== undefined && further.length === 0 && { ...schemaOf(only, components), ...rest }),
+    ...(further.length > 0 && { anyOf: anyOf?.map((option) => schemaOf(option, components)) }),
+  };
+  if ($id === undefined) return json;
+  components[$id] = json;
+  return { $ref: `#/components/schemas/${$id}` };
 }
 
 /** /v1/rooms/{room}/messages → getV1RoomsRoomMessages */

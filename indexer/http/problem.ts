@@ -1,10 +1,9 @@
 /** Errors as RFC 9457 problem documents: the one place where kinds become HTTP statuses. */
+import type { Plain } from "../../client/api/schema.ts";
+import type { problemSchema } from "../../client/api/service.ts";
 import { DmtpError, type ErrorCode, type ErrorKind } from "../../protocol/error.ts";
-import type { z } from "zod";
 
-import type { problemSchema } from "../answer.ts";
-
-export type Problem = z.infer<typeof problemSchema>;
+export type Problem = Plain<typeof problemSchema>;
 
 const STATUS_BY_KIND: Readonly<Record<ErrorKind, number>> = { input: 400, integrity: 502, unavailable: 503, bug: 500 };
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {

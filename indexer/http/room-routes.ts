@@ -1,7 +1,7 @@
 /** Rooms, and what was said in them. */
 import { z } from "zod";
 
-import { heightSchema, messageSchema, pageOf, roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
+import { messagesPageSchema, roomAnswerSchema, roomsPageSchema } from "../../client/api/rooms.ts";
 import { readMessages } from "../read/messages.ts";
 import { readRoom, readRooms, readRoomState } from "../read/rooms.ts";
 import { openCursor, pageFrom } from "./page.ts";
@@ -29,7 +29,7 @@ export const rooms = jsonRoute(
       "may be shorter than `limit` and still have a `next`.",
     problems: [410, 503],
     query: { wallet: walletParameter.optional(), since: sinceParameter, ...pagingParameters },
-    body: pageOf(roomSchema),
+    body: roomsPageSchema,
   },
   ({ snapshots }, _, { wallet = null, since = null, limit, cursor: text }) =>
     snapshots.read((snapshot) => {
@@ -56,7 +56,7 @@ export const room = jsonRoute(
     summary: "One room: counts, root, omissions, and what it lacks",
     problems: [404],
     params: { room: roomParameter },
-    body: z.strictObject({ at: heightSchema, room: roomDetailSchema }),
+    body: roomAnswerSchema,
   },
   ({ snapshots }, params) =>
     snapshots.read((snapshot) => ({
@@ -82,7 +82,7 @@ export const messages = jsonRoute(
       verdict: verdictParameter,
       include: includeParameter,
     },
-    body: z.strictObject({ ...pageOf(messageSchema).shape, room: roomStateSchema }),
+    body: messagesPageSchema,
   },
   ({ snapshots }, { room }, { limit, cursor: text, order, since = null, verdict = null, include }) =>
     snapshots.read((snapshot) => {

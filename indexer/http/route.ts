@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 
 import { z } from "zod";
 
+import type { AnySchema, Plain } from "../../client/api/schema.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import type { Fetcher } from "../fetcher.ts";
 import type { Follower } from "../follower.ts";
@@ -53,7 +54,7 @@ interface RouteBase {
 }
 
 export interface JsonRoute extends RouteBase {
-  readonly body: z.ZodObject;
+  readonly body: AnySchema;
   answer(service: Service, params: never, query: never): object;
 }
 
@@ -95,12 +96,12 @@ type Parsed<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape, z.core.$s
 
 /** A route whose handler is typed by its parameters and its answer. */
 export function jsonRoute<
-  Body extends z.ZodObject,
+  Body extends AnySchema,
   Params extends z.ZodRawShape = NoParameters,
   Query extends z.ZodRawShape = NoParameters,
 >(
   definition: Definition<Params, Query> & { readonly body: Body },
-  answer: (service: Service, params: Parsed<Params>, query: Parsed<Query>) => z.input<Body> | Lasting<z.input<Body>>,
+  answer: (service: Service, params: Parsed<Params>, query: Parsed<Query>) => Plain<Body> | Lasting<Plain<Body>>,
 ): JsonRoute {
   return { ...baseOf(definition), body: definition.body, answer };
 }

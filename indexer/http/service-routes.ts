@@ -1,7 +1,5 @@
 /** How the service itself is doing. */
-import { z } from "zod";
-
-import { heightSchema, statusSchema } from "../answer.ts";
+import { healthSchema, readySchema, statusSchema } from "../../client/api/service.ts";
 import { illness, unreadiness } from "../read/status.ts";
 import { jsonRoute, metricsRoute } from "./route.ts";
 
@@ -10,7 +8,7 @@ export const health = jsonRoute(
     path: "/health",
     summary: "Whether the service works; restart it when it says no",
     problems: [503],
-    body: z.strictObject({ status: z.literal("ok") }),
+    body: healthSchema,
     isLive: true,
   },
   ({ follower }) => {
@@ -28,7 +26,7 @@ export const ready = jsonRoute(
       "503 says why not. Content that was asked for and no source has now does not make it unready: it shows as missing. Neither " +
       "do key documents, nor the rest of an anchor of which little was there, both of which are asked for later.",
     problems: [503],
-    body: z.strictObject({ at: heightSchema, status: z.literal("ready") }),
+    body: readySchema,
     isLive: true,
   },
   ({ follower, fetcher, snapshots }) => {

@@ -1,13 +1,12 @@
-import type { z } from "zod";
-
+import type { anchorDetailSchema, anchorSchema } from "../../client/api/chain.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import type { RoomId } from "../../protocol/room.ts";
-import type { anchorDetailSchema, anchorSchema } from "../answer.ts";
 import { OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { CountsAnswer, ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
-export type AnchorAnswer = z.infer<typeof anchorSchema>;
-type AnchorDetailAnswer = z.infer<typeof anchorDetailSchema>;
+export type AnchorAnswer = Plain<typeof anchorSchema>;
+type AnchorDetailAnswer = Plain<typeof anchorDetailSchema>;
 
 interface AnchorRow extends VerdictRow, ProvenanceColumns, CountsAnswer {
   readonly cid: string | null;

@@ -1,9 +1,8 @@
 /** Entries of the change log as the events that clients get. */
-import type { z } from "zod";
-
+import type { eventSchemas } from "../../client/api/events.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import type { Address } from "../../protocol/address.ts";
 import type { RoomId } from "../../protocol/room.ts";
-import type { eventSchemas } from "../answer.ts";
 import { changeOf, type Change, type ChangeRow } from "../store/change-log.ts";
 import { readAnchorItem } from "./anchors.ts";
 import { readKey } from "./keys.ts";
@@ -11,7 +10,7 @@ import { readMessageAt } from "./messages.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export type EventName = keyof typeof eventSchemas;
-export type EventData<Name extends EventName = EventName> = z.infer<(typeof eventSchemas)[Name]>;
+export type EventData<Name extends EventName = EventName> = Plain<(typeof eventSchemas)[Name]>;
 
 export interface ChangeEvent {
   readonly id: number;

@@ -1,12 +1,11 @@
-import type { z } from "zod";
-
+import type { keySchema } from "../../client/api/chain.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import type { Address } from "../../protocol/address.ts";
-import type { keySchema } from "../answer.ts";
 import type { KeyRow, RevocationRow } from "../store/key-rows.ts";
 import { verdictOfRow } from "../store/verdict-columns.ts";
 import type { Slice, Snapshot } from "./snapshot.ts";
 
-type KeyAnswer = z.infer<typeof keySchema>;
+type KeyAnswer = Plain<typeof keySchema>;
 
 /** A wallet's key versions and tombstones in chain order, behind the registry's event `after`. */
 export function readKeys(snapshot: Snapshot, wallet: Address, after: number, limit: number): Slice<KeyAnswer> {

@@ -1,14 +1,13 @@
-import type { z } from "zod";
-
+import type { messageSchema } from "../../client/api/rooms.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import type { Binding } from "../../protocol/keys.ts";
 import type { RoomId } from "../../protocol/room.ts";
-import type { messageSchema } from "../answer.ts";
 import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
 import { verdictOfRow, type VerdictRow } from "../store/verdict-columns.ts";
 import type { ProvenanceColumns, Slice, Snapshot } from "./snapshot.ts";
 
-export type MessageAnswer = z.infer<typeof messageSchema>;
+export type MessageAnswer = Plain<typeof messageSchema>;
 
 /** A message's place in the history of all rooms. */
 export type Place = [anchorIndex: number, ordinal: number];

@@ -1,17 +1,16 @@
-import type { z } from "zod";
-
+import type { roomDetailSchema, roomSchema, roomStateSchema } from "../../client/api/rooms.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import type { Address } from "../../protocol/address.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { RootedRoom } from "../../protocol/state-tree.ts";
-import type { roomDetailSchema, roomSchema, roomStateSchema } from "../answer.ts";
 import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
 import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
 
-type RoomAnswer = z.infer<typeof roomSchema>;
-type RoomStateAnswer = z.infer<typeof roomStateSchema>;
-type RoomDetailAnswer = z.infer<typeof roomDetailSchema>;
+type RoomAnswer = Plain<typeof roomSchema>;
+type RoomStateAnswer = Plain<typeof roomStateSchema>;
+type RoomDetailAnswer = Plain<typeof roomDetailSchema>;
 
 interface RoomRow extends CountsAnswer {
   readonly id: RoomId;

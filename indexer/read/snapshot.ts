@@ -1,14 +1,13 @@
 /** One consistent look at the index: what is read inside `read` is all of one height, which it names. */
 import type Database from "better-sqlite3";
-import type { z } from "zod";
-
-import type { countsSchema, heightSchema } from "../answer.ts";
+import type { countsSchema, heightSchema } from "../../client/api/values.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import type { History } from "../history.ts";
 import type { Cursor } from "../store/block-log.ts";
 import { Statements } from "../store/statements.ts";
 
-export type CountsAnswer = z.infer<typeof countsSchema>;
-export type HeightAnswer = z.infer<typeof heightSchema>;
+export type CountsAnswer = Plain<typeof countsSchema>;
+export type HeightAnswer = Plain<typeof heightSchema>;
 
 /** A part of a list, and whether there is more behind it. */
 export interface Slice<Item> {

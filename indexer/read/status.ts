@@ -1,13 +1,12 @@
-import type { z } from "zod";
-
+import type { statusSchema } from "../../client/api/service.ts";
+import type { Plain } from "../../client/api/schema.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { statusSchema } from "../answer.ts";
 import type { Fetcher } from "../fetcher.ts";
 import type { Follower } from "../follower.ts";
 import type { History } from "../history.ts";
 import type { CountsAnswer, Snapshot } from "./snapshot.ts";
 
-export type StatusAnswer = z.infer<typeof statusSchema>;
+export type StatusAnswer = Plain<typeof statusSchema>;
 
 interface TotalRow {
   readonly kind: "rooms" | "keys" | "anchors" | "messages";

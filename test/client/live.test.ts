@@ -30,13 +30,13 @@ async function hear(pieces: readonly string[], sentIds: (string | null)[] = []):
 
 const LINES = [
   ...[": hello", ""],
-  ...["id: 1-0", "event: reorg", 'data: {"to":null,"depth":3}', ""],
+  ...["id: 1-0", "event: reorg", 'data: {"to":null,"depth":3,"cause":"gap","id":"of a newer indexer"}', ""],
   ...["event: reset", "data: {", 'data:"reason":', 'data: "it is gone"', "data: }", "id: 2-0", ""],
   ...["event: of a newer indexer", "data: {}", ""],
   ...["id: 3-0", ""],
 ];
 const HEARD = [
-  { id: "1-0", name: "reorg", to: null, depth: 3 },
+  { id: "1-0", name: "reorg", to: null, depth: 3, cause: "gap" },
   { id: "2-0", name: "reset", reason: "it is gone" },
 ];
 

@@ -193,6 +193,11 @@ describe("a room that a client verifies", function () {
       "ANSWER_UNTRUE",
     ],
     [
+      "names a manifest for an anchor whose text is another",
+      at("/v1/anchors", ([first]) => Object.assign(first!, { text: "something else" })),
+      "ANSWER_UNTRUE",
+    ],
+    [
       "names another root",
       inMessages((_, { room: state }) => Object.assign(state as object, { root: `0x${"00".repeat(32)}` })),
       "ANSWER_UNTRUE",
