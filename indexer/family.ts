@@ -60,12 +60,15 @@ export async function blocksAtHand(
   events: readonly ChainEvent[],
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
   if (!("getAll" in content) || events.length > MAX_EVENTS_AT_ONCE) return new Map();
-  const cids = events.flatMap((event) => {
-    if (event.kind === "anchor") return event.cid ?? [];
-    return event.kind === "key" ? cidOfDigest(event.document) : [];
-  });
+  const manifests = events.flatMap((event) => (event.kind === "anchor" ? (event.cid ?? []) : []));
+  const documents = events.flatMap((event) => (event.kind === "key" ? cidOfDigest(event.document) : []));
   try {
-    return await familyOf(content, cids, undefined, MAX_BLOCKS_AT_ONCE);
+    const found = new Map(await familyOf(content, manifests, undefined, MAX_BLOCKS_AT_ONCE));
+    // A document leads to nothing.
+    for (const [cid, bytes] of await content.getAll(documents, MAX_BYTES)) {
+      if (verified(cid, bytes) !== null) found.set(cid, bytes);
+    }
+    return found;
   } catch {
     return new Map();
   }

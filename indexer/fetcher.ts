@@ -7,11 +7,12 @@ import type { ContentStore, LocalStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { MAX_KEY_DOCUMENT_BYTES } from "../protocol/key-document.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { Delivery, type DeliveryOptions } from "./delivery.ts";
 import { familyOf } from "./family.ts";
 import type { Log } from "./log.ts";
-import type { WantList } from "./want-list.ts";
+import type { Want, WantList } from "./want-list.ts";
 import { WantQueue, type Attempt } from "./want-queue.ts";
 
 export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
@@ -156,7 +157,7 @@ export class Fetcher {
     let blocks: ReadonlyMap<Cid, Uint8Array> | null = null;
     let failure: { readonly error: unknown } | null = null;
     try {
-      blocks = await this.fetch(cid);
+      blocks = await this.fetch(attempt.want);
     } catch (error) {
       failure = { error };
     }
@@ -175,10 +176,12 @@ export class Fetcher {
   }
 
   /** Null for one that the store does not have. */
-  private async fetch(cid: Cid): Promise<ReadonlyMap<Cid, Uint8Array> | null> {
+  private async fetch({ cid, kind }: Want): Promise<ReadonlyMap<Cid, Uint8Array> | null> {
     const { local } = this;
-    if (local === null) {
-      const bytes = verified(cid, await this.content.get(cid));
+    // A document is never followed: anybody can register what leads to a million blocks.
+    if (local === null || kind === "document") {
+      const options = kind === "document" ? { maxBytes: MAX_KEY_DOCUMENT_BYTES } : {};
+      const bytes = verified(cid, await this.content.get(cid, options));
       return bytes === null ? null : new Map([[cid, bytes]]);
     }
     const family = await familyOf(local, [cid], (lead) => this.delivery.has(lead));

@@ -112,7 +112,7 @@ export class History {
   }
 
   block(cid: Cid): Uint8Array | undefined {
-    return this.content.get(cid);
+    return this.content.read(cid);
   }
 
   extend({ events, cursor, finalized, finalizedBlock = null, blocks = new Map() }: Extension): void {

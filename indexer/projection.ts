@@ -86,9 +86,12 @@ export class Projection {
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
     for (const [cid, bytes] of blocks) {
       if (!this.missing.has(cid)) continue;
+      const isNamedByAnchor = this.missing.isNamedByAnchor(cid);
       this.missing.arrive(cid);
-      this.content.take(cid);
       this.store.receiveDocument(cid, bytes);
+      if (!isNamedByAnchor) continue;
+      // Kept before it is judged, so that no later turn has to do without it.
+      this.content.take(cid);
       this.engine.receive(cid);
     }
   }

@@ -22,6 +22,8 @@ export interface KeyDocument extends PublicKeys {
 
 const VERSION: FormatVersion = { v: 1, suite: 1 };
 const CODE = "KEY_DOCUMENT_MALFORMED";
+/** No key document has more (SPEC 4.1), so no more is read of a block that a registration names: anybody can register any. */
+export const MAX_KEY_DOCUMENT_BYTES = 4_096;
 const MEMBERS = ["chain", "registry", "wallet", "version", "encryptionKey", "signingKey", "sealed"];
 
 /** @throws KEY_DOCUMENT_MALFORMED for what {@link decodeKeyDocument} would refuse */

@@ -47,10 +47,18 @@ export class ContentCache {
     return undefined;
   }
 
-  /** Bytes that the disk damaged are as good as none. */
+  /** A block that is offered or kept; it is not kept for that. */
+  look(cid: Cid): Uint8Array | undefined {
+    return this.offered.find((blocks) => blocks.has(cid))?.get(cid) ?? this.read(cid);
+  }
+
+  /** A block that is offered, which is kept then, or that is kept already. */
   get(cid: Cid): Uint8Array | undefined {
-    const offered = this.take(cid);
-    if (offered !== undefined) return offered;
+    return this.take(cid) ?? this.read(cid);
+  }
+
+  /** A block that is kept. Bytes that the disk damaged are as good as none. */
+  read(cid: Cid): Uint8Array | undefined {
     const bytes = this.getBytes.get(cid);
     if (bytes === undefined) return undefined;
     try {

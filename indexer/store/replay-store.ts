@@ -9,7 +9,7 @@ import type { Cid } from "../../protocol/cid.ts";
 import type { MessageSummary } from "../../protocol/entry.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { AnchorEvent, KeyEvent, Position, RevocationEvent } from "../../protocol/event.ts";
-import { verifyKeyDocument } from "../../protocol/key-document.ts";
+import { keyDocumentIn, verifyKeyDocument } from "../../protocol/key-document.ts";
 import type { KeyLookup, KeyVersion } from "../../protocol/keys.ts";
 import { Lru } from "../../protocol/lru.ts";
 import type { Manifest } from "../../protocol/manifest.ts";
@@ -201,8 +201,8 @@ export class IndexStore implements ReplayStore {
     return this.entries.listing(anchorIndex, from, limit);
   }
 
-  /** A key document is here: @returns whether a key waited for it */
-  receiveDocument(cid: Cid, bytes: Uint8Array): boolean {
+  /** A block is here that keys may wait for: it is kept for them only if it is a key document. */
+  receiveDocument(cid: Cid, bytes: Uint8Array): void {
     const { changes, deployment } = this.options;
     const waiting = this.keys.awaiting(cid);
     for (const event of waiting) {
@@ -210,7 +210,7 @@ export class IndexStore implements ReplayStore {
       this.keys.writeDocumentVerdict(event, verdict);
       changes.record({ kind: "key", index: event.index }, verdict.status, event.blockNumber);
     }
-    return waiting.length > 0;
+    if (waiting.length > 0 && keyDocumentIn(bytes) !== null) this.options.content.take(cid);
   }
 
   /** Takes back all but so many anchors and events of the registry. */
@@ -232,8 +232,9 @@ export class IndexStore implements ReplayStore {
   private documentOf(event: KeyEvent): Uint8Array | undefined {
     const { content, missing } = this.options;
     const cid = this.keys.documentCid(event);
-    const bytes = content.get(cid);
+    const bytes = content.look(cid);
     if (bytes === undefined) missing.add([cid], "document");
+    else if (keyDocumentIn(bytes) !== null) content.take(cid);
     return bytes;
   }
 

@@ -29,11 +29,11 @@ const MAX_LOOKED_AT = 16_384;
 const PAGE = 1_024;
 const START: WantCursor = [-1, -1];
 
-const HAS = `
-  SELECT EXISTS (SELECT 1 FROM anchors WHERE cid = @cid AND status = 'missing' AND manifest IS NULL)
+const BY_ANCHOR = `
+  EXISTS (SELECT 1 FROM anchors WHERE cid = @cid AND status = 'missing' AND manifest IS NULL)
     OR EXISTS (SELECT 1 FROM parts WHERE cid = @cid AND status = 'missing')
-    OR EXISTS (SELECT 1 FROM entries WHERE cid_id = (SELECT id FROM cids WHERE cid = @cid) AND status = 'missing')
-    OR EXISTS (SELECT 1 FROM keys WHERE document = @cid AND document_status = 'missing') AS has`;
+    OR EXISTS (SELECT 1 FROM entries WHERE cid_id = (SELECT id FROM cids WHERE cid = @cid) AND status = 'missing')`;
+const BY_KEY = "EXISTS (SELECT 1 FROM keys WHERE document = @cid AND document_status = 'missing')";
 
 /** Entries are counted by the totals; the others cost whoever makes them a transaction each. */
 const COUNT = `
@@ -86,7 +86,13 @@ export class WantRows implements CidSet, WantList {
 
   has(cid: Cid): boolean {
     if (this.arrived.has(cid)) return false;
-    return this.isNewlyMissing(cid) || this.statements.prepare<{ has: number }>(HAS).get({ cid })?.has === 1;
+    return this.isNewlyMissing(cid) || this.isFound(cid, `${BY_ANCHOR} OR ${BY_KEY}`);
+  }
+
+  /** Whether more than key events name what is missing. */
+  isNamedByAnchor(cid: Cid): boolean {
+    const kind = this.newest.get(cid) ?? this.secondNewest.get(cid);
+    return (kind !== undefined && kind !== "document") || this.isFound(cid, BY_ANCHOR);
   }
 
   /** Whether it is missing, as far as is known without a look at the rows. */
@@ -161,6 +167,10 @@ export class WantRows implements CidSet, WantList {
   /** To be called when all that arrived is in the rows. */
   settle(): void {
     this.arrived.clear();
+  }
+
+  private isFound(cid: Cid, condition: string): boolean {
+    return this.statements.prepare<{ found: number }>(`SELECT ${condition} AS found`).get({ cid })?.found === 1;
   }
 
   private forget(cid: Cid): void {

@@ -22,7 +22,7 @@ export class GatewaySource implements ContentSource {
   private readonly url: URL;
   private readonly label: SourceLabel;
   private readonly http: BoundedHttp;
-  private readonly limits: HttpLimits;
+  private readonly limits: Pick<HttpLimits, "silenceMs" | "bodyMs">;
 
   /** @param url before `/ipfs/…`; its query, a token say, is sent with every request, and so are user name and password */
   constructor(url: URL, { limits = {}, resolve }: GatewayOptions = {}) {
@@ -30,10 +30,10 @@ export class GatewaySource implements ContentSource {
     this.name = `gateway ${url.host}`;
     this.label = { name: this.name, hint: SOURCES_HINT };
     this.http = new BoundedHttp(url, { resolve, hint: SOURCES_HINT });
-    this.limits = { sizeBytes: MAX_BLOCK_BYTES, silenceMs: 30_000, bodyMs: 10_000, ...limits };
+    this.limits = { silenceMs: 30_000, bodyMs: 10_000, ...limits };
   }
 
-  async fetch(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null> {
+  async fetch(cid: Cid, signal?: AbortSignal, maxBytes = MAX_BLOCK_BYTES): Promise<Uint8Array | null> {
     const url = new URL(this.url);
     url.pathname = `${url.pathname.replace(/\/$/, "")}/ipfs/${cid}`;
     url.searchParams.set("format", "raw");
@@ -41,7 +41,7 @@ export class GatewaySource implements ContentSource {
       url,
       method: "GET",
       headers: { accept: RAW },
-      limits: this.limits,
+      limits: { ...this.limits, sizeBytes: maxBytes },
       signal,
     });
     const { status, contentType, retryAfterMs } = answer;

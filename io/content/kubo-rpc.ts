@@ -143,13 +143,18 @@ export class KuboRpc {
    * Null when Kubo answers that it has none, or does not find one in time.
    * @param searchTimeoutMs how long the network is searched; null looks on Kubo's own disk only
    */
-  async getBlock(cid: Cid, searchTimeoutMs: number | null, signal?: AbortSignal): Promise<Uint8Array | null> {
+  async getBlock(
+    cid: Cid,
+    searchTimeoutMs: number | null,
+    signal?: AbortSignal,
+    maxBytes = MAX_BLOCK_BYTES,
+  ): Promise<Uint8Array | null> {
     const isOffline = searchTimeoutMs === null;
     const timeoutMs = searchTimeoutMs ?? LOCAL_TIMEOUT_MS;
     const query = `arg=${cid}&timeout=${timeoutMs}ms${isOffline ? "&offline=true" : ""}`;
     let answer: HttpAnswer;
     try {
-      const limits = { sizeBytes: MAX_BLOCK_BYTES, silenceMs: timeoutMs + GRACE_MS, bodyMs: BODY_TIMEOUT_MS };
+      const limits = { sizeBytes: maxBytes, silenceMs: timeoutMs + GRACE_MS, bodyMs: BODY_TIMEOUT_MS };
       answer = await this.post(`block/get?${query}`, limits, { signal });
     } catch (error) {
       // It searches on: nobody has the block, or nobody who is near.

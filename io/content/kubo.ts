@@ -7,7 +7,7 @@ import { forEachConcurrent } from "../concurrent.ts";
 import { isBodyRefused, KuboRpc } from "./kubo-rpc.ts";
 import { LINK_HEAD, linksOf, MAX_LINK_DEPTH } from "./links.ts";
 import { faultOf } from "./source-fault.ts";
-import type { ContentSource, ContentStore, MissingOptions } from "./store.ts";
+import type { ContentSource, ContentStore, GetOptions, MissingOptions } from "./store.ts";
 
 export interface KuboOptions {
   /** Sent with every request: a token, say, that the API or a proxy before it asks for. */
@@ -54,18 +54,19 @@ export class KuboStore implements ContentStore, ContentSource {
     this.writeTimeoutMs = writeTimeoutMs;
   }
 
-  async get(cid: Cid): Promise<Uint8Array | null> {
+  async get(cid: Cid, { maxBytes }: GetOptions = {}): Promise<Uint8Array | null> {
     try {
-      return await this.fetch(cid);
+      return await this.fetch(cid, undefined, maxBytes);
     } catch (error) {
       if (["wrong", "large", "slow"].includes(faultOf(error).fault)) return null;
       throw error;
     }
   }
 
-  async fetch(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null> {
+  async fetch(cid: Cid, signal?: AbortSignal, maxBytes?: number): Promise<Uint8Array | null> {
     const { rpc, searchTimeoutMs } = this;
-    const bytes = (await rpc.getBlock(cid, null, signal)) ?? (await rpc.getBlock(cid, searchTimeoutMs, signal));
+    const bytes =
+      (await rpc.getBlock(cid, null, signal, maxBytes)) ?? (await rpc.getBlock(cid, searchTimeoutMs, signal, maxBytes));
     return bytes === null ? null : verifyBlock(cid, bytes);
   }
 

@@ -33,8 +33,8 @@ export class ReplicatedStore implements ContentStore {
     this.warn = options.warn ?? (() => undefined);
   }
 
-  get(cid: Cid, { signal }: GetOptions = {}): Promise<Uint8Array | null> {
-    return this.sources.get(cid, signal);
+  get(cid: Cid, { signal, maxBytes }: GetOptions = {}): Promise<Uint8Array | null> {
+    return this.sources.get(cid, signal, maxBytes);
   }
 
   peek(cid: Cid): Promise<Uint8Array | null> {

@@ -62,12 +62,13 @@ export class Sources {
   /**
    * The block, or null when those that can be reached do not have it; bytes that are not the block's are as good as none.
    * @param signal when it is aborted, the answer is null
+   * @param maxBytes what another machine sends beyond that is as good as none; the size limit of blocks by default
    * @throws CONTENT_UNREACHABLE when nobody can be reached
    */
-  async get(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null> {
+  async get(cid: Cid, signal?: AbortSignal, maxBytes?: number): Promise<Uint8Array | null> {
     const near: Said[] = [];
     for (const member of this.local) {
-      const answer = await this.ask(member, cid);
+      const answer = await this.ask(member, cid, undefined, maxBytes);
       if (answer instanceof Uint8Array) return answer;
       near.push({ source: member.source, answer });
     }
@@ -75,7 +76,7 @@ export class Sources {
     const said: Said[] = this.remote.length === 0 ? near : [];
     for (let attempt = 1; this.remote.length > 0; attempt++) {
       said.length = 0;
-      const bytes = await this.race(cid, said, signal);
+      const bytes = await this.race(cid, said, signal, maxBytes);
       if (bytes !== null || signal?.aborted === true) return bytes;
       if (attempt === ATTEMPTS || said.length === 0 || said.some(({ answer }) => !isBroken(answer))) break;
       await this.pause(PAUSE_MS);
@@ -110,7 +111,7 @@ export class Sources {
   }
 
   /** Asks the best source, and one more each time that an answer is bad or late. What is no block goes into `said`. */
-  private race(cid: Cid, said: Said[], signal?: AbortSignal): Promise<Uint8Array | null> {
+  private race(cid: Cid, said: Said[], signal?: AbortSignal, maxBytes?: number): Promise<Uint8Array | null> {
     const members = this.remote
       .filter(({ health }) => !health.isSuspended)
       // The sort is stable: equals stay in the order of the configuration.
@@ -136,7 +137,7 @@ export class Sources {
         running += 1;
         const hedgeMs = Math.min(MAX_HEDGE_MS, Math.max(MIN_HEDGE_MS, HEDGE_FACTOR * member.health.expectedMs));
         if (next < members.length) hedge = setTimeout(start, hedgeMs);
-        void this.ask(member, cid, over.signal).then((answer) => {
+        void this.ask(member, cid, over.signal, maxBytes).then((answer) => {
           running -= 1;
           if (over.signal.aborted) return;
           if (answer instanceof Uint8Array) {
@@ -153,10 +154,10 @@ export class Sources {
   }
 
   /** Never rejects. */
-  private async ask({ source, health }: Member, cid: Cid, signal?: AbortSignal): Promise<Answer> {
+  private async ask({ source, health }: Member, cid: Cid, signal?: AbortSignal, maxBytes?: number): Promise<Answer> {
     const startedAtMs = this.now();
     try {
-      const bytes = await source.fetch(cid, signal);
+      const bytes = await source.fetch(cid, signal, maxBytes);
       if (bytes === null) health.absent();
       else health.found(this.now() - startedAtMs);
       return bytes;
@@ -170,6 +171,11 @@ export class Sources {
         error instanceof DmtpError
           ? error
           : new DmtpError("CONTENT_UNREACHABLE", `${source.name} failed`, { cause: error });
+      // Whoever named the block as something that is never so large is at fault.
+      if (maxBytes !== undefined && faultOf(known).fault === "large") {
+        health.absent();
+        return null;
+      }
       health.failed(known);
       return known;
     }

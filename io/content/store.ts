@@ -12,10 +12,11 @@ export interface ContentSource {
 
   /**
    * The block's bytes, verified; null when the source says that it has none, or searched for it in vain.
+   * @param maxBytes of an answer from another machine; the size limit of blocks by default
    * @throws BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE, CONTENT_UNREACHABLE with a fault of source-fault.ts as its cause; whatever the
    *   signal was aborted with
    */
-  fetch(cid: Cid, signal?: AbortSignal): Promise<Uint8Array | null>;
+  fetch(cid: Cid, signal?: AbortSignal, maxBytes?: number): Promise<Uint8Array | null>;
 
   /** As {@link fetch}, of what it holds itself, without searching elsewhere. A local source holds all that it can give. */
   peek?(cid: Cid): Promise<Uint8Array | null>;
@@ -35,6 +36,8 @@ export interface GetOptions {
   readonly signal?: AbortSignal;
   /** The anchor that names the block, for whoever orders requests by that. */
   readonly anchorIndex?: number | null;
+  /** What another machine sends beyond that is not read, and the answer is null. The size limit of blocks by default. */
+  readonly maxBytes?: number;
   /** What it is wanted as. */
   readonly kind?: "manifest" | "message";
 }
