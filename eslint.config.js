@@ -56,9 +56,9 @@ const LAYERS = {
 };
 /** Single files that may import what their folder may not. */
 const EXCEPTIONS = {
-  "protocol/crypto/native.ts": /^node:crypto$/,
+  "protocol/crypto/node-native.ts": /^node:crypto$/,
   "protocol/crypto/libsodium.ts": /^node:module$/,
-  "protocol/crypto/provider.ts": /^#libsodium$/,
+  "protocol/crypto/provider.ts": /^#native$/,
 };
 
 /** no-restricted-imports knows neither `import()` nor where a relative path leads, and both matter here. */

@@ -7,6 +7,7 @@ import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { findHint } from "../protocol/hint.ts";
 import { startIndexerOn } from "./indexer.ts";
 import { logStack, openLog } from "./log.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
@@ -56,7 +57,7 @@ async function stop(): Promise<never> {
 async function fail(error: unknown): Promise<never> {
   const known = error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
   log(`error[${known.code}]: ${known.message}`);
-  log(`hint: ${known.hint}`);
+  log(`hint: ${findHint(known)}`);
   if (known.kind === "bug") logStack(log, error);
   process.exitCode = EXIT_CODES[known.kind];
   return stop();

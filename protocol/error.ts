@@ -1,187 +1,145 @@
 /** What an error means to the one who meets it; decides exit codes and HTTP statuses, which are translated at the edges only. */
 export type ErrorKind = "input" | "integrity" | "unavailable" | "bug";
 
-interface ErrorDescriptor {
-  readonly kind: ErrorKind;
-  /** What to do about it, in one sentence. */
-  readonly hint: string;
-}
-
 /**
- * Every code that DMTP can report. Codes never change; hints may.
+ * Every code that DMTP can report, and its kind. Codes never change. What to do about each stands in hint.ts, which a page need not
+ * load.
  *
  * The codes in the first two groups are also the codes of `rejected` verdicts (SPEC section 9).
  */
 export const ERRORS = {
   // Blocks and formats
-  BLOCK_TOO_LARGE: integrity("Blocks are at most 1 MiB (SPEC 2); nothing can make a larger one valid."),
-  BLOCK_HASH_MISMATCH: integrity(
-    "The bytes are not the ones that were asked for; fetch the block from another source.",
-  ),
-  BLOCK_NOT_CANONICAL: integrity("The block is not canonical DAG-CBOR (SPEC 2); its author has to encode it again."),
-  VERSION_UNSUPPORTED: integrity("A newer DMTP made this; update to read it."),
-  SUITE_UNSUPPORTED: integrity("A newer DMTP made this; update to read it."),
-  CID_NOT_CANONICAL: integrity("Only CIDv1, dag-cbor, sha2-256 in lower-case base32 is a DMTP CID."),
-  ENVELOPE_MALFORMED: integrity("The block is not an envelope (SPEC 5)."),
-  KEY_DOCUMENT_MALFORMED: integrity("The block is not a key document (SPEC 4)."),
-  MANIFEST_MALFORMED: integrity("The block is not a manifest header (SPEC 7)."),
-  SHARD_MALFORMED: integrity("The block is not a shard of exactly {ROOM_ID: [CID, …]} (SPEC 7)."),
-  ARCHIVE_MALFORMED: integrity(
-    "The file is no whole and unchanged archive (SPEC 8.6); get it again, or export it again.",
-  ),
-  HEADS_MALFORMED: integrity("The block is not a heads block (SPEC 7)."),
-  CONTENT_MALFORMED: integrity("The plaintext is not typed content (SPEC 6)."),
+  BLOCK_TOO_LARGE: "integrity",
+  BLOCK_HASH_MISMATCH: "integrity",
+  BLOCK_NOT_CANONICAL: "integrity",
+  VERSION_UNSUPPORTED: "integrity",
+  SUITE_UNSUPPORTED: "integrity",
+  CID_NOT_CANONICAL: "integrity",
+  ENVELOPE_MALFORMED: "integrity",
+  KEY_DOCUMENT_MALFORMED: "integrity",
+  MANIFEST_MALFORMED: "integrity",
+  SHARD_MALFORMED: "integrity",
+  ARCHIVE_MALFORMED: "integrity",
+  HEADS_MALFORMED: "integrity",
+  CONTENT_MALFORMED: "integrity",
 
   // Verification
-  ROOM_MISMATCH: integrity("The envelope claims a room that its sender and receiver do not have."),
-  FOREIGN_ROOM: integrity("The manifest lists the message in a room it does not belong to."),
-  SELF_ADDRESSED: integrity("A message needs two different wallets."),
-  DUPLICATE: integrity("The message is already in the history, at an earlier place."),
-  KEY_UNKNOWN: integrity("The sender had not registered that key version before the message was anchored."),
-  KEY_REJECTED: integrity("The sender's registered key is not valid; see its key history for the reason."),
-  KEY_REVOKED: integrity("The sender revoked that key before the message was anchored."),
-  RECEIVER_KEY_UNKNOWN: integrity("The receiver had not registered that key version before the message was anchored."),
-  SIGNATURE_INVALID: integrity("The message was not signed by the sender's registered key."),
-  KEY_INADMISSIBLE: integrity("A registered public key is not one that an honest wallet can make."),
-  BINDING_INVALID: integrity("The wallet did not sign this key; it must register a key again."),
-  KEY_DOCUMENT_MISMATCH: integrity("The key document is for another wallet, version, deployment or key."),
-  ANCHOR_REPEATED: integrity("The same manifest was anchored before; it counts once."),
-  BASE_IN_FUTURE: integrity("A manifest can only build on an earlier anchor."),
-  BASE_REJECTED: integrity("The manifest builds on an anchor that is not valid."),
-  PREV_MISMATCH: integrity("The manifest names another predecessor than the one anchored at its base."),
-  SEQ_MISMATCH: integrity("The manifest's sequence number is not its base's plus one."),
-  COUNT_MISMATCH: integrity("The manifest does not list as many messages as it says."),
-  HEADS_MISMATCH: integrity("The manifest's heads are not what its messages give."),
-  STATE_MISMATCH: integrity("The manifest's state root is not what its messages give."),
+  ROOM_MISMATCH: "integrity",
+  FOREIGN_ROOM: "integrity",
+  SELF_ADDRESSED: "integrity",
+  DUPLICATE: "integrity",
+  KEY_UNKNOWN: "integrity",
+  KEY_REJECTED: "integrity",
+  KEY_REVOKED: "integrity",
+  RECEIVER_KEY_UNKNOWN: "integrity",
+  SIGNATURE_INVALID: "integrity",
+  KEY_INADMISSIBLE: "integrity",
+  BINDING_INVALID: "integrity",
+  KEY_DOCUMENT_MISMATCH: "integrity",
+  ANCHOR_REPEATED: "integrity",
+  BASE_IN_FUTURE: "integrity",
+  BASE_REJECTED: "integrity",
+  PREV_MISMATCH: "integrity",
+  SEQ_MISMATCH: "integrity",
+  COUNT_MISMATCH: "integrity",
+  HEADS_MISMATCH: "integrity",
+  STATE_MISMATCH: "integrity",
 
   // Keys and messages
-  ADDRESS_INVALID: input("Give a 0x-prefixed address of 40 hexadecimal digits, checksummed or all in one case."),
-  ROOM_ID_INVALID: input("Give a 0x-prefixed room id of 64 hexadecimal digits, lower-case."),
-  HEX_INVALID: input("Give 0x-prefixed hexadecimal digits, lower-case."),
-  RECEIVER_IS_SENDER: input("Choose another receiver: a message needs two different wallets."),
-  RECEIVER_ZERO: input("Nobody owns the zero address; check the receiver."),
-  RECEIVER_UNREGISTERED: input("Ask the receiver to run: npx hardhat keys register"),
-  RECEIVER_REVOKED: input("Ask the receiver to register a new key: npx hardhat keys register"),
-  RECEIVER_KEY_INVALID: integrity("The receiver's registered key cannot be trusted; ask them to register again."),
-  RECEIVER_KEY_UNSIGNED: input(
-    "Ask the receiver for the key over another channel (npx hardhat keys show). If it is theirs, give --accept-contract-wallet once.",
-  ),
-  SENDER_UNREGISTERED: input("Register a key for the sender first: npx hardhat keys register"),
-  SENDER_REVOKED: input("Register a new key for the sender: npx hardhat keys register"),
-  SEQ_EXHAUSTED: input(
-    "A message has taken the last number of this key version; register a new key, which counts anew: npx hardhat keys register",
-  ),
-  TEXT_TOO_LONG: input("Send at most 512 KiB a message."),
-  TEXT_NOT_UNICODE: input("The text has half of a surrogate pair in it; repair the text."),
-  TEXT_EMPTY: input("Give the message a text: --text, --file, --batch or standard input."),
-  WALLET_SIGNATURES_VARY: input(
-    "This wallet signs differently each time; seal the key with a passphrase instead: --passphrase",
-  ),
-  WALLET_SIGNATURE_WRONG: input("The signature is not from that wallet; choose the right account."),
-  PASSPHRASE_INVALID: input(
-    "Use characters that every Unicode since 15.0 has; where the key was sealed with newer ones, open it with a newer Node.",
-  ),
-  SEALED_KEY_UNOPENED: input("The sealed key does not open: another wallet or passphrase sealed it."),
-  MESSAGE_UNOPENED: integrity("The message does not open with this key: it was made for another one, or is damaged."),
+  ADDRESS_INVALID: "input",
+  ROOM_ID_INVALID: "input",
+  HEX_INVALID: "input",
+  RECEIVER_IS_SENDER: "input",
+  RECEIVER_ZERO: "input",
+  RECEIVER_UNREGISTERED: "input",
+  RECEIVER_REVOKED: "input",
+  RECEIVER_KEY_INVALID: "integrity",
+  RECEIVER_KEY_UNSIGNED: "input",
+  SENDER_UNREGISTERED: "input",
+  SENDER_REVOKED: "input",
+  SEQ_EXHAUSTED: "input",
+  TEXT_TOO_LONG: "input",
+  TEXT_NOT_UNICODE: "input",
+  TEXT_EMPTY: "input",
+  WALLET_SIGNATURES_VARY: "input",
+  WALLET_SIGNATURE_WRONG: "input",
+  PASSPHRASE_INVALID: "input",
+  SEALED_KEY_UNOPENED: "input",
+  MESSAGE_UNOPENED: "integrity",
   // Chain
-  CHAIN_UNREACHABLE: unavailable("Check the RPC URL and that the node runs; the same command can be repeated."),
-  CHAIN_ID_WRONG: input("The RPC serves another chain than the one asked for; check the URL and --network."),
-  CHAIN_DISAGREES: integrity("The RPC contradicts itself or another RPC; use a provider you trust more."),
-  CHAIN_INCOMPLETE: unavailable("The RPC left events out; repeat with another RPC URL."),
-  CONTRACT_MISSING: input(
-    "No contract is deployed there; check the address and --network, or deploy: npx hardhat ignition deploy ignition/modules/DMTP.ts",
-  ),
-  CONTRACT_WRONG: input("Another contract is deployed there; check CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS."),
-  DEPLOYMENT_UNKNOWN: input(
-    "Deploy first (npx hardhat ignition deploy ignition/modules/DMTP.ts --network …) or set CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS.",
-  ),
-  DEPLOYMENT_PARAMETER_INVALID: input(
-    "Put the addresses into a copy of ignition/parameters.example.json and give it with --parameters.",
-  ),
-  ACCOUNT_UNKNOWN: input("That account's key is not configured for this network; see accounts in hardhat.config.ts."),
-  NOT_ANCHORER: input("Run this with the anchorer's account, or let the owner call setAnchorer."),
-  FUNDS_INSUFFICIENT: input("Send POL to the account that pays for this transaction."),
-  HEAD_MOVED: unavailable("Somebody else anchored in between; run the command again."),
-  FEE_TOO_HIGH: unavailable("Wait for lower fees, or raise --max-fee or --max-cost; nothing was sent."),
-  TRANSACTION_PENDING: unavailable("Run the command again: it goes on with the transaction that waits."),
-  ANCHOR_RUNNING: unavailable(
-    "Another anchor of this mailbox is at work; it takes these messages with it, or the next run does.",
-  ),
-  ANCHOR_OVERTAKEN: unavailable("Another command has read the chain in between; run the command again."),
-  TRANSACTION_FAILED: unavailable("The transaction was not mined as planned; run the command again."),
+  CHAIN_UNREACHABLE: "unavailable",
+  CHAIN_ID_WRONG: "input",
+  CHAIN_DISAGREES: "integrity",
+  CHAIN_INCOMPLETE: "unavailable",
+  CONTRACT_MISSING: "input",
+  CONTRACT_WRONG: "input",
+  DEPLOYMENT_UNKNOWN: "input",
+  DEPLOYMENT_PARAMETER_INVALID: "input",
+  ACCOUNT_UNKNOWN: "input",
+  NOT_ANCHORER: "input",
+  FUNDS_INSUFFICIENT: "input",
+  HEAD_MOVED: "unavailable",
+  FEE_TOO_HIGH: "unavailable",
+  TRANSACTION_PENDING: "unavailable",
+  ANCHOR_RUNNING: "unavailable",
+  ANCHOR_OVERTAKEN: "unavailable",
+  TRANSACTION_FAILED: "unavailable",
 
   // Content
-  CONTENT_MISSING: unavailable("No content source has the block now; start the node that pins it, or try again later."),
-  CONTENT_UNREACHABLE: unavailable("Check IPFS_API_URL and that the node runs; the same command can be repeated."),
-  CONTENT_WRITE_FAILED: unavailable("The content store did not take the block; check its disk and repeat the command."),
+  CONTENT_MISSING: "unavailable",
+  CONTENT_UNREACHABLE: "unavailable",
+  CONTENT_WRITE_FAILED: "unavailable",
 
-  ARCHIVE_UNTRUE: integrity("The archive contradicts the chain: it is of another one, or somebody changed it."),
-  CAR_MALFORMED: integrity("The file is not a whole CAR file; get it again, or from another source."),
+  ARCHIVE_UNTRUE: "integrity",
+  CAR_MALFORMED: "integrity",
 
   // Databases: the mailbox, the index and others, each named by the message
-  DATABASE_NEWER: input("A newer DMTP wrote this database; update, or use another DMTP_DATA_DIR."),
-  DATABASE_OLDER: input(
-    "Nothing was released before this version, so nothing is carried over: move the file away, or use another DMTP_DATA_DIR. What is anchored comes back from chain and content; send the rest again.",
-  ),
-  DATABASE_FOREIGN: input("This database belongs to another deployment; use another DMTP_DATA_DIR."),
-  DATABASE_BUSY: unavailable("Another command is writing to this database; repeat when it has finished."),
-  DATABASE_DAMAGED: integrity(
-    "The database is damaged; restore it from a backup, or rebuild it from chain and content.",
-  ),
-  DATABASE_WRITE_FAILED: unavailable("The database could not be written; check the disk and repeat the command."),
+  DATABASE_NEWER: "input",
+  DATABASE_OLDER: "input",
+  DATABASE_FOREIGN: "input",
+  DATABASE_BUSY: "unavailable",
+  DATABASE_DAMAGED: "integrity",
+  DATABASE_WRITE_FAILED: "unavailable",
 
   // Command line and HTTP
-  OPTION_INVALID: input("See --help for what this option takes."),
-  FILE_UNWRITABLE: unavailable("Check the path, its permissions and the disk, and repeat the command."),
-  FILE_UNREADABLE: input("Check the path and its permissions."),
-  BATCH_LINE_INVALID: input(
-    'Each line is one JSON object: {"to": "0x…", "text": "…"}. Nothing of this batch was sent.',
-  ),
-  PARAMETER_INVALID: input("See /openapi.json for what this parameter takes."),
-  NOT_FOUND: input("There is nothing by that name here; see /openapi.json for what there is."),
-  METHOD_NOT_ALLOWED: input("This service only answers GET and HEAD; see /openapi.json."),
-  CURSOR_ORPHANED: unavailable("A reorg took back what the pages before said; read the list again from its start."),
-  INDEX_BEHIND: unavailable("The index is not up to date with the chain; ask again in a moment."),
-  SERVICE_BUSY: unavailable("The indexer serves as many as it can; ask again in a moment, or ask another."),
-  CONFIGURATION_INVALID: input("See the configuration table in README.md."),
-  ADDRESS_IN_USE: input("Another process listens there; choose another PORT."),
-  HISTORY_NOT_VERIFIED: integrity("Some of the history is rejected; each item says why."),
-  HISTORY_INCOMPLETE: unavailable("Some content is not reachable yet; run the command again when its nodes are."),
-  INDEXER_UNREACHABLE: unavailable("Check the indexer's URL and that it runs; the same request can be repeated."),
-  ANSWER_MALFORMED: integrity("What answers is not a DMTP indexer, or a newer one; check its URL, or update."),
-  ANSWER_UNTRUE: integrity("The indexer contradicts the blocks or the chain; ask another one."),
+  OPTION_INVALID: "input",
+  FILE_UNWRITABLE: "unavailable",
+  FILE_UNREADABLE: "input",
+  BATCH_LINE_INVALID: "input",
+  PARAMETER_INVALID: "input",
+  NOT_FOUND: "input",
+  METHOD_NOT_ALLOWED: "input",
+  CURSOR_ORPHANED: "unavailable",
+  INDEX_BEHIND: "unavailable",
+  SERVICE_BUSY: "unavailable",
+  CONFIGURATION_INVALID: "input",
+  ADDRESS_IN_USE: "input",
+  HISTORY_NOT_VERIFIED: "integrity",
+  HISTORY_INCOMPLETE: "unavailable",
+  INDEXER_UNREACHABLE: "unavailable",
+  ANSWER_MALFORMED: "integrity",
+  ANSWER_UNTRUE: "integrity",
 
-  INTERNAL: { kind: "bug", hint: "This is a defect in DMTP; please report it with the command that you ran." },
-} as const satisfies Record<string, ErrorDescriptor>;
+  INTERNAL: "bug",
+} as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-function integrity(hint: string): { readonly kind: "integrity"; readonly hint: string } {
-  return { kind: "integrity", hint };
-}
-
-function unavailable(hint: string): { readonly kind: "unavailable"; readonly hint: string } {
-  return { kind: "unavailable", hint };
-}
-
-function input(hint: string): { readonly kind: "input"; readonly hint: string } {
-  return { kind: "input", hint };
-}
-
 /**
- * The one error class of DMTP: a code of {@link ERRORS}, what happened in one sentence, and what to do about it.
- * Its message never holds a key, a plaintext or a wallet signature.
+ * The one error class of DMTP: a code of {@link ERRORS}, and what happened in one sentence. Its message never holds a key, a plaintext
+ * or a wallet signature.
  */
 export class DmtpError extends Error {
   override readonly name = "DmtpError";
   readonly code: ErrorCode;
   readonly kind: ErrorKind;
-  readonly hint: string;
+  /** What to do about it, where that is not what its code's hint says. */
+  readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: { readonly cause?: unknown; readonly hint?: string } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.kind = ERRORS[code].kind;
-    this.hint = options.hint ?? ERRORS[code].hint;
+    this.kind = ERRORS[code];
+    this.hint = options.hint;
   }
 }

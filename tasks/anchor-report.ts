@@ -4,7 +4,7 @@ import { toHex } from "../protocol/bytes.ts";
 import { nameAnchors } from "./anchor-base.ts";
 import type { Anchored } from "./anchor-round.ts";
 import type { HeldMessages, RefusedMessage } from "../io/mailbox/backlog.ts";
-import { ERRORS } from "../protocol/error.ts";
+import { HINTS } from "../protocol/hint.ts";
 import { plural, table } from "./terminal.ts";
 
 /** So many messages that are rejected for good are named one by one. */
@@ -54,7 +54,7 @@ export function formatAnchored({ index, messages, manifest, resumed, past, trans
 
 /** A line for each reason why messages wait that would be rejected if they were anchored now. */
 export function describeHeld(held: readonly HeldMessages[]): string[] {
-  return held.map(({ code, count }) => `${plural(count, "message")} held back, ${code}: ${ERRORS[code].hint}`);
+  return held.map(({ code, count }) => `${plural(count, "message")} held back, ${code}: ${HINTS[code]}`);
 }
 
 /** A line for each message that is rejected for good, and was not anchored again. */
@@ -63,7 +63,7 @@ export function describeRefused(refused: readonly RefusedMessage[]): string[] {
     .slice(0, MAX_NAMED)
     .map(
       ({ cid, code, anchorIndex }) =>
-        `message ${cid} of anchor ${anchorIndex} is rejected for good, ${code}: ${ERRORS[code].hint}`,
+        `message ${cid} of anchor ${anchorIndex} is rejected for good, ${code}: ${HINTS[code]}`,
     );
   const rest = refused.length - lines.length;
   return rest === 0 ? lines : [...lines, `and ${plural(rest, "more message")}`];

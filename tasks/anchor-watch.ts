@@ -4,6 +4,7 @@ import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { pause } from "../io/pause.ts";
 import type { DmtpError } from "../protocol/error.ts";
+import { findHint } from "../protocol/hint.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
 import { describeAnchored } from "./anchor-report.ts";
 import { anchorRound } from "./anchor-round.ts";
@@ -90,10 +91,20 @@ export async function watchRounds(
       if (isEnding()) break;
       failures += 1;
       pauseMs = Math.min(Math.max(intervalMs, MAX_RETRY_MS), FIRST_RETRY_MS * 2 ** (failures - 1));
-      const { code, kind, hint } = error;
+      const { code, kind } = error;
       const message = shortLine(error.message);
       const retryInS = Math.round(pauseMs / 1_000);
-      log({ event: "failed", durationMs: durationMs(), code, kind, message, hint, anchors, failures, retryInS });
+      log({
+        event: "failed",
+        durationMs: durationMs(),
+        code,
+        kind,
+        message,
+        hint: findHint(error),
+        anchors,
+        failures,
+        retryInS,
+      });
     } finally {
       // What does not close ends with the process; the service goes on.
       await session?.close().catch(() => undefined);

@@ -3,6 +3,7 @@ import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
 import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { findHint } from "../protocol/hint.ts";
 import { translateForeignError } from "./foreign-error.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
@@ -54,15 +55,16 @@ export async function conclude<Opened extends { close(): Promise<void> }>(
 }
 
 /** As every JSON document of a command has an error. */
-export function describeError({ code, kind, message, hint }: DmtpError): object {
-  return { code, kind, message, hint };
+export function describeError(error: DmtpError): object {
+  const { code, kind, message } = error;
+  return { code, kind, message, hint: findHint(error) };
 }
 
 /** `error[CODE]: what` and `hint: what to do` on stderr, and the exit code of its kind. No stack trace for a user's mistake. */
 export function reportError(error: DmtpError, json: boolean): void {
   if (json) terminal.result(harmlessJson({ error: describeError(error) }));
   // A node, a gateway or a file may have a say in the message.
-  terminal.note(`error[${error.code}]: ${shortLine(error.message)}\nhint: ${error.hint}`);
+  terminal.note(`error[${error.code}]: ${shortLine(error.message)}\nhint: ${findHint(error)}`);
   if (error.kind === "bug" && error.cause instanceof Error && error.cause.stack !== undefined)
     terminal.note(error.cause.stack);
   process.exitCode = EXIT_CODES[error.kind];

@@ -2,6 +2,7 @@
 import type { Plain } from "../../client/api/schema.ts";
 import type { problemSchema } from "../../client/api/service.ts";
 import { DmtpError, type ErrorCode, type ErrorKind } from "../../protocol/error.ts";
+import { findHint } from "../../protocol/hint.ts";
 
 export type Problem = Plain<typeof problemSchema>;
 
@@ -13,7 +14,7 @@ const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
 };
 
 export function problemOf(error: DmtpError): Problem {
-  const { code, kind, message, hint } = error;
+  const { code, kind, message } = error;
   return {
     type: `urn:dmtp:error:${code}`,
     title: code.charAt(0) + code.slice(1).toLowerCase().replaceAll("_", " "),
@@ -21,7 +22,7 @@ export function problemOf(error: DmtpError): Problem {
     // What went wrong inside is for the log.
     detail: kind === "bug" ? "something went wrong in the indexer" : message,
     code,
-    hint,
+    hint: findHint(error),
   };
 }
 

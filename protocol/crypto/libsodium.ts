@@ -1,4 +1,4 @@
-/** libsodium, whose Ed25519 takes half the time of OpenSSL's; Node alone gets it (`imports` in package.json). */
+/** libsodium, whose Ed25519 takes half the time of OpenSSL's. For Node alone. */
 import { createRequire } from "node:module";
 
 /** What is used of it. Arrays of the right lengths are for the caller to give. */

@@ -34,7 +34,7 @@ const MAX_CACHED_KEYS = 4096;
  * The primitives by node:crypto, by libsodium where there is one (it verifies), and by `portable` where that is faster (HKDF) or has
  * to decide (signatures).
  *
- * The modules are parameters, so that a browser bundle can contain this file. What runs here may use the global Buffer.
+ * The modules are parameters, so that tests can give others. What runs here may use the global Buffer.
  */
 export function createNative(nodeCrypto: typeof import("node:crypto"), libsodium: Libsodium | null = null): Primitives {
   const importPublicKey = createPublicKeyCache((curve, x) =>

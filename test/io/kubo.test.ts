@@ -8,6 +8,7 @@ import { openContent } from "../../io/content/open.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOf, linkTo } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import { findHint } from "../../protocol/hint.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { FakeKubo, fail, json } from "../fixtures/fake-kubo.ts";
 import { useFolder } from "../fixtures/folder.ts";
@@ -175,8 +176,9 @@ describe("The Kubo content store", () => {
     ] as const) {
       const gone = new KuboStore(new URL("http://127.0.0.1:9"), { ...(hint !== undefined && { hint }) });
       for (const act of [() => gone.get(cid), () => gone.put([{ cid, bytes }])]) {
-        const error = await act().catch((reason: unknown) => reason as DmtpError);
-        expect(error).to.have.property("hint").that.includes(named);
+        const error: unknown = await act().catch((reason: unknown) => reason);
+        expect(error).to.be.instanceOf(DmtpError);
+        expect(findHint(error as DmtpError)).to.include(named);
       }
     }
   });

@@ -1,7 +1,6 @@
 import nodeCrypto from "node:crypto";
 import fc from "fast-check";
-import { libsodium } from "#libsodium";
-
+import { libsodium } from "../../../protocol/crypto/libsodium.ts";
 import { createNative } from "../../../protocol/crypto/native.ts";
 import { portable } from "../../../protocol/crypto/portable.ts";
 import type { Primitives } from "../../../protocol/crypto/primitives.ts";

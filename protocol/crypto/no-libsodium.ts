@@ -1,2 +1,0 @@
-/** What stands for libsodium.ts wherever there is no Node. */
-export const libsodium = null;
