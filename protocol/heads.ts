@@ -10,6 +10,7 @@ import { DmtpError } from "./error.ts";
 import { encodeHex, requireArray, requireBytes, requireUint } from "./fields.ts";
 import type { RoomId } from "./room.ts";
 import type { Delta, State } from "./state.ts";
+import { finish } from "./steps.ts";
 
 export interface Head {
   readonly room: RoomId;
@@ -23,6 +24,8 @@ export interface Head {
 
 /** Rows of a heads block at most (SPEC 7.3). */
 export const MAX_HEADS_ROWS = 8_192;
+/** Rows that one step reads. */
+const STEP_ROWS = 1_024;
 const CODE = "HEADS_MALFORMED";
 /** An array head, two byte strings of 32 with their heads, two integers of at most 9 bytes. */
 const HEAD_BYTES = 1 + 34 + 9 + 9 + 34;
@@ -54,10 +57,20 @@ export function encodeHeads(heads: readonly Head[], maxBytes = MAX_BLOCK_BYTES):
 
 /** @throws HEADS_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeHeads(block: Uint8Array): Head[] {
+  return finish(decodeHeadsSteps(block));
+}
+
+/** As {@link decodeHeads}. */
+export function* decodeHeadsSteps(block: Uint8Array): Generator<undefined, Head[]> {
   const rows = requireArray(decode(block), CODE, "the block");
   if (rows.length === 0) throw new DmtpError(CODE, "no heads");
   if (rows.length > MAX_HEADS_ROWS) throw new DmtpError(CODE, `more than ${MAX_HEADS_ROWS} rows`);
-  const heads = rows.map(readHead);
+  yield;
+  const heads: Head[] = [];
+  for (const row of rows) {
+    heads.push(readHead(row));
+    if (heads.length % STEP_ROWS === 0) yield;
+  }
   checkOrder(heads);
   return heads;
 }

@@ -8,9 +8,12 @@ import { DmtpError } from "./error.ts";
 import { encodeHex, requireArray, requireLink } from "./fields.ts";
 import { isRoomId, type RoomId } from "./room.ts";
 import type { Delta } from "./state.ts";
+import { finish } from "./steps.ts";
 
 /** Messages that a shard lists at most, whatever their rooms: the work of one anchor rests on it (SPEC 11). */
 export const MAX_SHARD_ENTRIES = 8_192;
+/** Messages that one step reads. */
+const STEP_ENTRIES = 1_024;
 const CODE = "SHARD_MALFORMED";
 /** A room id as a map key: a 2-byte head and 66 characters; an array head takes up to 5 more. */
 const ROOM_BYTES = 2 + 66 + 5;
@@ -87,16 +90,25 @@ export class ShardPacker {
 
 /** @throws SHARD_MALFORMED, BLOCK_TOO_LARGE, BLOCK_NOT_CANONICAL */
 export function decodeShard(block: Uint8Array): Delta {
+  return finish(decodeShardSteps(block));
+}
+
+/** As {@link decodeShard}. */
+export function* decodeShardSteps(block: Uint8Array): Generator<undefined, Delta> {
   const value = decode(block);
   if (!(value instanceof Map) || value.size === 0) throw new DmtpError(CODE, "not a map of rooms");
-  const delta = new Map<RoomId, readonly Cid[]>();
+  yield;
+  const delta = new Map<RoomId, Cid[]>();
   let listed = 0;
   for (const [room, links] of value as ReadonlyMap<string, CborValue>) {
     if (!isRoomId(room)) throw new DmtpError(CODE, "a key that is not a room id");
-    const cids = requireArray(links, CODE, "a room").map((link) => requireLink(link, CODE, "a message"));
+    const cids: Cid[] = [];
+    for (const link of requireArray(links, CODE, "a room")) {
+      cids.push(requireLink(link, CODE, "a message"));
+      if (++listed > MAX_SHARD_ENTRIES) throw new DmtpError(CODE, `more than ${MAX_SHARD_ENTRIES} messages`);
+      if (listed % STEP_ENTRIES === 0) yield;
+    }
     if (cids.length === 0) throw new DmtpError(CODE, "a room without messages");
-    listed += cids.length;
-    if (listed > MAX_SHARD_ENTRIES) throw new DmtpError(CODE, `more than ${MAX_SHARD_ENTRIES} messages`);
     delta.set(room, cids);
   }
   return delta;

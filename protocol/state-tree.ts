@@ -38,7 +38,8 @@ export class Leaf {
   readonly size: number;
   /** The hashes of the room's compact range, one after the other. */
   private readonly peaks: string;
-  private readonly root: string;
+  /** RFC 9162 root over the room's messages, as a binary string. */
+  readonly root: string;
 
   constructor({ id, range, lastIndex }: RoomState, key = deriveKey(id)) {
     this.id = id;

@@ -48,7 +48,7 @@ export class State {
 
   /** The state with these rooms. */
   static of(rooms: Iterable<RoomState>): State {
-    return finish(State.EMPTY.withSteps(rooms));
+    return finish(State.EMPTY.withLeavesSteps(Array.from(rooms, (room) => new Leaf(room))));
   }
 
   /** A saved state, by the link of its root; null is that of no rooms. */
@@ -115,24 +115,24 @@ export class State {
   }
 
   /** The state with these rooms put in or replaced, each once. */
-  *withSteps(rooms: Iterable<RoomState>): Generator<undefined, State> {
-    const sorted = yield* sortByKey(rooms, ({ id }) => id);
+  *withLeavesSteps(leaves: readonly Leaf[]): Generator<undefined, State> {
+    const sorted = yield* sortSteps(leaves, (a, b) => (a.key < b.key ? -1 : 1));
     let { tree } = this;
     for (let start = 0; start < sorted.length; start += STEP_ROOMS) {
-      const leaves = sorted.slice(start, start + STEP_ROOMS).map(({ key, item }) => new Leaf(item, key));
-      tree = insert(tree, leaves);
+      tree = insert(tree, sorted.slice(start, start + STEP_ROOMS));
       yield;
     }
     return new State(tree, this.nodes);
   }
 
-  /** Those of these rooms that there are. Many cost less than one by one: no node is read twice. */
-  *findSteps(ids: Iterable<RoomId>): Generator<undefined, ReadonlyMap<RoomId, Leaf>> {
-    const found = new Map<RoomId, Leaf>();
+  /** What there is of each of these rooms, in their order. Many cost less than one by one: no node is read twice. */
+  *findSteps(rooms: readonly { readonly id: RoomId }[]): Generator<undefined, readonly (Leaf | null)[]> {
+    const found: (Leaf | null)[] = rooms.map(() => null);
     let looked = 0;
-    for (const { key, item } of yield* sortByKey(ids, (id) => id)) {
+    for (const { key, item } of yield* sortByKey(rooms.entries(), ([, { id }]) => id)) {
+      const [at, { id }] = item;
       const leaf = findLeaf(this.tree, key);
-      if (leaf?.id === item) found.set(item, leaf);
+      if (leaf?.id === id) found[at] = leaf;
       looked += 1;
       if (looked % STEP_ROOMS === 0) yield;
     }

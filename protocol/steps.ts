@@ -27,7 +27,10 @@ export function* sortSteps<Item>(
   }
   while (runs.length > 1) {
     const merged: (readonly Item[])[] = [];
-    for (let i = 0; i < runs.length; i += 2) merged.push(yield* mergeSteps(runs[i] ?? [], runs[i + 1] ?? [], compare));
+    for (let i = 0; i < runs.length; i += 2) {
+      merged.push(yield* mergeSteps(runs[i] ?? [], runs[i + 1] ?? [], compare));
+      yield;
+    }
     runs = merged;
   }
   return runs[0] ?? [];

@@ -3,7 +3,7 @@
  * and a browser all run this engine, each on a store of its own. It has no clock, and no memory but its store: the same events and
  * blocks give the same result in any order of arrival.
  *
- * Work is done in bounded steps, so that no anchor holds up whoever shares the thread: one step lists or judges at most 512 places,
+ * Work is done in bounded steps, so that no anchor holds up whoever shares the thread: one step lists or judges at most 128 places,
  * or takes an account a thousand entries further.
  */
 import type { Cid } from "../cid.ts";
@@ -12,12 +12,12 @@ import type { AnchorEvent, ChainEvent } from "../event.ts";
 import { verifyKey } from "../keys.ts";
 import { decodeManifest, type Manifest } from "../manifest.ts";
 import type { Deployment, RoomId } from "../room.ts";
-import { decodeShard, MAX_SHARD_ENTRIES } from "../shard.ts";
 import { State } from "../state.ts";
 import { MISSING, rejected, rejectedBy, type Verdict } from "../verdict.ts";
 import { verifyAccount, verifyBase, type AccountFinding } from "./account.ts";
 import { EntryJudge, type EntryJudgeOptions } from "./entry-judge.ts";
-import { FIRST_HEADS, type OpenPart, type PlacedEntry, type ReplayStore, type StoredAnchor } from "./store.ts";
+import { listShard, STEP_PLACES } from "./listing.ts";
+import { FIRST_HEADS, type OpenPart, type ReplayStore, type StoredAnchor } from "./store.ts";
 import { TaskQueue } from "./task-queue.ts";
 
 export interface ReplayOptions extends Omit<EntryJudgeOptions, "deployment" | "store"> {
@@ -30,13 +30,12 @@ type Task =
   /** A block is at hand: whatever waits for it goes on. */
   | { readonly kind: "arrival"; readonly cid: Cid }
   /** A shard is at hand, and its entries are to be listed. */
-  | { readonly kind: "listing"; readonly part: OpenPart; entries: readonly PlacedEntry[] | null; next: number }
+  | { readonly kind: "listing"; readonly part: OpenPart; run: Generator<undefined, void> | null }
   | { readonly kind: "account"; readonly index: number; run: Generator<undefined, AccountFinding> | null }
   /** An anchor has its verdict: those that build on it can have theirs. */
   | { readonly kind: "decision"; readonly index: number; after: number };
 
-/** Places that one step lists or judges, and anchors or parts that it looks at. */
-const STEP_PLACES = 512;
+/** Anchors or parts that one step looks at. */
 const STEP_ANCHORS = 64;
 const LISTING_PAGE = 1_024;
 
@@ -168,7 +167,7 @@ export class ReplayEngine {
     else if (part.part < FIRST_HEADS) {
       const listing: OpenPart = { ...part, status: "listing" };
       store.setPart(listing);
-      this.tasks.push({ kind: "listing", part: listing, entries: null, next: 0 });
+      this.tasks.push({ kind: "listing", part: listing, run: null });
     } else {
       store.keepBlock(part.cid, block);
       store.deletePart(part);
@@ -178,47 +177,22 @@ export class ReplayEngine {
 
   /** @returns whether all of the shard is listed, or none of it will be */
   private list(task: Task & { readonly kind: "listing" }): boolean {
-    const { store } = this;
-    const { anchorIndex, part } = task.part;
-    if (task.entries === null) {
-      task.entries = this.readShard(task.part);
-      if (task.entries === null) return true;
-      task.next = store.listedCount(anchorIndex, part);
-    }
-    const end = Math.min(task.entries.length, task.next + STEP_PLACES);
-    for (const entry of task.entries.slice(task.next, end)) this.entries.list(entry);
-    this.entries.settle();
-    task.next = end;
-    if (end < task.entries.length) return false;
-    store.deletePart(task.part);
-    this.consider(anchorIndex);
-    return true;
+    task.run ??= this.listSteps(task.part);
+    return task.run.next().done === true;
   }
 
-  /** Null for a block that is not at hand after all, or is no shard. */
-  private readShard(part: OpenPart): readonly PlacedEntry[] | null {
-    const { store } = this;
-    const { anchorIndex } = part;
+  private *listSteps(part: OpenPart): Generator<undefined, void> {
+    const { store, entries, onlyRoom } = this;
     const block = store.block(part.cid);
     if (block === undefined) {
       store.setPart({ ...part, status: "missing" });
-      return null;
+      return;
     }
-    try {
-      const entries: PlacedEntry[] = [];
-      let ordinal = MAX_SHARD_ENTRIES * part.part;
-      for (const [room, cids] of decodeShard(block)) {
-        if (this.onlyRoom !== null && room !== this.onlyRoom) ordinal += cids.length;
-        else for (const cid of cids) entries.push({ anchorIndex, ordinal: ordinal++, room, cid });
-      }
-      return entries;
-    } catch (error) {
-      const refusal = rejectedBy(error);
-      if (store.anchor(anchorIndex)?.verdict.status !== "missing") store.deletePart({ ...part, status: "refused" });
-      else store.setPart({ ...part, status: "refused", refusal });
-      this.consider(anchorIndex);
-      return null;
-    }
+    const refusal = yield* listShard({ part, block, store, entries, onlyRoom });
+    const isUndecided = store.anchor(part.anchorIndex)?.verdict.status === "missing";
+    if (refusal !== null && isUndecided) store.setPart({ ...part, status: "refused", refusal });
+    else store.deletePart(part);
+    this.consider(part.anchorIndex);
   }
 
   /** Decides of an anchor's account what can be decided without its entries, and begins with the rest when they are all listed. */
