@@ -46,7 +46,7 @@ async function sync(url: string, folder: string): Promise<void> {
     pollIntervalMs: 1_000,
   });
   while ((await follower.turn()) === "again") await sleep(0);
-  stop();
+  await stop();
   index.close();
 }
 

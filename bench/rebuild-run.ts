@@ -65,7 +65,7 @@ async function rebuild(folder: string): Promise<RebuildResult> {
     .prepare("SELECT n FROM totals WHERE kind = 'messages' AND status = 'verified'")
     .pluck()
     .get() as number;
-  stop();
+  await stop();
   index.close();
   await content.close();
   return { ms, rssMiB: process.resourceUsage().maxRSS / 1_024, verified };

@@ -22,6 +22,7 @@ import { RpcMeter } from "./metrics/rpc-meter.ts";
 import { SignatureThreads, type SignatureThreadsOptions } from "./signature-threads.ts";
 import { Snapshots } from "./read/snapshot.ts";
 import { StatusReader } from "./read/status.ts";
+import { Checkpoints } from "./store/checkpoints.ts";
 import { openIndex, tieToChain, type IndexDatabase } from "./store/database.ts";
 
 export interface IndexerOptions {
@@ -54,8 +55,8 @@ export interface Engine {
   readonly history: History;
   readonly fetcher: Fetcher;
   readonly follower: Follower;
-  /** Ends all but the index, which is not touched any more, even if an answer that is waited for comes now. */
-  readonly stop: () => void;
+  /** Ends all but the index, which is not touched any more, even if an answer that is waited for comes now; resolves when no thread has it open. */
+  readonly stop: () => Promise<void>;
 }
 
 export interface ChainOptions {
@@ -116,15 +117,15 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     fetcher.want("history");
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
-      engine.stop();
+      const stopped = engine.stop();
       streams.close();
       metrics.close();
-      await Promise.all([server.close(), Promise.race([running, delay(STOP_MS)])]);
+      await Promise.all([server.close(), Promise.race([Promise.all([stopped, running]), delay(STOP_MS)])]);
       index.close();
     };
     return { url: server.url, close: () => (closing ??= close()) };
   } catch (error) {
-    engine.stop();
+    await engine.stop();
     index.close();
     throw error;
   }
@@ -139,6 +140,7 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
   const timing = { log, random, ...(clock !== undefined && { clock }) };
   const index = openIndex(indexPath, chain.deployment, log);
   const threads = new SignatureThreads({ log, ...options.threads });
+  const checkpoints = new Checkpoints(index.database, log);
   try {
     const history = translated(() => {
       tieToChain(index.database, chain.identity);
@@ -159,14 +161,16 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
     const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare });
     const atHand = (events: readonly ChainEvent[]) => blocksAtHand(content, events);
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, atHand, onChange });
-    const stop = (): void => {
+    const stop = (): Promise<void> => {
       follower.stop();
       fetcher.stop();
       history.close();
       threads.close();
+      return checkpoints.close();
     };
     return { index, history, fetcher, follower, stop };
   } catch (error) {
+    void checkpoints.close();
     index.close();
     throw error;
   }

@@ -102,8 +102,9 @@ function configure(database: Database.Database): Database.Database {
   database.pragma("synchronous = FULL");
   // Messages come in the order of no index: with the 2 MiB that SQLite takes by itself, each would be read and written again.
   database.pragma("cache_size = -24576");
-  // 96 MiB: in a large index each message touches pages of its own; a checkpoint writes each once, for all that came before it.
-  database.pragma("wal_autocheckpoint = 24576");
+  // In a large index each message touches pages of its own; a checkpoint writes each once, for all that came before it. They are made by
+  // a thread of their own (checkpoints.ts); where that one can't keep up, they are made here every 384 MiB.
+  database.pragma("wal_autocheckpoint = 98304");
   return database;
 }
 

@@ -27,9 +27,9 @@ describe("A block that comes on top of an index whose content is on this machine
   const engines = new Set<Engine>();
   let indices = 0;
 
-  afterEach(() => {
+  afterEach(async () => {
     for (const { stop, index } of engines) {
-      stop();
+      await stop();
       index.close();
     }
     engines.clear();

@@ -273,7 +273,7 @@ describe("the indexer on a chain that misbehaves", () => {
       database.exec("DROP TRIGGER full");
       await waitFor("the messages", () => Promise.resolve(engine.history.missing.size === 0));
     } finally {
-      engine.stop();
+      await engine.stop();
       engine.index.close();
     }
   });
@@ -342,7 +342,7 @@ describe("the indexer on a chain that misbehaves", () => {
       expect(index.history.counts).to.deep.equal({ anchors: 2, keys: 2 });
       expect(index.history.log.orphansBetween(0, 200).map(({ number }) => number)).to.deep.equal([103]);
     } finally {
-      close(index);
+      await close(index);
     }
   });
 
@@ -377,7 +377,7 @@ describe("the indexer on a chain that misbehaves", () => {
       await index.follower.turn();
       expect(index.history.log.finalized).to.equal(104);
     } finally {
-      close(index);
+      await close(index);
     }
   });
 
@@ -405,7 +405,7 @@ describe("the indexer on a chain that misbehaves", () => {
       while (index.history.log.cursor?.number !== 104) await pass(clock);
       expect(clock.now() - backAtMs).to.be.at.most(5_000);
     } finally {
-      close(index);
+      await close(index);
     }
   });
 
@@ -444,7 +444,7 @@ describe("the indexer on a chain that misbehaves", () => {
       await passUntil(clock, clock.now() + 1_000);
       expect(index.history.log.cursor?.number).to.equal(105);
     } finally {
-      close(index);
+      await close(index);
     }
   });
 
@@ -476,8 +476,8 @@ describe("the indexer on a chain that misbehaves", () => {
 
 const quiet = { pollIntervalMs: 5, log: () => undefined, random: () => 0.5 };
 
-function close(engine: Engine): void {
-  engine.stop();
+async function close(engine: Engine): Promise<void> {
+  await engine.stop();
   engine.index.close();
 }
 

@@ -75,7 +75,7 @@ describe("A reorg before any one call of what an index asks", function () {
           expect(engine.follower.isCurrent, `before call ${moment}`).to.equal(true);
           expect(engine.history.log.cursor!.hash, `before call ${moment}`).to.equal(ledger.head.hash);
         } finally {
-          engine.stop();
+          await engine.stop();
           engine.index.close();
         }
       }

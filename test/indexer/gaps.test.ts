@@ -14,8 +14,8 @@ describe("An index whose nodes leave events out", () => {
   const folder = useFolder();
   const open = new Set<Engine>();
 
-  afterEach(() => {
-    for (const engine of open) end(engine);
+  afterEach(async () => {
+    for (const engine of open) await end(engine);
   });
 
   /** The one index of a test, as a process opens it that begins. */
@@ -27,15 +27,15 @@ describe("An index whose nodes leave events out", () => {
     return engine;
   }
 
-  function end(engine: Engine): void {
+  async function end(engine: Engine): Promise<void> {
     open.delete(engine);
-    engine.stop();
+    await engine.stop();
     engine.index.close();
   }
 
   /** Takes the first stretch, and not a step more. */
   async function takeOne({ history, follower, stop }: Engine): Promise<void> {
-    history.onCommit = stop;
+    history.onCommit = () => void stop();
     await follower.turn();
     history.onCommit = () => undefined;
   }
@@ -82,7 +82,7 @@ describe("An index whose nodes leave events out", () => {
       // An index that was written before this was noted says nothing of it.
       if (!isWhole)
         killed.index.database.exec("UPDATE meta SET value = json_remove(value, '$.isProved') WHERE name = 'cursor'");
-      end(killed);
+      await end(killed);
 
       // Its head lags to just there.
       node.lag = 20;
@@ -116,7 +116,7 @@ describe("An index whose nodes leave events out", () => {
     await takeOne(ended);
     expect(ended.history.counts.anchors).to.equal(4);
     ended.history.rewind(10);
-    end(ended);
+    await end(ended);
 
     // Of a block with four events it gives three, and has no state that would show it.
     node.maxLogs = 3;
