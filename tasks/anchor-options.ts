@@ -1,10 +1,9 @@
 /** What `anchor` may do and pay, from the command line. */
-import { parseUnits } from "ethers/utils";
-
 import type { FeeLimits } from "../io/chain/fees.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { MAX_MESSAGES } from "../protocol/manifest.ts";
+import { DEFAULT_LIMITS, parseLimits } from "./fee-options.ts";
 
 export interface AnchorArguments {
   readonly from: string | undefined;
@@ -35,14 +34,12 @@ export interface AnchorOptions {
   readonly timeoutMs: number;
 }
 
-/** A cap that an anchor reaches when gas costs 8,000 gwei, which Polygon has not seen. */
-const DEFAULT_MAX_COST = "0.5";
 const DEFAULT_TIMEOUT_S = 300;
 const DEFAULT_INTERVAL_S = 600;
 
 export const DEFAULT_OPTIONS: AnchorOptions = {
   from: undefined,
-  limits: { maxFeePerGas: undefined, maxCost: parseUnits(DEFAULT_MAX_COST, "ether") },
+  limits: DEFAULT_LIMITS,
   confirmations: 1,
   waitFinal: false,
   isFork: false,
@@ -61,10 +58,7 @@ export function parseAnchorOptions(args: AnchorArguments): AnchorOptions {
     throw new DmtpError("OPTION_INVALID", "--fork gives up what can't be read once, so it does not go with --watch");
   return {
     from: args.from === undefined ? undefined : parseAddress(args.from),
-    limits: {
-      maxFeePerGas: args.maxFee === undefined ? undefined : amount("--max-fee", args.maxFee, "gwei"),
-      maxCost: amount("--max-cost", args.maxCost ?? DEFAULT_MAX_COST, "ether"),
-    },
+    limits: parseLimits(args),
     confirmations: whole("--confirmations", args.confirmations ?? "1", 1, 10_000),
     waitFinal: args.waitFinal,
     isFork: args.fork,
@@ -76,17 +70,6 @@ export function parseAnchorOptions(args: AnchorArguments): AnchorOptions {
 /** Seconds between the ends of two rounds. @throws OPTION_INVALID */
 export function parseInterval(text: string | undefined): number {
   return whole("the interval of --watch", text ?? String(DEFAULT_INTERVAL_S), 1, 86_400);
-}
-
-function amount(option: string, text: string, unit: "gwei" | "ether"): bigint {
-  const name = unit === "gwei" ? "gwei" : "POL";
-  if (!/^[0-9]{1,12}(?:\.[0-9]{1,9})?$/.test(text) || /^[0.]+$/.test(text)) {
-    throw new DmtpError(
-      "OPTION_INVALID",
-      `${option} is not an amount in ${name}, such as ${unit === "gwei" ? "200" : "0.5"}`,
-    );
-  }
-  return parseUnits(text, unit);
 }
 
 function whole(option: string, text: string, min: number, max: number): number {

@@ -13,6 +13,12 @@ const passphrase = {
   description: "Use a passphrase instead of the wallet's signature; it is asked for, or read from DMTP_PASSPHRASE",
 } as const;
 
+const maxCost = {
+  name: "maxCost",
+  description: "The most to pay for a transaction, in POL (default: 0.5)",
+  ...optional,
+} as const;
+
 const retryMissing = {
   name: "retryMissing",
   description: "Wait for content that no source had in an earlier run, however long they search",
@@ -22,11 +28,26 @@ const retryMissing = {
 export const tasks = [
   emptyTask("keys", "Create, publish and look up DMTP keys").build(),
 
-  task(["keys", "register"], "Create a key, seal it to your wallet and publish it")
+  task(
+    ["keys", "register"],
+    "Create a key, seal it to your wallet and publish it; where somebody else may have the old one: --revoke-old",
+  )
     .addOption(from)
     .addFlag(passphrase)
+    .addFlag({
+      name: "revokeOld",
+      description: "First revoke all keys that the wallet has: after a theft, see README.md",
+    })
+    .addOption(maxCost)
     .addFlag(json)
     .setAction(() => import("./keys-register.ts"))
+    .build(),
+
+  task(["keys", "revoke"], "Revoke all of a wallet's keys, for ever: what is anchored stays verified")
+    .addOption(from)
+    .addOption(maxCost)
+    .addFlag(json)
+    .setAction(() => import("./keys-revoke.ts"))
     .build(),
 
   task(["keys", "show"], "Show a wallet's key history, verified")

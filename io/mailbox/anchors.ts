@@ -121,7 +121,7 @@ export class Anchors {
   attemptLog({ id }: JournalRow): AttemptLog {
     const { journal, transaction } = this;
     return {
-      attempts: () => accessMailbox(() => journal.attempts(id)),
+      attempts: () => accessMailbox(() => journal.attempts.of(id)),
       // A crash before this returns: no node has it. After: a node may.
       record: (attempt: Attempt) => {
         transaction(() => {
@@ -130,19 +130,10 @@ export class Anchors {
       },
       setHash: (hash) => {
         transaction(() => {
-          journal.setHash(id, hash);
+          journal.attempts.setHash(id, hash);
         });
       },
-      offered: (account, nonce) => {
-        const offers = accessMailbox(() => journal.offers(account, nonce)).map(({ fees }) => fees);
-        return offers.length === 0
-          ? null
-          : offers.reduce((most, { maxFeePerGas, maxPriorityFeePerGas }) => ({
-              maxFeePerGas: maxFeePerGas > most.maxFeePerGas ? maxFeePerGas : most.maxFeePerGas,
-              maxPriorityFeePerGas:
-                maxPriorityFeePerGas > most.maxPriorityFeePerGas ? maxPriorityFeePerGas : most.maxPriorityFeePerGas,
-            }));
-      },
+      offered: (account, nonce) => accessMailbox(() => journal.attempts.offered(account, nonce)),
     };
   }
 

@@ -10,13 +10,11 @@
  * gone and its messages wait again.
  */
 import type { Database, Statement } from "better-sqlite3";
-import { keccak256 } from "ethers/crypto";
 
-import type { Address } from "../../protocol/address.ts";
-import type { Hex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Attempt } from "../chain/attempt.ts";
+import { Attempts } from "./attempts.ts";
 
 export type JournalState = "planned" | "written" | "submitted" | "mined" | "final" | "adopted" | "abandoned";
 
@@ -38,22 +36,17 @@ export interface JournalRow extends Plan {
   readonly blockNumber: number | null;
 }
 
-interface AttemptRow extends Pick<Attempt, "account" | "nonce" | "hash" | "raw" | "submittedAtBlock"> {
-  readonly maxFeePerGas: string;
-  readonly maxPriorityFeePerGas: string;
-  readonly gasLimit: string;
-}
-
 const ROW = `id, state, prev, entry_index AS "index", count, manifest, block_number AS blockNumber`;
 const OPEN = "state IN ('planned', 'written', 'submitted', 'mined')";
-const ATTEMPT = `account, nonce, max_fee_per_gas AS maxFeePerGas, max_priority_fee_per_gas AS maxPriorityFeePerGas,
-  gas_limit AS gasLimit, hash, raw, submitted_at_block AS submittedAtBlock`;
 
-/** Prepared statements over the two tables; transactions and errors are the mailbox's. */
+/** Prepared statements over two tables; transactions and errors are the mailbox's. */
 export class Journal {
+  /** Of each row. */
+  readonly attempts: Attempts;
   private readonly statements;
 
   constructor(database: Database) {
+    this.attempts = new Attempts(database, "journal_id");
     const prepare = <Parameters extends unknown[], Result = unknown>(sql: string): Statement<Parameters, Result> =>
       database.prepare<Parameters, Result>(sql);
     this.statements = {
@@ -80,15 +73,6 @@ export class Journal {
         "UPDATE journal SET state = 'submitted', block_number = NULL WHERE id = ? AND state = 'mined'",
       ),
       end: prepare<[string, string | null, number]>(`UPDATE journal SET state = ?, why = ? WHERE id = ? AND ${OPEN}`),
-      attempts: prepare<[number], AttemptRow>(`SELECT ${ATTEMPT} FROM attempts WHERE journal_id = ? ORDER BY id`),
-      offers: prepare<[Address, number], AttemptRow>(`SELECT ${ATTEMPT} FROM attempts WHERE account = ? AND nonce = ?`),
-      addAttempt: prepare<[number, Address, number, string, string, string, Hex | null, Hex | null, number]>(
-        `INSERT INTO attempts (journal_id, account, nonce, max_fee_per_gas, max_priority_fee_per_gas, gas_limit, hash, raw,
-           submitted_at_block) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      ),
-      setHash: prepare<[Hex, number]>(
-        "UPDATE attempts SET hash = ? WHERE id = (SELECT max(id) FROM attempts WHERE journal_id = ?) AND hash IS NULL",
-      ),
     };
   }
 
@@ -127,13 +111,7 @@ export class Journal {
 
   submit(id: number, attempt: Attempt): void {
     changed(this.statements.submit.run(id).changes, id);
-    const { account, nonce, fees, gasLimit, hash, raw, submittedAtBlock } = attempt;
-    const [maxFee, maxTip] = [fees.maxFeePerGas, fees.maxPriorityFeePerGas].map(String) as [string, string];
-    this.statements.addAttempt.run(id, account, nonce, maxFee, maxTip, String(gasLimit), hash, raw, submittedAtBlock);
-  }
-
-  setHash(id: number, hash: Hex): void {
-    this.statements.setHash.run(hash, id);
+    this.attempts.add(id, attempt);
   }
 
   mine(id: number, blockNumber: number): void {
@@ -147,25 +125,10 @@ export class Journal {
   end(id: number, state: "final" | "adopted" | "abandoned", why: string | null): void {
     this.statements.end.run(state, why, id);
   }
-
-  attempts(id: number): Attempt[] {
-    return this.statements.attempts.all(id).flatMap(attemptOf);
-  }
-
-  offers(account: Address, nonce: number): Attempt[] {
-    return this.statements.offers.all(account, nonce).flatMap(attemptOf);
-  }
 }
 
 function rowOf(row: JournalRow): JournalRow {
   return { ...row, prev: new Uint8Array(row.prev) };
-}
-
-/** None for an attempt that the disk gave other bytes back of: its nonce is then taken again, and replaces it. */
-function attemptOf({ maxFeePerGas, maxPriorityFeePerGas, gasLimit, ...row }: AttemptRow): Attempt[] {
-  if (row.raw !== null && keccak256(row.raw) !== row.hash) return [];
-  const fees = { maxFeePerGas: BigInt(maxFeePerGas), maxPriorityFeePerGas: BigInt(maxPriorityFeePerGas) };
-  return [{ ...row, fees, gasLimit: BigInt(gasLimit) }];
 }
 
 function changed(changes: number, id: number): void {

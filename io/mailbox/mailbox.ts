@@ -21,6 +21,7 @@ import { EntryJudge } from "./entry-judge.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
 import { OwnWallets } from "./own-wallets.ts";
+import { RegistryCalls } from "./registry-calls.ts";
 import { prepareSchema } from "./schema.ts";
 import { UnreadListings } from "./unread-listings.ts";
 
@@ -40,6 +41,8 @@ export class Mailbox {
   readonly log: ChainLog;
   /** Own anchors, and the line of manifests that they go on with. */
   readonly anchors: Anchors;
+  /** Own registrations and revocations of keys. */
+  readonly calls: RegistryCalls;
 
   private constructor(database: Database, deployment: Deployment) {
     this.database = database;
@@ -54,6 +57,7 @@ export class Mailbox {
     this.anchors = new Anchors(database, this.line, this.backlog, this.log, this.judge, (work) =>
       this.transaction(work),
     );
+    this.calls = new RegistryCalls(database, (work) => this.transaction(work));
   }
 
   /**
@@ -219,6 +223,12 @@ export class Mailbox {
   /** The last anchor with a message of the room by this sender and key version; null when there is none. */
   lastAnchored(room: RoomId, sender: Address, keyVersion: number): number | null {
     return accessMailbox(() => this.mail.lastAnchored(room, sender, keyVersion));
+  }
+
+  /** How many messages of this sender no anchor decides about. */
+  countWaiting(sender: Address): number {
+    const pairs = accessMailbox(() => this.backlog.waitingPairs());
+    return pairs.reduce((sum, pair) => (pair.sender === sender ? sum + pair.count : sum), 0);
   }
 
   /** The messages that wait and would be rejected if they were anchored now, by the code. */

@@ -7,8 +7,8 @@ import type { Deployment } from "../../protocol/room.ts";
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;
 
-/** `user_version` of the file. Before the first release there were 1 to 5, which are refused. */
-export const SCHEMA_VERSION = 6;
+/** `user_version` of the file. Before the first release there were 1 to 6, which are refused. */
+export const SCHEMA_VERSION = 7;
 
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -102,10 +102,25 @@ const TABLES = `
     PRIMARY KEY (journal_id, message_id)
   ) STRICT, WITHOUT ROWID;
 
-  -- Every transaction that was signed for a row, before a node got it. Amounts are decimal text: SQLite's integers are too small.
+  -- Every call of KeyRegistry that was decided on (registry-calls.ts). "version" is the one that it makes.
+  CREATE TABLE registry_calls (
+    id INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    wallet TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    document TEXT,
+    sealed_with TEXT
+  ) STRICT;
+  CREATE INDEX registry_calls_open ON registry_calls (wallet) WHERE state = 'open';
+
+  -- Every transaction that was signed for a row of the journal or a call of KeyRegistry, before a node got it. Amounts are decimal text:
+  -- SQLite's integers are too small.
   CREATE TABLE attempts (
     id INTEGER PRIMARY KEY,
-    journal_id INTEGER NOT NULL REFERENCES journal (id),
+    journal_id INTEGER REFERENCES journal (id),
+    call_id INTEGER REFERENCES registry_calls (id),
     account TEXT NOT NULL,
     nonce INTEGER NOT NULL,
     max_fee_per_gas TEXT NOT NULL,
@@ -113,9 +128,11 @@ const TABLES = `
     gas_limit TEXT NOT NULL,
     hash TEXT,
     raw TEXT,
-    submitted_at_block INTEGER NOT NULL
+    submitted_at_block INTEGER NOT NULL,
+    CHECK ((journal_id IS NULL) <> (call_id IS NULL))
   ) STRICT;
   CREATE INDEX attempts_of_row ON attempts (journal_id);
+  CREATE INDEX attempts_of_call ON attempts (call_id);
   CREATE INDEX attempts_of_nonce ON attempts (account, nonce);
 
   -- The block up to which the next two tables have what both contracts logged, and the highest block that was final then. One row at most.

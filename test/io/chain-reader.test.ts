@@ -5,7 +5,8 @@ import { cidStoreInterface, keyRegistryInterface } from "../../io/chain/contract
 import { ChainReader } from "../../io/chain/reader.ts";
 import { httpRpc } from "../../io/chain/http-rpc.ts";
 import { providerRpc } from "../../io/chain/provider-rpc.ts";
-import { readStatus, sendRegister, sendRevoke, walletOf } from "../../io/chain/writer.ts";
+import { readStatus, walletOf } from "../../io/chain/writer.ts";
+import { sendRegister, sendRevoke } from "../fixtures/registry-transactions.ts";
 import { parseAddress } from "../../protocol/address.ts";
 import { bindingRequest, isBindingSigned, type KeyBinding } from "../../protocol/binding.ts";
 import { fromHex, toHex } from "../../protocol/bytes.ts";

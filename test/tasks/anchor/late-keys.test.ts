@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { Wallet } from "ethers";
 
-import { sendRevoke } from "../../../io/chain/writer.ts";
+import { sendRevoke } from "../../fixtures/registry-transactions.ts";
 import { toHex } from "../../../protocol/bytes.ts";
 import type { Cid } from "../../../protocol/cid.ts";
 import { anchor } from "../../../tasks/anchor.ts";
