@@ -7,10 +7,9 @@ import type Database from "better-sqlite3";
 import { translated } from "../io/database.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { Omissions } from "../protocol/omissions.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
-import type { Deployment, RoomId } from "../protocol/room.ts";
+import type { Deployment } from "../protocol/room.ts";
 import { MessageReader } from "./message-reader.ts";
 import { Projection } from "./projection.ts";
 import { BlockLog, type BlockId, type Cursor, type EventCounts } from "./store/block-log.ts";
@@ -105,10 +104,6 @@ export class History {
 
   get keys(): Pick<KeyRows, "current"> {
     return this.current.keys;
-  }
-
-  omissions(room: RoomId): Omissions {
-    return this.current.omissions(room);
   }
 
   block(cid: Cid): Uint8Array | undefined {

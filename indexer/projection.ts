@@ -9,9 +9,8 @@ import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
-import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import { ReplayEngine } from "../protocol/replay/engine.ts";
-import type { Deployment, RoomId } from "../protocol/room.ts";
+import type { Deployment } from "../protocol/room.ts";
 import type { MessageReader } from "./message-reader.ts";
 import type { EventCounts } from "./store/block-log.ts";
 import type { ChangeLog } from "./store/change-log.ts";
@@ -20,8 +19,6 @@ import type { KeyRows } from "./store/key-rows.ts";
 import { IndexStore } from "./store/replay-store.ts";
 import { WantRows } from "./store/want-rows.ts";
 
-const MAX_KEPT_OMISSIONS = 1_000;
-
 /** Only good as long as every transaction that it wrote in was committed; after a rollback a new one has to be made. */
 export class Projection {
   /** The blocks without which something stays undecided. */
@@ -29,7 +26,6 @@ export class Projection {
   private readonly content: ContentCache;
   private readonly store: IndexStore;
   private readonly engine: ReplayEngine;
-  private readonly omissionsByRoom = new Map<RoomId, Omissions>();
   private counts: EventCounts;
 
   /** Goes on from what the rows say. */
@@ -50,7 +46,6 @@ export class Projection {
       content,
       changes,
       missing: this.missing,
-      onDecision: (room) => this.omissionsByRoom.delete(room),
     });
     this.engine = new ReplayEngine(deployment, this.store, { reader });
     const { anchors, parts } = this.store;
@@ -100,7 +95,7 @@ export class Projection {
   work(isEnough: () => boolean): void {
     // One step at least, or a turn could come to nothing for ever.
     while (this.engine.step() && !isEnough());
-    this.store.tally.flush();
+    this.store.flush();
     if (this.engine.isIdle) this.missing.settle();
   }
 
@@ -109,18 +104,7 @@ export class Projection {
     this.store.truncate(left.anchors, left.keys);
     this.store.tally.countKeys(left.keys - this.counts.keys);
     this.counts = left;
-    this.store.tally.flush();
-  }
-
-  /** What a room's messages say is missing or forked. It takes a look at all of them, so it is kept until the room changes. */
-  omissions(room: RoomId): Omissions {
-    let omissions = this.omissionsByRoom.get(room);
-    if (omissions === undefined) {
-      omissions = findOmissions(this.store.entries.entries(room));
-      if (this.omissionsByRoom.size >= MAX_KEPT_OMISSIONS) this.omissionsByRoom.clear();
-      this.omissionsByRoom.set(room, omissions);
-    }
-    return omissions;
+    this.store.flush();
   }
 
   private count(event: ChainEvent): void {

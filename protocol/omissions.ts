@@ -29,7 +29,7 @@ export interface NumberedEntry {
   readonly message: Pick<EnvelopeHeader, "sender" | "senderKeyVersion" | "seq" | "seen"> | null;
 }
 
-const MAX_NAMED = 100;
+export const MAX_NAMED = 100;
 
 /** How many messages of one key version of a sender have each number. */
 interface Count {

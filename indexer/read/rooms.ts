@@ -2,10 +2,10 @@ import type { roomDetailSchema, roomSchema, roomStateSchema } from "../../client
 import type { Plain } from "../../client/api/schema.ts";
 import type { Address } from "../../protocol/address.ts";
 import { toHex } from "../../protocol/bytes.ts";
-import { cidOfDigest } from "../../protocol/cid.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { RootedRoom } from "../../protocol/state-tree.ts";
 import { NOT_VERIFIED, OF_ROOM } from "../store/schema.ts";
+import { readOmissions } from "./omissions.ts";
 import type { CountsAnswer, Slice, Snapshot } from "./snapshot.ts";
 
 type RoomAnswer = Plain<typeof roomSchema>;
@@ -13,6 +13,7 @@ type RoomStateAnswer = Plain<typeof roomStateSchema>;
 type RoomDetailAnswer = Plain<typeof roomDetailSchema>;
 
 interface RoomRow extends CountsAnswer {
+  readonly number: number;
   readonly id: RoomId;
 }
 
@@ -59,8 +60,7 @@ export function readRoomState(snapshot: Snapshot, id: RoomId): RoomStateAnswer |
 export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | null {
   const row = snapshot.get<RoomRow>("SELECT * FROM rooms WHERE id = ?", id);
   const [room] = row === undefined ? [] : answersOf(snapshot, [row]);
-  if (room === undefined) return null;
-  const { gaps, forks, unseen } = snapshot.history.omissions(id);
+  if (row === undefined || room === undefined) return null;
   const messages = snapshot.all<{ cid: string }>(
     `SELECT DISTINCT cid FROM entries JOIN cids ON cids.id = cid_id
      WHERE ${OF_ROOM} AND ${NOT_VERIFIED} AND status = 'missing' LIMIT ${MAX_NAMED}`,
@@ -71,7 +71,7 @@ export function readRoom(snapshot: Snapshot, id: RoomId): RoomDetailAnswer | nul
   );
   return {
     ...room,
-    omissions: { gaps: [...gaps], forks: [...forks], unseen: unseen.map(cidOfDigest) },
+    omissions: readOmissions(snapshot, row.number),
     lacks: { messages: messages.map(({ cid }) => cid), anchors: anchors.map((anchor) => anchor.anchor_index) },
   };
 }

@@ -6,7 +6,7 @@ import { concat } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import type { Binding } from "../../protocol/keys.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { Entry, MessageSummary } from "../../protocol/entry.ts";
+import type { MessageSummary } from "../../protocol/entry.ts";
 import type { Place, PlacedEntry } from "../../protocol/replay/store.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
 import { RoomPolicy } from "../../protocol/room-policy.ts";
@@ -14,7 +14,7 @@ import type { Verdict } from "../../protocol/verdict.ts";
 import { OF_ROOM } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
-import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
+import { verdictColumns, type Status } from "./verdict-columns.ts";
 
 /** A new entry, with the numbers by which its row names its room and its message. */
 export interface NumberedEntry extends PlacedEntry {
@@ -22,22 +22,8 @@ export interface NumberedEntry extends PlacedEntry {
   readonly cidId: number;
 }
 
-interface MessageRow extends VerdictRow {
-  readonly cid: Cid;
-  readonly sender: Address | null;
-  readonly receiver: Address;
-  readonly sender_key_version: number;
-  readonly receiver_key_version: number;
-  readonly seq: number;
-  readonly timestamp: number;
-  readonly size_bytes: number;
-  readonly seen: Uint8Array;
-  readonly binding: Binding | null;
-}
-
 /** Size limit of `withMembers`. */
 const MAX_KEPT = 100_000;
-const DIGEST_BYTES = 32;
 const PLACED = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room, cid
   FROM entries JOIN rooms ON number = room_number JOIN cids ON cids.id = cid_id`;
 
@@ -87,11 +73,10 @@ export class EntryRows {
     if (message !== null) this.addMembers(room, message);
   }
 
-  /** Another verdict on an entry that was verified. @returns its room */
-  revise({ anchorIndex, ordinal }: Place, verdict: Verdict): RoomId {
-    const sql =
-      "SELECT id, number FROM entries JOIN rooms ON number = room_number WHERE anchor_index = ? AND ordinal = ?";
-    const room = this.statements.prepare<{ id: RoomId; number: number }>(sql).get(anchorIndex, ordinal);
+  /** Another verdict on an entry that was verified. */
+  revise({ anchorIndex, ordinal }: Place, verdict: Verdict): void {
+    const sql = "SELECT room_number AS number FROM entries WHERE anchor_index = ? AND ordinal = ?";
+    const room = this.statements.prepare<{ number: number }>(sql).get(anchorIndex, ordinal);
     if (room === undefined) throw new DmtpError("INTERNAL", "an entry that is not there was revised");
     this.statements.run(
       "UPDATE entries SET status = ?, code = ?, reason = ? WHERE anchor_index = ? AND ordinal = ?",
@@ -100,7 +85,6 @@ export class EntryRows {
       ordinal,
     );
     this.recount(anchorIndex, room.number, "verified", verdict.status);
-    return room.id;
   }
 
   /** Entries of a message that are missing, in the order of the history. */
@@ -119,6 +103,13 @@ export class EntryRows {
     return this.statements.prepare<Place>(sql).get(cidId);
   }
 
+  /** The entry of a message that is verified in a room. */
+  verifiedIn(cidId: number, roomNumber: number): Place | undefined {
+    const sql = `SELECT anchor_index AS anchorIndex, ordinal FROM entries INDEXED BY entries_by_cid
+      WHERE cid_id = ? AND status = 'verified' AND room_number = ?`;
+    return this.statements.prepare<Place>(sql).get(cidId, roomNumber);
+  }
+
   /** How many entries of an anchor have an ordinal from `from` up to, but not, `to`. */
   countBetween(anchorIndex: number, from: number, to: number): number {
     const sql = "SELECT count(*) AS n FROM entries WHERE anchor_index = ? AND ordinal >= ? AND ordinal < ?";
@@ -129,18 +120,6 @@ export class EntryRows {
   listing(anchorIndex: number, from: number, limit: number): PlacedEntry[] {
     const sql = `${PLACED} WHERE anchor_index = ? AND ordinal >= ? ORDER BY ordinal LIMIT ?`;
     return this.statements.prepare<PlacedEntry>(sql).all(anchorIndex, from, limit);
-  }
-
-  /** A room's places in chain order, as the replay would have them. */
-  *entries(room: RoomId): Generator<Pick<Entry, "cid" | "verdict" | "message">> {
-    const rows = this.statements.prepare<MessageRow>(
-      `SELECT cid, status, code, reason, sender, receiver, sender_key_version, receiver_key_version, seq, timestamp,
-         size_bytes, seen
-       FROM entries JOIN cids ON cids.id = cid_id WHERE ${OF_ROOM} ORDER BY anchor_index, ordinal`,
-    );
-    for (const row of rows.iterate(room)) {
-      yield { cid: row.cid, verdict: verdictOfRow(row), message: messageOf(row) };
-    }
   }
 
   /** Takes out what this anchor and all behind it list; who was known as a member by these alone is none any more. @returns the rooms */
@@ -203,25 +182,4 @@ function messageColumns(message: MessageSummary | null): MessageColumns {
   if (message === null) return [null, null, null, null, null, null, null, null, null];
   const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, seen, binding } = message;
   return [sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, sizeBytes, concat(...seen), binding];
-}
-
-function messageOf(row: MessageRow): MessageSummary | null {
-  const { sender, receiver, seq, timestamp, seen } = row;
-  if (sender === null) return null;
-  const count = seen.length / DIGEST_BYTES;
-  const digests = Array.from(
-    { length: count },
-    (_, i) => new Uint8Array(seen.subarray(DIGEST_BYTES * i, DIGEST_BYTES * (i + 1))),
-  );
-  return {
-    sender,
-    receiver,
-    senderKeyVersion: row.sender_key_version,
-    receiverKeyVersion: row.receiver_key_version,
-    seq,
-    timestamp,
-    sizeBytes: row.size_bytes,
-    seen: digests,
-    binding: row.binding,
-  };
 }

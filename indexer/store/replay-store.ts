@@ -14,7 +14,7 @@ import type { KeyLookup, KeyVersion } from "../../protocol/keys.ts";
 import { Lru } from "../../protocol/lru.ts";
 import type { Manifest } from "../../protocol/manifest.ts";
 import type { OpenPart, Place, PlacedEntry, ReplayStore, StoredAnchor } from "../../protocol/replay/store.ts";
-import type { Deployment, RoomId } from "../../protocol/room.ts";
+import type { Deployment } from "../../protocol/room.ts";
 import { MAX_SHARD_ENTRIES } from "../../protocol/shard.ts";
 import type { State } from "../../protocol/state.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
@@ -24,6 +24,7 @@ import type { ContentCache } from "./content-cache.ts";
 import { EntryRows } from "./entry-rows.ts";
 import { KeyRows } from "./key-rows.ts";
 import { MessageNumbers } from "./message-numbers.ts";
+import { OmissionRows } from "./omission-rows.ts";
 import { PartRows } from "./part-rows.ts";
 import { RoomRows } from "./room-rows.ts";
 import { StateRows } from "./state-rows.ts";
@@ -37,8 +38,6 @@ export interface IndexStoreOptions {
   readonly changes: ChangeLog;
   /** Told of every block that is lacking. */
   readonly missing: WantRows;
-  /** Called with the room of each entry that was decided. */
-  readonly onDecision: (room: RoomId) => void;
 }
 
 const REMEMBERED_BLOCKS = 64;
@@ -52,6 +51,7 @@ export class IndexStore implements ReplayStore {
   readonly entries: EntryRows;
   readonly rooms: RoomRows;
   private readonly options: IndexStoreOptions;
+  private readonly omissions: OmissionRows;
   private readonly messages: MessageNumbers;
   /** The block of the anchor that listed something last. */
   private readonly blockNumbers = new Lru<number, number>(REMEMBERED_BLOCKS);
@@ -67,6 +67,7 @@ export class IndexStore implements ReplayStore {
     this.entries = new EntryRows(database, deployment, this.tally);
     this.rooms = new RoomRows(database, this.tally);
     this.messages = new MessageNumbers(database);
+    this.omissions = new OmissionRows(database, (cid, roomNumber) => this.findNamed(cid, roomNumber));
   }
 
   block(cid: Cid): Uint8Array | undefined {
@@ -164,20 +165,26 @@ export class IndexStore implements ReplayStore {
     const place = { ...entry, roomNumber: this.rooms.add(entry.room), cidId: message.id };
     this.entries.add(place, verdict, summary);
     this.messages.note(message, entry, verdict.status, true);
+    if (verdict.status === "verified" && summary !== null) this.omissions.add(place, summary);
     if (verdict.status === "missing") this.options.missing.add([entry.cid], "message", entry.anchorIndex);
     this.record(entry, verdict);
   }
 
   decideEntry(entry: PlacedEntry, verdict: Verdict, summary: MessageSummary | null): void {
-    this.entries.decide(entry, this.rooms.add(entry.room), verdict, summary);
-    this.messages.note(this.messages.get(entry.cid), entry, verdict.status, false);
+    const roomNumber = this.rooms.add(entry.room);
+    const message = this.messages.get(entry.cid);
+    this.entries.decide(entry, roomNumber, verdict, summary);
+    this.messages.note(message, entry, verdict.status, false);
+    if (verdict.status === "verified" && summary !== null)
+      this.omissions.add({ ...entry, roomNumber, cidId: message.id }, summary);
     this.record(entry, verdict);
   }
 
   reviseEntry(place: Place, cid: Cid, verdict: Verdict): void {
-    const room = this.entries.revise(place, verdict);
+    this.entries.revise(place, verdict);
+    this.omissions.leave(place);
     this.messages.note(this.messages.get(cid), null, verdict.status, false);
-    this.record({ ...place, room }, verdict);
+    this.record(place, verdict);
   }
 
   missingPlaces(cid: Cid, limit: number): readonly PlacedEntry[] {
@@ -221,12 +228,26 @@ export class IndexStore implements ReplayStore {
       const newest = this.anchors.newestVerified(anchorCount);
       this.states.setTip(newest === null ? null : this.anchors.tip(newest));
     }
+    this.omissions.truncate(anchorCount);
     const rooms = this.entries.truncate(anchorCount);
     this.rooms.prune(rooms);
     this.states.truncate(anchorCount);
     this.parts.truncate(anchorCount);
     this.anchors.truncate(anchorCount);
     this.keys.truncate(keyCount);
+  }
+
+  /** Writes what was counted and not written yet; to be called at the end of each transaction. */
+  flush(): void {
+    this.tally.flush();
+    this.omissions.flush();
+  }
+
+  private findNamed(cid: Cid, roomNumber: number): { readonly cidId: number; readonly place: Place | null } {
+    const { id, places, entry, status } = this.messages.get(cid);
+    if (places === "unknown") return { cidId: id, place: this.entries.verifiedIn(id, roomNumber) ?? null };
+    const isHere = status === "verified" && entry !== null && this.rooms.add(entry.room) === roomNumber;
+    return { cidId: id, place: isHere ? entry : null };
   }
 
   private documentOf(event: KeyEvent): Uint8Array | undefined {
@@ -238,9 +259,8 @@ export class IndexStore implements ReplayStore {
     return bytes;
   }
 
-  private record({ anchorIndex, ordinal, room }: Omit<PlacedEntry, "cid">, { status }: Verdict): void {
+  private record({ anchorIndex, ordinal }: Place, { status }: Verdict): void {
     this.options.changes.record({ kind: "message", index: anchorIndex, ordinal }, status, this.blockOf(anchorIndex));
-    if (status !== "missing") this.options.onDecision(room);
   }
 
   private blockOf(anchorIndex: number): number {

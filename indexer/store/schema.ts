@@ -1,6 +1,6 @@
 /** The tables of the index. Any other version is rebuilt from chain and content, so a change here needs no migration. */
 
-export const SCHEMA_VERSION = 8;
+export const SCHEMA_VERSION = 9;
 
 /** A condition on entries: those of the room with this id. */
 export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";
@@ -63,6 +63,27 @@ export const SCHEMA = `
   -- Of most there is none: an index by verdict of all would cost each message a page of its own.
   CREATE INDEX entries_not_verified ON entries (room_number, status) WHERE ${NOT_VERIFIED};
   CREATE INDEX entries_by_cid ON entries (cid_id, status);
+  -- What is missing or forked by a room's verified messages (omission-rows.ts): the numbers that they have, in runs without a gap; those
+  -- that several have; the places that name a message which is at a later place, or at none; and of what is at none, its first such place.
+  CREATE TABLE sequence_runs (
+    room_number INTEGER NOT NULL, sender TEXT NOT NULL, sender_key_version INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (room_number, sender, sender_key_version, first)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE sequence_forks (
+    room_number INTEGER NOT NULL, sender TEXT NOT NULL, sender_key_version INTEGER NOT NULL, seq INTEGER NOT NULL, messages INTEGER NOT NULL,
+    PRIMARY KEY (room_number, sender, sender_key_version, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE named_ahead (
+    room_number INTEGER NOT NULL, cid_id INTEGER NOT NULL, anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    position INTEGER NOT NULL, PRIMARY KEY (room_number, cid_id, anchor_index, ordinal)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX named_ahead_by_place ON named_ahead (anchor_index, ordinal);
+  CREATE TABLE unseen (
+    room_number INTEGER NOT NULL, cid_id INTEGER NOT NULL, anchor_index INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    position INTEGER NOT NULL, PRIMARY KEY (room_number, cid_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX unseen_by_room ON unseen (room_number, anchor_index, ordinal, position);
+  CREATE INDEX unseen_by_anchor ON unseen (anchor_index);
   CREATE TABLE room_members (
     wallet TEXT NOT NULL, room TEXT NOT NULL, PRIMARY KEY (wallet, room)
   ) STRICT, WITHOUT ROWID;
