@@ -117,7 +117,7 @@ switch (work) {
   case "fill": {
     const [count, rooms] = args.map(Number);
     const session = await openSession(place);
-    fillMailbox(session.folder, place.deployment, makeBacklogs(rooms ?? 0), count ?? 0);
+    fillMailbox(session.folder, session.reader.identity, makeBacklogs(rooms ?? 0), count ?? 0);
     await session.close();
     break;
   }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import Database from "better-sqlite3";
 
+import type { ChainIdentity } from "../io/chain/chain-identity.ts";
 import { Mailbox } from "../io/mailbox/mailbox.ts";
 import { Messages, type NewMessage } from "../io/mailbox/messages.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";
@@ -13,7 +14,7 @@ import { toHex, utf8 } from "../protocol/bytes.ts";
 import { cidOf } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
-import { roomIdOf, type Deployment } from "../protocol/room.ts";
+import { roomIdOf } from "../protocol/room.ts";
 import { DEPLOYMENT } from "./conversation.ts";
 
 /** A 200-byte text, padded and sealed. */
@@ -74,8 +75,8 @@ export function makeBacklogs(rooms: number): Backlog[] {
 }
 
 /** Makes a mailbox with `count` messages, in turn in these rooms. */
-export function fillMailbox(folder: string, deployment: Deployment, backlogs: readonly Backlog[], count: number): void {
-  Mailbox.open(folder, deployment).close();
+export function fillMailbox(folder: string, chain: ChainIdentity, backlogs: readonly Backlog[], count: number): void {
+  Mailbox.open(folder, chain).close();
   const database = new Database(join(folder, "mailbox.sqlite"));
   // Nothing that is lost here would be missed.
   database.pragma("journal_mode = OFF");

@@ -95,7 +95,14 @@ function serve(path: string): Promise<Indexer> {
   const chain: Chain = {
     deployment: DEPLOYMENT,
     startBlock: 1,
-    identity: { deployment: DEPLOYMENT, startBlock: 1, genesis: HASH, codes: ["0x", "0x"] },
+    identity: {
+      deployment: DEPLOYMENT,
+      startBlock: 1,
+      genesis: HASH,
+      startBlockHash: HASH,
+      fork: "0x",
+      codes: ["0x", "0x"],
+    },
     look: () => Promise.resolve({ block, finalized: 1, finalizedBlock: null, standing: block, next: null }),
     block: () => Promise.resolve(block),
     prove: () => Promise.resolve(),

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { ChainIdentity } from "../io/chain/chain-identity.ts";
 import { EmbeddedStore } from "../io/content/embedded.ts";
 import { Mailbox } from "../io/mailbox/mailbox.ts";
 import { DEPLOYMENT, makeConversation, makePerson, sealBlock } from "./conversation.ts";
@@ -10,6 +11,14 @@ import { nativeParts } from "./crypto.ts";
 import { compare, type Comparison } from "./measure.ts";
 
 const COUNT = 10_000;
+const CHAIN: ChainIdentity = {
+  deployment: DEPLOYMENT,
+  startBlock: 1,
+  genesis: "0x",
+  startBlockHash: "0x",
+  fork: "0x",
+  codes: ["0x", "0x"],
+};
 
 export async function benchSend(): Promise<Comparison> {
   const conversation = makeConversation(makePerson("alice", 0), makePerson("bob", 1));
@@ -25,7 +34,7 @@ export async function benchSend(): Promise<Comparison> {
       measured: async () => {
         // A new mailbox and folder each time, as the messages are the same.
         const home = join(folder, String(round++));
-        const mailbox = Mailbox.open(home, DEPLOYMENT);
+        const mailbox = Mailbox.open(home, CHAIN);
         const content = new EmbeddedStore(join(home, "blocks"));
         const sealed = Array.from({ length: COUNT }, (_, i) => sealBlock(conversation, i + 1));
         mailbox.transaction(() => {

@@ -80,7 +80,14 @@ export function sealNext(
 export class WrittenChain implements Chain {
   readonly deployment = DEPLOYMENT;
   readonly startBlock = 1;
-  readonly identity = { deployment: DEPLOYMENT, startBlock: 1, genesis: hashOf(0), codes: ["0x", "0x"] } as const;
+  readonly identity = {
+    deployment: DEPLOYMENT,
+    startBlock: 1,
+    genesis: hashOf(0),
+    startBlockHash: "0x",
+    fork: "0x",
+    codes: ["0x", "0x"],
+  } as const;
   readonly endpoints = [];
   private readonly keys: ChainEvent[];
   private readonly path: string;

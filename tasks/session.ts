@@ -93,7 +93,7 @@ export class Session {
   }
 
   get mailbox(): Mailbox {
-    return (this.openMailbox ??= Mailbox.open(this.folder, this.deployment));
+    return (this.openMailbox ??= Mailbox.open(this.folder, this.reader.identity));
   }
 
   get content(): ContentStore {

@@ -117,7 +117,7 @@ export function tieToChain(database: Database.Database, identity: ChainIdentity)
   if (known === null) writeMeta(database, "identity", JSON.stringify(identity));
   else if (!isSameChain(JSON.parse(known) as ChainIdentity, identity)) {
     throw new DmtpError("DATABASE_FOREIGN", "the index is of another chain with the same id and the same addresses", {
-      hint: "Delete the index if the chain was made anew; otherwise RPC_URL leads to the wrong one.",
+      hint: "Delete the index if the chain was made anew, or is a fork of it; otherwise RPC_URL leads to the wrong one.",
     });
   }
 }

@@ -7,7 +7,8 @@ import type { Deployment } from "../../protocol/room.ts";
 import { agree, askAll } from "./agreement.ts";
 import { parseBigQuantity, parseCount, parseLogs, type Block } from "./answer.ts";
 import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./call.ts";
-import { checkContracts, readChainId, type Contracts } from "./contract-check.ts";
+import { isSameChain, readIdentity, type ChainIdentity } from "./chain-identity.ts";
+import type { Contracts } from "./contract-check.ts";
 import { cidStoreInterface, entryInterface, keyRegistryInterface } from "./contracts.ts";
 import { entryOf, type StoredEntry } from "./entry.ts";
 import { decodeLog, TOPICS } from "./event-log.ts";
@@ -27,21 +28,27 @@ const ATTEMPTS = 4;
 const PAUSE_MS = 500;
 
 export class ChainReader {
-  readonly deployment: Deployment;
-  /** No event of either contract lies before this block. */
-  readonly startBlock: number;
+  readonly identity: ChainIdentity;
   private readonly rpcs: readonly Rpc[];
   private readonly ranges: ReadonlyMap<Rpc, LogRange>;
   private readonly heads: ChainHeads;
   private readonly pause: (ms: number) => Promise<void>;
 
-  private constructor(rpcs: readonly Rpc[], deployment: Deployment, startBlock: number, options: ReaderOptions) {
+  private constructor(rpcs: readonly Rpc[], identity: ChainIdentity, options: ReaderOptions) {
     this.rpcs = rpcs;
-    this.deployment = deployment;
-    this.startBlock = startBlock;
+    this.identity = identity;
     this.ranges = new Map(rpcs.map((rpc) => [rpc, new LogRange()]));
     this.pause = options.pause ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)));
     this.heads = new ChainHeads(rpcs, this.pause, options.finalityDepth);
+  }
+
+  get deployment(): Deployment {
+    return this.identity.deployment;
+  }
+
+  /** No event of either contract lies before this block. */
+  get startBlock(): number {
+    return this.identity.startBlock;
   }
 
   /** How many nodes have to agree on whatever is read. */
@@ -55,15 +62,18 @@ export class ChainReader {
    */
   static async open(
     rpcs: readonly Rpc[],
-    { cidStore, keyRegistry }: Contracts,
+    contracts: Contracts,
     expectedChainId?: number,
     options: ReaderOptions = {},
   ): Promise<ChainReader> {
-    if (rpcs.length === 0) throw new DmtpError("CONFIGURATION_INVALID", "no RPC URL is given");
-    const chainId = await agree(rpcs, "the chain id", (rpc) => readChainId(rpc, expectedChainId));
-    const deployment: Deployment = { chainId, cidStore, keyRegistry };
-    const startBlock = await agree(rpcs, "the contracts", (rpc) => checkContracts(rpc, deployment));
-    return new ChainReader(rpcs, deployment, startBlock, options);
+    const found = await Promise.all(rpcs.map((rpc) => readIdentity(rpc, contracts, expectedChainId)));
+    const [identity] = found;
+    if (identity === undefined) throw new DmtpError("CONFIGURATION_INVALID", "no RPC URL is given");
+    const other = found.findIndex((own) => !isSameChain(identity, own));
+    if (other > 0) {
+      throw new DmtpError("CHAIN_DISAGREES", `${rpcs[0]?.name ?? ""} and ${rpcs[other]?.name ?? ""} serve two chains`);
+    }
+    return new ChainReader(rpcs, identity, options);
   }
 
   /** The newest block that all nodes have. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */

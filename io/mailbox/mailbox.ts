@@ -10,6 +10,7 @@ import type { KeyEvent } from "../../protocol/event.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
+import type { ChainIdentity } from "../chain/chain-identity.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { AcceptedKeys } from "./accepted-keys.ts";
 import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";
@@ -62,9 +63,9 @@ export class Mailbox {
 
   /**
    * Opens `mailbox.sqlite` in a folder, made when it is not there.
-   * @throws DATABASE_NEWER, DATABASE_FOREIGN, DATABASE_DAMAGED, DATABASE_BUSY, DATABASE_WRITE_FAILED
+   * @throws DATABASE_OLDER, DATABASE_NEWER, DATABASE_FOREIGN when it is of another chain, DATABASE_DAMAGED, DATABASE_BUSY, DATABASE_WRITE_FAILED
    */
-  static open(folder: string, deployment: Deployment): Mailbox {
+  static open(folder: string, chain: ChainIdentity): Mailbox {
     try {
       makeFolder(folder, 0o700);
     } catch (cause) {
@@ -73,8 +74,8 @@ export class Mailbox {
     const database = openMailboxFile(join(folder, FILE));
     try {
       return accessMailbox(() => {
-        prepareSchema(database, deployment);
-        return new Mailbox(database, deployment);
+        prepareSchema(database, chain);
+        return new Mailbox(database, chain.deployment);
       });
     } catch (error) {
       database.close();

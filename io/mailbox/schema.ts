@@ -2,7 +2,7 @@
 import type { Database } from "better-sqlite3";
 
 import { DmtpError } from "../../protocol/error.ts";
-import type { Deployment } from "../../protocol/room.ts";
+import { isSameChain, type ChainIdentity } from "../chain/chain-identity.ts";
 
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;
@@ -180,23 +180,23 @@ const TABLES = `
 `;
 
 /**
- * Makes the tables in a new file, and checks that any other is of this version and this deployment's.
+ * Makes the tables in a new file, and checks that any other is of this version and of the same deployment on the same chain.
  * @throws DATABASE_OLDER, DATABASE_NEWER, DATABASE_FOREIGN, DATABASE_DAMAGED
  */
-export function prepareSchema(database: Database, deployment: Deployment): void {
+export function prepareSchema(database: Database, chain: ChainIdentity): void {
   const prepare = database.transaction(() => {
     const version = database.pragma("user_version", { simple: true }) as number;
     const application = database.pragma("application_id", { simple: true }) as number;
     const { tables } = database.prepare("SELECT count(*) AS tables FROM sqlite_schema").get() as { tables: number };
     if (version === 0 && application === 0 && tables === 0) {
-      create(database, deployment);
+      create(database, chain);
       return;
     }
     if (application !== APPLICATION_ID) {
       throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${database.name} is the database of another program`);
     }
     checkVersion(database.name, version);
-    checkDeployment(database, deployment);
+    checkChain(database, chain);
   });
   // Two commands may meet at a new file: the one that comes second finds it made. A file that is there is only read, so that a
   // command can begin while another writes.
@@ -205,12 +205,9 @@ export function prepareSchema(database: Database, deployment: Deployment): void 
 }
 
 /** A crash before the commit leaves an empty file. */
-function create(database: Database, { chainId, cidStore, keyRegistry }: Deployment): void {
+function create(database: Database, chain: ChainIdentity): void {
   database.exec(TABLES);
-  const insert = database.prepare("INSERT INTO meta VALUES (?, ?)");
-  insert.run("chain_id", chainId);
-  insert.run("cid_store", cidStore);
-  insert.run("key_registry", keyRegistry);
+  database.prepare("INSERT INTO meta VALUES ('chain', ?)").run(JSON.stringify(chain));
   database.pragma(`application_id = ${APPLICATION_ID}`);
   database.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
@@ -222,14 +219,43 @@ function checkVersion(path: string, version: number): void {
   throw new DmtpError(version < SCHEMA_VERSION ? "DATABASE_OLDER" : "DATABASE_NEWER", what);
 }
 
-function checkDeployment(database: Database, deployment: Deployment): void {
-  const get = database.prepare<[string]>("SELECT value FROM meta WHERE name = ?").pluck();
-  const values = ["chain_id", "cid_store", "key_registry"].map((name) => get.get(name));
-  if (values.includes(undefined))
-    throw new DmtpError("DATABASE_DAMAGED", `the mailbox ${database.name} does not say whose it is`);
-  const [chainId, cidStore, keyRegistry] = values;
-  if (chainId === deployment.chainId && cidStore === deployment.cidStore && keyRegistry === deployment.keyRegistry)
-    return;
-  const theirs = `chain ${String(chainId)}, CIDStore ${String(cidStore)}, KeyRegistry ${String(keyRegistry)}`;
-  throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${database.name} belongs to another deployment: ${theirs}`);
+/**
+ * A local chain that was started again and a fork for a rehearsal have the id and the addresses of the chain that the mailbox is of,
+ * and what was sent there must never be anchored here.
+ */
+function checkChain(database: Database, chain: ChainIdentity): void {
+  const own = readChain(database);
+  if (isSameChain(own, chain)) return;
+  const { name } = database;
+  const { chainId, cidStore, keyRegistry } = own.deployment;
+  const isOfDeployment =
+    chainId === chain.deployment.chainId &&
+    cidStore === chain.deployment.cidStore &&
+    keyRegistry === chain.deployment.keyRegistry;
+  if (!isOfDeployment) {
+    const theirs = `chain ${chainId}, CIDStore ${cidStore}, KeyRegistry ${keyRegistry}`;
+    throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${name} belongs to another deployment: ${theirs}`);
+  }
+  const [what, hint] =
+    own.fork === chain.fork
+      ? [
+          `is of another chain ${chainId}, which has the same contract addresses`,
+          "If the chain was made anew, use another DMTP_DATA_DIR, or move the mailbox away; otherwise the RPC URL leads to the wrong chain.",
+        ]
+      : [
+          own.fork === "0x"
+            ? `is of chain ${chainId} itself, and the node serves a fork of it`
+            : "is of a fork of the chain",
+          "Use another DMTP_DATA_DIR for each fork, so that nothing of a rehearsal is ever anchored on the chain itself.",
+        ];
+  throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${name} ${what}`, { hint });
+}
+
+function readChain(database: Database): ChainIdentity {
+  const stored = database.prepare("SELECT value FROM meta WHERE name = 'chain'").pluck().get();
+  try {
+    return JSON.parse(String(stored)) as ChainIdentity;
+  } catch (cause) {
+    throw new DmtpError("DATABASE_DAMAGED", `the mailbox ${database.name} does not say whose it is`, { cause });
+  }
 }

@@ -453,7 +453,8 @@ describe("the indexer on a chain that misbehaves", () => {
     const chain = new ScriptedChain(history);
     const content = new WithheldStore(history.blocks);
     await stop(await start(chain, content));
-    for (const change of [{ genesis: "0x01" }, { codes: ["0x01", "0x"] }, { startBlock: 7 }] as const) {
+    const changes = [{ genesis: "0x01" }, { codes: ["0x01", "0x"] }, { startBlock: 7 }, { fork: "0x01" }] as const;
+    for (const change of changes) {
       const other = Object.assign(new ScriptedChain(history), { identity: { ...chain.identity, ...change } });
       expect(await codeOfAsync(() => start(other, content))).to.equal("DATABASE_FOREIGN");
     }

@@ -8,6 +8,7 @@ import { digestOfCid } from "../../protocol/cid.ts";
 import { conversation, CountingStore } from "../fixtures/counting-store.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
+import { IDENTITY } from "../fixtures/identity.ts";
 
 const MINUTE = 60_000;
 
@@ -20,7 +21,7 @@ describe("The mailbox, brought up to the chain", () => {
   let now: number;
 
   beforeEach(() => {
-    mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    mailbox = Mailbox.open(folder(), IDENTITY);
     ({ history } = conversation());
     store = new CountingStore(history);
     reads = 0;

@@ -12,7 +12,8 @@ import { draftRooms, type Tip } from "../../protocol/manifest.ts";
 import { adopt, readLog } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { codeOf } from "../fixtures/refusal.ts";
-import { ALICE, BOB, CAROL, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
+import { ALICE, BOB, CAROL, deltaOf, History } from "../fixtures/history.ts";
+import { IDENTITY } from "../fixtures/identity.ts";
 
 describe("The mailbox and the line of manifests", () => {
   const folder = useFolder();
@@ -22,13 +23,13 @@ describe("The mailbox and the line of manifests", () => {
   beforeEach(() => {
     history = new History();
     for (const person of [ALICE, BOB, CAROL]) history.register(person);
-    mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    mailbox = Mailbox.open(folder(), IDENTITY);
   });
   afterEach(() => mailbox.close());
 
   function reopen(): void {
     mailbox.close();
-    mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    mailbox = Mailbox.open(folder(), IDENTITY);
   }
 
   function send(...cids: readonly Cid[]): void {

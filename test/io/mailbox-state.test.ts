@@ -14,7 +14,7 @@ import { draftManifest, type Tip } from "../../protocol/manifest.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { State, type Delta } from "../../protocol/state.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { DEPLOYMENT } from "../fixtures/history.ts";
+import { IDENTITY } from "../fixtures/identity.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { anyDelta, cidsOf, naiveRoot, sum } from "../fixtures/state.ts";
 
@@ -38,14 +38,14 @@ describe("The mailbox's state", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(anyDelta, fc.boolean()), { minLength: 1, maxLength: 6 }), (steps) => {
         const home = join(folder(), String(run++));
-        let mailbox = Mailbox.open(home, DEPLOYMENT);
+        let mailbox = Mailbox.open(home, IDENTITY);
         let whole = State.EMPTY;
         steps.forEach(([delta, isReopened], i) => {
           whole = whole.after(delta, i);
           record(mailbox, delta, i);
           if (isReopened) {
             mailbox.close();
-            mailbox = Mailbox.open(home, DEPLOYMENT);
+            mailbox = Mailbox.open(home, IDENTITY);
           }
           const state = mailbox.anchors.tip()?.state;
           const all = sum(steps.slice(0, i + 1).map(([each]) => each));
@@ -59,7 +59,7 @@ describe("The mailbox's state", () => {
   }).timeout(30_000);
 
   it("is replaced as a whole by one that did not grow from it", () => {
-    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    const mailbox = Mailbox.open(folder(), IDENTITY);
     record(mailbox, rooms(0, 30), 0);
     const stored = mailbox.anchors.tip()!;
     const others = State.EMPTY.after(rooms(20, 50), 1);
@@ -87,7 +87,7 @@ describe("The mailbox's state", () => {
   }
 
   it("is kept once: an anchor writes the nodes that it touches, and takes out those that it supersedes", () => {
-    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    const mailbox = Mailbox.open(folder(), IDENTITY);
     record(mailbox, rooms(0, 300), 0);
     expect(counts()).to.deep.equal({ kept: 2 * 300 - 1, written: 2 * 300 - 1 });
     for (let index = 1; index < 30; index++) {
@@ -100,7 +100,7 @@ describe("The mailbox's state", () => {
   });
 
   it("of another line takes over what the stored one has as well", () => {
-    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    const mailbox = Mailbox.open(folder(), IDENTITY);
     const first = record(mailbox, rooms(0, 300), 0);
     const fork = State.EMPTY.after(rooms(0, 300), 0).after(rooms(300, 302), 1);
     const { written } = counts();
@@ -115,7 +115,7 @@ describe("The mailbox's state", () => {
   });
 
   it("says busy, not damaged, when another command has recorded an anchor in between", () => {
-    const [mine, other] = [Mailbox.open(folder(), DEPLOYMENT), Mailbox.open(folder(), DEPLOYMENT)];
+    const [mine, other] = [Mailbox.open(folder(), IDENTITY), Mailbox.open(folder(), IDENTITY)];
     record(mine, rooms(0, 30), 0);
     const tip = mine.anchors.tip()!;
     record(other, rooms(0, 5), 1);
@@ -126,7 +126,7 @@ describe("The mailbox's state", () => {
   });
 
   it("never lets a flipped byte of the file into an anchor: it is found, or harmless", () => {
-    const mailbox = Mailbox.open(join(folder(), "whole"), DEPLOYMENT);
+    const mailbox = Mailbox.open(join(folder(), "whole"), IDENTITY);
     for (let i = 0; i < 4; i++) record(mailbox, rooms(i * 10, i * 10 + 20), i);
     const delta = new Map([...rooms(5, 15), ...rooms(30, 34), ...rooms(60, 64)]);
     const expected = draftManifest(mailbox.anchors.tip(), delta).cid;
@@ -143,7 +143,7 @@ describe("The mailbox's state", () => {
         writeFileSync(join(home, "mailbox.sqlite"), flipped);
         let damaged: Mailbox | undefined;
         try {
-          damaged = Mailbox.open(home, DEPLOYMENT);
+          damaged = Mailbox.open(home, IDENTITY);
           // A line that is not there is read from the chain: nothing is accounted for.
           if (damaged.anchors.known().count === 0) outcomes.found += 1;
           else {

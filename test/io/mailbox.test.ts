@@ -25,6 +25,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import { readLog } from "../fixtures/adopt.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, History, type MessageOptions, type Person } from "../fixtures/history.ts";
+import { IDENTITY, makeIdentity } from "../fixtures/identity.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 
 type NewMessage = Parameters<Mailbox["add"]>[0][number];
@@ -43,7 +44,7 @@ describe("The mailbox", () => {
   }
 
   function withMailbox<T>(use: (mailbox: Mailbox) => T): T {
-    const mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    const mailbox = Mailbox.open(folder(), IDENTITY);
     try {
       return use(mailbox);
     } finally {
@@ -128,7 +129,7 @@ describe("The mailbox", () => {
       [c, other, b, a],
       [b, a, other, c],
     ]) {
-      const mailbox = Mailbox.open(join(folder(), order.map(({ cid }) => cid.slice(-4)).join("-")), DEPLOYMENT);
+      const mailbox = Mailbox.open(join(folder(), order.map(({ cid }) => cid.slice(-4)).join("-")), IDENTITY);
       mailbox.add(order);
       expect(mailbox.heads(room)).to.deep.equal(heads);
       mailbox.close();
@@ -306,7 +307,9 @@ describe("The mailbox", () => {
     withMailbox(() => undefined);
     const other = parseAddress(`0x${"3".repeat(40)}`);
     for (const change of [{ chainId: 1 }, { cidStore: other }, { keyRegistry: other }]) {
-      expect(codeOf(() => Mailbox.open(folder(), { ...DEPLOYMENT, ...change }))).to.equal("DATABASE_FOREIGN");
+      expect(codeOf(() => Mailbox.open(folder(), makeIdentity({ ...DEPLOYMENT, ...change })))).to.equal(
+        "DATABASE_FOREIGN",
+      );
     }
   });
 
@@ -314,7 +317,7 @@ describe("The mailbox", () => {
     const database = new Database(file());
     database.exec("CREATE TABLE theirs (x)");
     database.close();
-    expect(codeOf(() => Mailbox.open(folder(), DEPLOYMENT))).to.equal("DATABASE_FOREIGN");
+    expect(codeOf(() => Mailbox.open(folder(), IDENTITY))).to.equal("DATABASE_FOREIGN");
     const again = new Database(file(), { readonly: true });
     expect(again.prepare("SELECT name FROM sqlite_schema").pluck().all()).to.deep.equal(["theirs"]);
     again.close();
@@ -332,7 +335,7 @@ describe("The mailbox", () => {
       database.pragma("wal_checkpoint(TRUNCATE)");
       database.close();
       const before = readFileSync(file());
-      expect(() => Mailbox.open(folder(), DEPLOYMENT))
+      expect(() => Mailbox.open(folder(), IDENTITY))
         .to.throw(DmtpError, /^the mailbox .*version/)
         .with.property("code", code);
       expect(readFileSync(file()).equals(before)).to.equal(true);
@@ -372,7 +375,7 @@ describe("The mailbox", () => {
   it("says that the folder cannot be written, by code", () => {
     const path = join(folder(), "a file");
     writeFileSync(path, "");
-    expect(codeOf(() => Mailbox.open(join(path, "in it"), DEPLOYMENT))).to.equal("DATABASE_WRITE_FAILED");
+    expect(codeOf(() => Mailbox.open(join(path, "in it"), IDENTITY))).to.equal("DATABASE_WRITE_FAILED");
   });
 
   it("waits for another writer, and says busy when that one does not end", function () {
@@ -393,12 +396,13 @@ describe("The mailbox", () => {
     this.timeout(30_000);
     const script = `
       import { Mailbox } from ${JSON.stringify(new URL("../../io/mailbox/mailbox.ts", import.meta.url).href)};
-      import { History, ALICE, BOB, DEPLOYMENT } from ${JSON.stringify(new URL("../fixtures/history.ts", import.meta.url).href)};
+      import { History, ALICE, BOB } from ${JSON.stringify(new URL("../fixtures/history.ts", import.meta.url).href)};
+      import { IDENTITY } from ${JSON.stringify(new URL("../fixtures/identity.ts", import.meta.url).href)};
       import { encodeEnvelope } from ${JSON.stringify(new URL("../../protocol/envelope.ts", import.meta.url).href)};
       import { cidOf } from ${JSON.stringify(new URL("../../protocol/cid.ts", import.meta.url).href)};
       const history = new History();
       const room = history.room(ALICE, BOB);
-      const mailbox = Mailbox.open(${JSON.stringify(folder())}, DEPLOYMENT);
+      const mailbox = Mailbox.open(${JSON.stringify(folder())}, IDENTITY);
       for (let i = 0; i < 20; i++) {
         mailbox.transaction(() => {
           const seq = mailbox.nextSeq(room, ALICE.address, 1);
@@ -435,11 +439,11 @@ describe("The mailbox", () => {
     const script = `
       import { readFileSync } from "node:fs";
       import { Mailbox } from ${JSON.stringify(new URL("../../io/mailbox/mailbox.ts", import.meta.url).href)};
-      import { DEPLOYMENT } from ${JSON.stringify(new URL("../fixtures/history.ts", import.meta.url).href)};
+      import { IDENTITY } from ${JSON.stringify(new URL("../fixtures/identity.ts", import.meta.url).href)};
       import { decodeEnvelope } from ${JSON.stringify(new URL("../../protocol/envelope.ts", import.meta.url).href)};
       import { cidOf } from ${JSON.stringify(new URL("../../protocol/cid.ts", import.meta.url).href)};
       const block = new Uint8Array(readFileSync(${JSON.stringify(join(folder(), "block"))}));
-      Mailbox.open(${JSON.stringify(folder())}, DEPLOYMENT).add([{ cid: cidOf(block), block, envelope: decodeEnvelope(block) }]);
+      Mailbox.open(${JSON.stringify(folder())}, IDENTITY).add([{ cid: cidOf(block), block, envelope: decodeEnvelope(block) }]);
       process.kill(process.pid, "SIGKILL");`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: "inherit" });
     await once(child, "exit");

@@ -31,6 +31,7 @@ import { sendAnchor } from "../fixtures/anchor.ts";
 import { startChain, type Chain } from "../fixtures/chain.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 import { startIndexerProcess } from "../fixtures/indexer-process.ts";
+import { startPlainNode } from "../fixtures/plain-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -73,7 +74,7 @@ describe("a node that invents a key", function () {
     await send(session, chain.bob, [{ to: chain.alice, content: contentOfText("It is me, Bob.") }]);
     await anchor(session);
 
-    lying = await startChain({ args: ["--fork-url", honest.url, "--no-storage-caching"] });
+    lying = await startPlainNode(await startChain({ args: ["--fork-url", honest.url, "--no-storage-caching"] }));
     const lyingConnection = await hre.network.create({ network: "localhost", override: { url: lying.url } });
     connections.push(lyingConnection);
     await forgetSignature(lying, chain.bob);

@@ -10,7 +10,8 @@ import { decodeEnvelope } from "../../protocol/envelope.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { pin } from "../../tasks/pin.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { ALICE, BOB, DEPLOYMENT, History } from "../fixtures/history.ts";
+import { ALICE, BOB, History } from "../fixtures/history.ts";
+import { IDENTITY } from "../fixtures/identity.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 
 /** Notes what it is sent. */
@@ -38,7 +39,7 @@ describe("pin", () => {
   let content: WatchedStore;
 
   beforeEach(() => {
-    mailbox = Mailbox.open(folder(), DEPLOYMENT);
+    mailbox = Mailbox.open(folder(), IDENTITY);
     content = new WatchedStore(join(folder(), "blocks"));
     mailbox.add(blocks.map(({ cid, bytes }) => ({ cid, block: bytes, envelope: decodeEnvelope(bytes) })));
   });
