@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import Database from "better-sqlite3";
 
-import type { ChainIdentity } from "../io/chain/chain-identity.ts";
+import type { ChainIdentity } from "../io/chain/agreement/chain-identity.ts";
 import { Mailbox } from "../io/mailbox/mailbox.ts";
 import { Messages, type NewMessage } from "../io/mailbox/messages.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";

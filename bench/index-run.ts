@@ -13,7 +13,7 @@ import Database from "better-sqlite3";
 
 import { openEngine } from "../indexer/indexer.ts";
 import { ChainFeed } from "../io/chain/feed.ts";
-import { httpRpc } from "../io/chain/http-rpc.ts";
+import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import { forEachConcurrent } from "../io/concurrent.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { DEPLOYMENT } from "./conversation.ts";

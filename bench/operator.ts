@@ -1,6 +1,6 @@
 /** Who anchors: a session as `npx hardhat anchor` opens it, without Hardhat, on a chain of this machine. */
-import { NodeAccount } from "../io/chain/account.ts";
-import { httpRpc } from "../io/chain/http-rpc.ts";
+import { NodeAccount } from "../io/chain/transactions/account.ts";
+import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import { ChainReader } from "../io/chain/reader.ts";
 import { parseEnvironment } from "../io/environment.ts";
 import { parseAddress } from "../protocol/address.ts";

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { ChainIdentity } from "../io/chain/chain-identity.ts";
+import type { ChainIdentity } from "../io/chain/agreement/chain-identity.ts";
 import { EmbeddedStore } from "../io/content/embedded.ts";
 import { Mailbox } from "../io/mailbox/mailbox.ts";
 import { DEPLOYMENT, makeConversation, makePerson, sealBlock } from "./conversation.ts";

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { finished } from "node:stream/promises";
 
 import type { Chain } from "../indexer/follower.ts";
-import type { Block as ChainBlock } from "../io/chain/answer.ts";
-import type { Look } from "../io/chain/agreed-look.ts";
-import type { Place } from "../io/chain/sight.ts";
-import type { Stretch } from "../io/chain/stretch.ts";
+import type { Block as ChainBlock } from "../io/chain/rpc/parsed-answer.ts";
+import type { Look } from "../io/chain/agreement/chain-view.ts";
+import type { Place } from "../io/chain/agreement/node-view.ts";
+import type { Stretch } from "../io/chain/events/block-range.ts";
 import { EmbeddedStore } from "../io/content/embedded.ts";
 import { toHex, utf8, type Hex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";

@@ -1,5 +1,5 @@
 /** Notices that finality stands still while the chain goes on. */
-import type { ChainHead } from "../io/chain/head.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
 import type { Clock } from "./clock.ts";
 
 /** As long is worth a word. */

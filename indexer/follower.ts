@@ -3,13 +3,13 @@
  *
  * What the chain feed gives is whole and of one chain; here it is held against what the index has.
  */
-import type { Block } from "../io/chain/answer.ts";
-import type { Look } from "../io/chain/agreed-look.ts";
+import type { Block } from "../io/chain/rpc/parsed-answer.ts";
+import type { Look } from "../io/chain/agreement/chain-view.ts";
 import type { ChainFeed } from "../io/chain/feed.ts";
-import { gapIn, gapOf, incomplete, type Contract, type Gap } from "../io/chain/gap.ts";
-import type { ChainHead } from "../io/chain/head.ts";
-import type { Place } from "../io/chain/sight.ts";
-import type { Stretch } from "../io/chain/stretch.ts";
+import { gapIn, gapOf, incomplete, type Contract, type Gap } from "../io/chain/events/missing-events.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
+import type { Place } from "../io/chain/agreement/node-view.ts";
+import type { Stretch } from "../io/chain/events/block-range.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";

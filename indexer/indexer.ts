@@ -1,6 +1,6 @@
 /** The service put together: chain → history ← content, and HTTP in front. */
 import { ChainFeed, type FeedOptions } from "../io/chain/feed.ts";
-import type { Rpc } from "../io/chain/rpc.ts";
+import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { translated } from "../io/database.ts";
 import type { Address } from "../protocol/address.ts";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 
 import { ChainFeed } from "../io/chain/feed.ts";
-import { openRpc } from "../io/chain/open-rpc.ts";
+import { openRpc } from "../io/chain/rpc/open-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";

@@ -4,7 +4,7 @@
  */
 import type Database from "better-sqlite3";
 
-import { contractOf } from "../io/chain/gap.ts";
+import { contractOf } from "../io/chain/events/missing-events.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";

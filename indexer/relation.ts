@@ -1,7 +1,7 @@
 /** How what a node shows of the chain relates to the blocks that the index has seen. */
-import type { Look } from "../io/chain/agreed-look.ts";
+import type { Look } from "../io/chain/agreement/chain-view.ts";
 import type { ChainFeed } from "../io/chain/feed.ts";
-import type { ChainHead } from "../io/chain/head.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { BlockId, BlockLog } from "./store/block-log.ts";
 

@@ -1,7 +1,7 @@
 /** The mailbox, brought up to what the chain says: its own anchors by their journal, everything else by a replay. */
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainHead } from "./chain/head.ts";
+import type { ChainHead } from "./chain/agreement/chain-head.ts";
 import type { ChainReader } from "./chain/reader.ts";
 import { rebuild, type BlockReader } from "./history.ts";
 import { readLogUpdate } from "./log-update.ts";

@@ -1,6 +1,6 @@
 /** What the chain says that a mailbox's log does not know: only what is new is read, and what a reorg replaced is found by its block's hash. */
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainHead } from "./chain/head.ts";
+import type { ChainHead } from "./chain/agreement/chain-head.ts";
 import type { ChainReader } from "./chain/reader.ts";
 import type { ChainLog, LogUpdate, LogView } from "./mailbox/chain-log.ts";
 

@@ -1,7 +1,7 @@
 /** The same conversation seen two ways: as the indexer serves it, and as chain and blocks alone give it. */
 import { IndexerClient } from "../client/indexer.ts";
 import { verifyRoom } from "../client/verify.ts";
-import { walletOf } from "../io/chain/writer.ts";
+import { walletOf } from "../io/chain/transactions/writer.ts";
 import type { Address } from "../protocol/address.ts";
 import { textOfContent } from "../protocol/content.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";

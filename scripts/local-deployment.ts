@@ -6,8 +6,8 @@ import { fileURLToPath } from "node:url";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
 import { ChainReader } from "../io/chain/reader.ts";
-import { httpRpc } from "../io/chain/http-rpc.ts";
-import type { Rpc } from "../io/chain/rpc.ts";
+import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
+import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import { parseEnvironment } from "../io/environment.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { accountsOf } from "../tasks/accounts.ts";

@@ -2,8 +2,8 @@
 import { HDNodeWallet, Mnemonic } from "ethers/wallet";
 import type { NetworkConfig } from "hardhat/types/config";
 
-import { LocalAccount, NodeAccount, type Account } from "../io/chain/account.ts";
-import type { Rpc } from "../io/chain/rpc.ts";
+import { LocalAccount, NodeAccount, type Account } from "../io/chain/transactions/account.ts";
+import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import { parseAddress } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 

@@ -1,5 +1,5 @@
 /** What `anchor` may do and pay, from the command line. */
-import type { FeeLimits } from "../io/chain/fees.ts";
+import type { FeeLimits } from "../io/chain/transactions/fees.ts";
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { MAX_MESSAGES } from "../protocol/manifest.ts";

@@ -1,10 +1,10 @@
 /** What `anchor` would do, before anybody pays for it. */
-import { anchorCall } from "../io/chain/anchor-call.ts";
-import { estimateGas } from "../io/chain/contract-call.ts";
-import { feesWithin, readFeeMarket } from "../io/chain/fees.ts";
+import { anchorCall } from "../io/chain/transactions/anchor-call.ts";
+import { estimateGas } from "../io/chain/transactions/contract-call.ts";
+import { feesWithin, readFeeMarket } from "../io/chain/transactions/fees.ts";
 import { lookAtChain, type Look } from "../io/catch-up.ts";
 import { checksummed } from "../protocol/address.ts";
-import { formatGwei, formatPol } from "../io/chain/amount.ts";
+import { formatGwei, formatPol } from "../io/chain/transactions/amount.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { digestOfCid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";

@@ -1,5 +1,5 @@
 /** An anchor as its operator sees it. */
-import { formatPol } from "../io/chain/amount.ts";
+import { formatPol } from "../io/chain/transactions/amount.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { nameAnchors } from "./anchor-base.ts";
 import type { Anchored } from "./anchor-round.ts";

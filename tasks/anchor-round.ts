@@ -5,10 +5,10 @@
 import { join } from "node:path";
 
 import { catchUp, settleFinal, type Standing } from "../io/catch-up.ts";
-import type { Account } from "../io/chain/account.ts";
-import { anchorCall, anchoredIndex, readAnchorer } from "../io/chain/anchor-call.ts";
-import { readReceipt, type MinedTransaction } from "../io/chain/receipt.ts";
-import { Submission } from "../io/chain/submission.ts";
+import type { Account } from "../io/chain/transactions/account.ts";
+import { anchorCall, anchoredIndex, readAnchorer } from "../io/chain/transactions/anchor-call.ts";
+import { readReceipt, type MinedTransaction } from "../io/chain/transactions/receipt.ts";
+import { Submission } from "../io/chain/transactions/submission.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { lockProcess } from "../io/process-lock.ts";
 import { checksummed } from "../protocol/address.ts";

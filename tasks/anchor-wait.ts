@@ -1,6 +1,6 @@
 /** Waiting until anchors lie as deep as was asked for, while the chain may still take them back. */
 import type { Standing } from "../io/catch-up.ts";
-import { isPassing } from "../io/chain/submission.ts";
+import { isPassing } from "../io/chain/transactions/submission.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { AnchorOptions } from "./anchor-options.ts";

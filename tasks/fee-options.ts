@@ -1,7 +1,7 @@
 /** What a command may pay, from the command line. */
 import { parseUnits } from "ethers/utils";
 
-import type { FeeLimits } from "../io/chain/fees.ts";
+import type { FeeLimits } from "../io/chain/transactions/fees.ts";
 import { DmtpError } from "../protocol/error.ts";
 
 /** A cap that an anchor reaches when gas costs 8,000 gwei, and a registration at 4,000 gwei, which Polygon has not seen. */

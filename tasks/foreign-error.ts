@@ -1,6 +1,6 @@
 /** What Hardhat and its provider throw, in DMTP's codes: a node that is away can come back, and a setting is a person's to mend. */
 import { DmtpError } from "../protocol/error.ts";
-import { unreachable } from "../io/chain/rpc-fault.ts";
+import { unreachable } from "../io/chain/rpc/rpc-fault.ts";
 
 /** Hardhat's numbers for a node: an answer that is no JSON-RPC, no connection, no answer in time. */
 const AWAY = /^HHE70[234]\b/;

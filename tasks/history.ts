@@ -1,4 +1,4 @@
-import { walletOf } from "../io/chain/writer.ts";
+import { walletOf } from "../io/chain/transactions/writer.ts";
 import { harmless, harmlessLine } from "../io/harmless.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";

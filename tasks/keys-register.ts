@@ -1,6 +1,6 @@
-import { formatPol } from "../io/chain/amount.ts";
+import { formatPol } from "../io/chain/transactions/amount.ts";
 import { registerData } from "../io/chain/transactions/registry-call.ts";
-import { walletOf } from "../io/chain/writer.ts";
+import { walletOf } from "../io/chain/transactions/writer.ts";
 import type { PlannedCall } from "../io/mailbox/registry-calls.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import {

@@ -1,4 +1,4 @@
-import { formatPol } from "../io/chain/amount.ts";
+import { formatPol } from "../io/chain/transactions/amount.ts";
 import { revokeData } from "../io/chain/transactions/registry-call.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";

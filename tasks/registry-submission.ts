@@ -1,9 +1,9 @@
 /** Brings a call of KeyRegistry onto the chain: written down before it is signed, within the caps, and once, whatever answer is lost. */
 import { join } from "node:path";
 
-import type { FeeLimits } from "../io/chain/fees.ts";
-import { readReceipt, type MinedTransaction } from "../io/chain/receipt.ts";
-import { Submission } from "../io/chain/submission.ts";
+import type { FeeLimits } from "../io/chain/transactions/fees.ts";
+import { readReceipt, type MinedTransaction } from "../io/chain/transactions/receipt.ts";
+import { Submission } from "../io/chain/transactions/submission.ts";
 import { registeredEvent, registryCall } from "../io/chain/transactions/registry-call.ts";
 import type { PlannedCall, RegistryCall } from "../io/mailbox/registry-calls.ts";
 import { lockProcess } from "../io/process-lock.ts";

@@ -1,4 +1,4 @@
-import { walletOf } from "../io/chain/writer.ts";
+import { walletOf } from "../io/chain/transactions/writer.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { cidOf, digestOfCid, type Cid } from "../protocol/cid.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";

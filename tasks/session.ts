@@ -9,11 +9,11 @@ import { z } from "zod";
 
 import { AbsenceLog } from "../io/absence-log.ts";
 import { BlockFinder, type FinderTimes } from "../io/block-finder.ts";
-import type { Account } from "../io/chain/account.ts";
+import type { Account } from "../io/chain/transactions/account.ts";
 import { ChainReader } from "../io/chain/reader.ts";
-import type { Rpc } from "../io/chain/rpc.ts";
-import { httpRpc } from "../io/chain/http-rpc.ts";
-import { providerRpc } from "../io/chain/provider-rpc.ts";
+import type { Rpc } from "../io/chain/rpc/rpc.ts";
+import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
+import { providerRpc } from "../io/chain/rpc/provider-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { dataFolder } from "../io/data-folder.ts";

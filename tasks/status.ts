@@ -1,8 +1,8 @@
 import { formatEther } from "ethers/utils";
 
 import { followLog } from "../io/catch-up.ts";
-import type { ChainHead } from "../io/chain/head.ts";
-import { readStatus } from "../io/chain/writer.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
+import { readStatus } from "../io/chain/transactions/writer.ts";
 import type { JournalState } from "../io/mailbox/journal.ts";
 import { checksummed } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";

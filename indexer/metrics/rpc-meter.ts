@@ -1,6 +1,6 @@
 /** Counts what is asked of the chain's endpoints, and what goes wrong there. */
-import { faultOf } from "../../io/chain/rpc-fault.ts";
-import { attempt, type Rpc, type RpcCall } from "../../io/chain/rpc.ts";
+import { faultOf } from "../../io/chain/rpc/rpc-fault.ts";
+import { attempt, type Rpc, type RpcCall } from "../../io/chain/rpc/rpc.ts";
 import { Counter } from "./counter.ts";
 import type { Family } from "./exposition.ts";
 

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 
 import Database from "better-sqlite3";
 
-import { isSameChain, type ChainIdentity } from "../../io/chain/chain-identity.ts";
+import { isSameChain, type ChainIdentity } from "../../io/chain/agreement/chain-identity.ts";
 import { translated } from "../../io/database.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";

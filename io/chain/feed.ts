@@ -4,21 +4,21 @@
  */
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import { agreeOnLook, type Look } from "./agreed-look.ts";
-import { proveCounts, readAgreed, readWhole } from "./agreed-stretch.ts";
-import { parseBlock, type Block } from "./answer.ts";
-import { isAskedTooMuch } from "./call-batches.ts";
-import { identify, isSameChain, readIdentity, type ChainIdentity } from "./chain-identity.ts";
-import type { Contracts } from "./contract-check.ts";
-import { Endpoint, isPassing } from "./endpoint.ts";
-import { gapIn } from "./gap.ts";
-import { DEFAULT_DEPTH } from "./head.ts";
-import { quorumOf } from "./quorum.ts";
-import { faultOf } from "./rpc-fault.ts";
-import type { Rpc } from "./rpc.ts";
-import { countsAfter, type EventCounts } from "./sequence.ts";
-import { see, type Place, type Sight } from "./sight.ts";
-import { headerCall, type Stretch } from "./stretch.ts";
+import { agreeOnLook, type Look } from "./agreement/chain-view.ts";
+import { proveCounts, readAgreed, readWhole } from "./agreement/agreed-range.ts";
+import { parseBlock, type Block } from "./rpc/parsed-answer.ts";
+import { isAskedTooMuch } from "./rpc/call-batches.ts";
+import { identify, isSameChain, readIdentity, type ChainIdentity } from "./agreement/chain-identity.ts";
+import type { Contracts } from "./agreement/contract-check.ts";
+import { Endpoint, isPassing } from "./rpc/endpoint.ts";
+import { gapIn } from "./events/missing-events.ts";
+import { DEFAULT_DEPTH } from "./agreement/chain-head.ts";
+import { quorumOf } from "./agreement/quorum.ts";
+import { faultOf } from "./rpc/rpc-fault.ts";
+import type { Rpc } from "./rpc/rpc.ts";
+import { countsAfter, type EventCounts } from "./events/event-sequence.ts";
+import { see, type Place, type Sight } from "./agreement/node-view.ts";
+import { headerCall, type Stretch } from "./events/block-range.ts";
 
 export interface FeedOptions {
   readonly finalityDepth?: number;

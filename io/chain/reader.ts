@@ -4,19 +4,19 @@ import { equal, fromHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import { agree, askAll } from "./agreement.ts";
-import { parseBigQuantity, parseCount, parseLogs, type Block } from "./answer.ts";
-import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./call.ts";
-import { isSameChain, readIdentity, type ChainIdentity } from "./chain-identity.ts";
-import type { Contracts } from "./contract-check.ts";
+import { agree, askAll } from "./agreement/unanimity.ts";
+import { parseBigQuantity, parseCount, parseLogs, type Block } from "./rpc/parsed-answer.ts";
+import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./rpc/contract-view.ts";
+import { isSameChain, readIdentity, type ChainIdentity } from "./agreement/chain-identity.ts";
+import type { Contracts } from "./agreement/contract-check.ts";
 import { cidStoreInterface, entryInterface, keyRegistryInterface } from "./contracts.ts";
-import { entryOf, type StoredEntry } from "./entry.ts";
-import { decodeLog, TOPICS } from "./event-log.ts";
-import { ChainHeads, type ChainHead } from "./head.ts";
-import { LogRange, readRanges } from "./log-range.ts";
-import type { Rpc } from "./rpc.ts";
-import { checkComplete, orderEvents, type EventCounts } from "./sequence.ts";
-import { readWalletHistory } from "./wallet-history.ts";
+import { entryOf, type StoredEntry } from "./events/stored-entry.ts";
+import { decodeLog, TOPICS } from "./events/event-decoder.ts";
+import { ChainHeads, type ChainHead } from "./agreement/chain-head.ts";
+import { LogRange, readRanges } from "./events/log-range.ts";
+import type { Rpc } from "./rpc/rpc.ts";
+import { checkComplete, orderEvents, type EventCounts } from "./events/event-sequence.ts";
+import { readWalletHistory } from "./events/wallet-events.ts";
 
 export interface ReaderOptions {
   /** How deep a block lies when it counts as final, on a chain without a `finalized` tag. */

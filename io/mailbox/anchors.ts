@@ -10,7 +10,7 @@ import type { AnchorEvent } from "../../protocol/event.ts";
 import type { Tip } from "../../protocol/manifest.ts";
 import { State, type RoomMessages } from "../../protocol/state.ts";
 import { VERIFIED, type Verdict } from "../../protocol/verdict.ts";
-import type { Attempt, AttemptLog } from "../chain/attempt.ts";
+import type { Attempt, AttemptLog } from "../chain/transactions/attempt.ts";
 import { accessEach, accessMailbox } from "./access.ts";
 import type { Backlog } from "./backlog.ts";
 import type { ChainLog } from "./chain-log.ts";

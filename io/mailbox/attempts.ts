@@ -4,8 +4,8 @@ import { keccak256 } from "ethers/crypto";
 
 import type { Address } from "../../protocol/address.ts";
 import type { Hex } from "../../protocol/bytes.ts";
-import type { Attempt } from "../chain/attempt.ts";
-import type { Fees } from "../chain/fees.ts";
+import type { Attempt } from "../chain/transactions/attempt.ts";
+import type { Fees } from "../chain/transactions/fees.ts";
 
 interface AttemptRow extends Pick<Attempt, "account" | "nonce" | "hash" | "raw" | "submittedAtBlock"> {
   readonly maxFeePerGas: string;

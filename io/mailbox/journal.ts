@@ -13,7 +13,7 @@ import type { Database, Statement } from "better-sqlite3";
 
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { Attempt } from "../chain/attempt.ts";
+import type { Attempt } from "../chain/transactions/attempt.ts";
 import { Attempts } from "./attempts.ts";
 
 export type JournalState = "planned" | "written" | "submitted" | "mined" | "final" | "adopted" | "abandoned";

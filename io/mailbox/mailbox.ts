@@ -10,7 +10,7 @@ import type { KeyEvent } from "../../protocol/event.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import type { Replay } from "../../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../../protocol/room.ts";
-import type { ChainIdentity } from "../chain/chain-identity.ts";
+import type { ChainIdentity } from "../chain/agreement/chain-identity.ts";
 import { makeFolder } from "../durable-folder.ts";
 import { AcceptedKeys } from "./accepted-keys.ts";
 import { accessEach, accessMailbox, openMailboxFile } from "./access.ts";

@@ -8,7 +8,7 @@ import type { Database, Statement } from "better-sqlite3";
 import type { Address } from "../../protocol/address.ts";
 import type { Hex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
-import type { Attempt, AttemptLog } from "../chain/attempt.ts";
+import type { Attempt, AttemptLog } from "../chain/transactions/attempt.ts";
 import { accessMailbox } from "./access.ts";
 import type { Transaction } from "./anchors.ts";
 import { Attempts } from "./attempts.ts";

@@ -2,7 +2,7 @@
 import type { Database } from "better-sqlite3";
 
 import { DmtpError } from "../../protocol/error.ts";
-import { isSameChain, type ChainIdentity } from "../chain/chain-identity.ts";
+import { isSameChain, type ChainIdentity } from "../chain/agreement/chain-identity.ts";
 
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { IndexerClient } from "../../client/indexer.ts";
 import { verifyRoom } from "../../client/verify.ts";
 import { ChainReader } from "../../io/chain/reader.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { startIndexer } from "../../indexer/indexer.ts";
 import { toHex } from "../../protocol/bytes.ts";

@@ -3,8 +3,8 @@ import { join } from "node:path";
 
 import { Wallet } from "ethers/wallet";
 
-import { LocalAccount, NodeAccount } from "../../io/chain/account.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { LocalAccount, NodeAccount } from "../../io/chain/transactions/account.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { ChainReader } from "../../io/chain/reader.ts";
 import { parseEnvironment } from "../../io/environment.ts";
 import { parseAddress } from "../../protocol/address.ts";

@@ -17,7 +17,7 @@ import { readConversation } from "../../tasks/conversation.ts";
 import { register } from "../../tasks/keys-register.ts";
 import { send } from "../../tasks/send.ts";
 import type { Session } from "../../tasks/session.ts";
-import { walletOf } from "../../io/chain/writer.ts";
+import { walletOf } from "../../io/chain/transactions/writer.ts";
 import { sendAnchor } from "../fixtures/anchor.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 

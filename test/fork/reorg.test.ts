@@ -2,7 +2,7 @@ import { join } from "node:path";
 
 import { expect } from "chai";
 
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { startIndexer, type Indexer } from "../../indexer/indexer.ts";
 import { contentOfText } from "../../protocol/content.ts";
 import { roomIdOf } from "../../protocol/room.ts";

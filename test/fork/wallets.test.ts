@@ -10,7 +10,7 @@ import {
 } from "ethers";
 import hre from "hardhat";
 
-import { walletOf } from "../../io/chain/writer.ts";
+import { walletOf } from "../../io/chain/transactions/writer.ts";
 import { parseAddress, type Address } from "../../protocol/address.ts";
 import { hashTypedData } from "../../protocol/eip712.ts";
 import { fromHex } from "../../protocol/bytes.ts";

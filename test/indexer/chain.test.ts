@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { ChainReader } from "../../io/chain/reader.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { rebuild } from "../../io/history.ts";
 import { startIndexer, type Indexer } from "../../indexer/indexer.ts";

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { Counter, Histogram } from "../../indexer/metrics/counter.ts";
 import { exposition } from "../../indexer/metrics/exposition.ts";
 import { startIndexer } from "../../indexer/indexer.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { ReplicatedStore } from "../../io/content/replicated.ts";
 import { deploy, startChain } from "../fixtures/chain.ts";

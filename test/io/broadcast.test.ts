@@ -1,7 +1,7 @@
 import { expect } from "chai";
 
-import { refusalOf, type Refusal } from "../../io/chain/broadcast.ts";
-import { unreachable } from "../../io/chain/rpc-fault.ts";
+import { refusalOf, type Refusal } from "../../io/chain/transactions/broadcast.ts";
+import { unreachable } from "../../io/chain/rpc/rpc-fault.ts";
 
 /** What clients say: geth and Bor, Erigon, Nethermind, Besu, reth, anvil, Hardhat, and providers in front of them. */
 const WORDS: readonly (readonly [Refusal, string])[] = [

@@ -1,10 +1,10 @@
 import { expect } from "chai";
 
 import type { ChainFeed } from "../../io/chain/feed.ts";
-import { countsAfter } from "../../io/chain/sequence.ts";
-import type { Place } from "../../io/chain/sight.ts";
-import { gapOf } from "../../io/chain/gap.ts";
-import type { Stretch } from "../../io/chain/stretch.ts";
+import { countsAfter } from "../../io/chain/events/event-sequence.ts";
+import type { Place } from "../../io/chain/agreement/node-view.ts";
+import { gapOf } from "../../io/chain/events/missing-events.ts";
+import type { Stretch } from "../../io/chain/events/block-range.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
 import type { ChainEvent } from "../../protocol/event.ts";

@@ -3,9 +3,9 @@ import { Contract, Interface, type HDNodeWallet } from "ethers";
 
 import { cidStoreInterface, keyRegistryInterface } from "../../io/chain/contracts.ts";
 import { ChainReader } from "../../io/chain/reader.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
-import { providerRpc } from "../../io/chain/provider-rpc.ts";
-import { readStatus, walletOf } from "../../io/chain/writer.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
+import { providerRpc } from "../../io/chain/rpc/provider-rpc.ts";
+import { readStatus, walletOf } from "../../io/chain/transactions/writer.ts";
 import { sendRegister, sendRevoke } from "../fixtures/registry-transactions.ts";
 import { parseAddress } from "../../protocol/address.ts";
 import { bindingRequest, isBindingSigned, type KeyBinding } from "../../protocol/binding.ts";

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 
-import { parseLogs, type Log } from "../../io/chain/answer.ts";
-import { decodeLog } from "../../io/chain/event-log.ts";
+import { parseLogs, type Log } from "../../io/chain/rpc/parsed-answer.ts";
+import { decodeLog } from "../../io/chain/events/event-decoder.ts";
 import { ALICE, BOB, DEPLOYMENT, deltaOf, History } from "../fixtures/history.ts";
 import { Ledger } from "../fixtures/ledger.ts";
 import { codeOf } from "../fixtures/refusal.ts";

@@ -1,10 +1,10 @@
 import { expect } from "chai";
 import fc from "fast-check";
 
-import { GWEI } from "../../io/chain/amount.ts";
-import { feesWithin, readFeeMarket, type FeeMarket, type Fees } from "../../io/chain/fees.ts";
-import { unreachable } from "../../io/chain/rpc-fault.ts";
-import type { Rpc } from "../../io/chain/rpc.ts";
+import { GWEI } from "../../io/chain/transactions/amount.ts";
+import { feesWithin, readFeeMarket, type FeeMarket, type Fees } from "../../io/chain/transactions/fees.ts";
+import { unreachable } from "../../io/chain/rpc/rpc-fault.ts";
+import type { Rpc } from "../../io/chain/rpc/rpc.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 
 const GAS = 60_000n;

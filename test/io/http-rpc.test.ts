@@ -1,8 +1,8 @@
 import { expect } from "chai";
 
-import { faultOf } from "../../io/chain/rpc-fault.ts";
-import { httpRpc, type HttpRpcOptions } from "../../io/chain/http-rpc.ts";
-import { providerRpc } from "../../io/chain/provider-rpc.ts";
+import { faultOf } from "../../io/chain/rpc/rpc-fault.ts";
+import { httpRpc, type HttpRpcOptions } from "../../io/chain/rpc/http-rpc.ts";
+import { providerRpc } from "../../io/chain/rpc/provider-rpc.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 

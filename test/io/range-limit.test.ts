@@ -1,8 +1,8 @@
 import { expect } from "chai";
 
-import { LogRange, readRanges } from "../../io/chain/log-range.ts";
-import { isBusy, rangeLimitOf, type RangeLimit } from "../../io/chain/range-limit.ts";
-import { unreachable } from "../../io/chain/rpc-fault.ts";
+import { LogRange, readRanges } from "../../io/chain/events/log-range.ts";
+import { isBusy, rangeLimitOf, type RangeLimit } from "../../io/chain/rpc/range-limit.ts";
+import { unreachable } from "../../io/chain/rpc/rpc-fault.ts";
 
 /** As the providers word it, for a request of a million blocks. */
 const REFUSALS: readonly [provider: string, message: string, granted: RangeLimit][] = [

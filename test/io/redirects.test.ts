@@ -2,8 +2,8 @@ import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 
 import { expect } from "chai";
 
-import { faultOf } from "../../io/chain/rpc-fault.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { faultOf } from "../../io/chain/rpc/rpc-fault.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { KuboStore } from "../../io/content/kubo.ts";
 import { cidOf } from "../../protocol/cid.ts";
 import { utf8 } from "../../protocol/bytes.ts";

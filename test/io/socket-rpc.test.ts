@@ -4,9 +4,9 @@ import { connect, createServer, type Socket } from "node:net";
 import { expect } from "chai";
 
 import { ChainFeed } from "../../io/chain/feed.ts";
-import { openRpc } from "../../io/chain/open-rpc.ts";
-import { faultOf } from "../../io/chain/rpc-fault.ts";
-import { socketRpc } from "../../io/chain/socket-rpc.ts";
+import { openRpc } from "../../io/chain/rpc/open-rpc.ts";
+import { faultOf } from "../../io/chain/rpc/rpc-fault.ts";
+import { socketRpc } from "../../io/chain/rpc/socket-rpc.ts";
 import { deploy, startChain, type Chain, type Deployed } from "../fixtures/chain.ts";
 import { waitFor } from "../fixtures/indexer-client.ts";
 import { codeOf } from "../fixtures/refusal.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 
 import { expect } from "chai";
 
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { ChainReader } from "../../io/chain/reader.ts";
 import type { Address } from "../../protocol/address.ts";
 import { contentOfText } from "../../protocol/content.ts";

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 
-import { walletOf } from "../../io/chain/writer.ts";
+import { walletOf } from "../../io/chain/transactions/writer.ts";
 import { cidOf } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
 import { encodeEnvelope } from "../../protocol/envelope.ts";

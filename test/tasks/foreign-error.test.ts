@@ -2,7 +2,7 @@ import { HardhatError } from "@nomicfoundation/hardhat-errors";
 import { expect } from "chai";
 
 import { asDmtpError } from "../../tasks/command.ts";
-import { transactionError } from "../../io/chain/transaction-error.ts";
+import { transactionError } from "../../io/chain/transactions/transaction-error.ts";
 import { keyRegistryInterface } from "../../io/chain/contracts.ts";
 
 const { NETWORK, GENERAL } = HardhatError.ERRORS.CORE;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import { parseEther, Wallet } from "ethers";
 
-import { LocalAccount } from "../../io/chain/account.ts";
+import { LocalAccount } from "../../io/chain/transactions/account.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { contentOfText } from "../../protocol/content.ts";
 import { anchor } from "../../tasks/anchor.ts";

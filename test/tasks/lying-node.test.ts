@@ -8,7 +8,7 @@ import hre from "hardhat";
 
 import { ChainReader } from "../../io/chain/reader.ts";
 import { keyRegistryInterface } from "../../io/chain/contracts.ts";
-import { httpRpc } from "../../io/chain/http-rpc.ts";
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { checksummed, type Address } from "../../protocol/address.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOf, digestOfCid, type Cid } from "../../protocol/cid.ts";

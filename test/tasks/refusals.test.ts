@@ -5,7 +5,7 @@ import Database from "better-sqlite3";
 import { expect } from "chai";
 import { Interface } from "ethers/abi";
 
-import { walletOf } from "../../io/chain/writer.ts";
+import { walletOf } from "../../io/chain/transactions/writer.ts";
 import { checksummed, ZERO_ADDRESS, type Address } from "../../protocol/address.ts";
 import { bindingRequest } from "../../protocol/binding.ts";
 import { fromHex, toHex } from "../../protocol/bytes.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect } from "chai";
 
-import { walletOf } from "../../io/chain/writer.ts";
+import { walletOf } from "../../io/chain/transactions/writer.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { KuboStore } from "../../io/content/kubo.ts";
 import { ReplicatedStore } from "../../io/content/replicated.ts";

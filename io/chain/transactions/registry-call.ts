@@ -3,12 +3,12 @@ import type { KeyBinding } from "../../../protocol/binding.ts";
 import { toHex, type Hex } from "../../../protocol/bytes.ts";
 import type { RegistryEvent } from "../../../protocol/event.ts";
 import type { Deployment } from "../../../protocol/room.ts";
-import type { ContractCall } from "../contract-call.ts";
+import type { ContractCall } from "./contract-call.ts";
 import { keyRegistryInterface } from "../contracts.ts";
-import { decodeLog } from "../event-log.ts";
-import type { MinedTransaction } from "../receipt.ts";
-import { faultOf } from "../rpc-fault.ts";
-import { transactionError } from "../transaction-error.ts";
+import { decodeLog } from "../events/event-decoder.ts";
+import type { MinedTransaction } from "./receipt.ts";
+import { faultOf } from "../rpc/rpc-fault.ts";
+import { transactionError } from "./transaction-error.ts";
 
 /** Calls KeyRegistry. @param data {@link registerData} or {@link revokeData} */
 export function registryCall({ chainId, keyRegistry }: Deployment, data: Hex): ContractCall {

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 
-import { NodeAccount } from "../../../io/chain/account.ts";
+import { NodeAccount } from "../../../io/chain/transactions/account.ts";
 import type { ContentStore } from "../../../io/content/store.ts";
 import { parseAddress } from "../../../protocol/address.ts";
 import { DmtpError } from "../../../protocol/error.ts";

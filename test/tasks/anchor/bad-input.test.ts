@@ -4,8 +4,8 @@ import Database from "better-sqlite3";
 import { expect } from "chai";
 
 import { ChainReader } from "../../../io/chain/reader.ts";
-import { httpRpc } from "../../../io/chain/http-rpc.ts";
-import { LocalAccount } from "../../../io/chain/account.ts";
+import { httpRpc } from "../../../io/chain/rpc/http-rpc.ts";
+import { LocalAccount } from "../../../io/chain/transactions/account.ts";
 import { checksummed } from "../../../protocol/address.ts";
 import { digestOfCid } from "../../../protocol/cid.ts";
 import type { DmtpError } from "../../../protocol/error.ts";

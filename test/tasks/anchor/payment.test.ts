@@ -1,7 +1,7 @@
 import { expect } from "chai";
 
-import { GWEI } from "../../../io/chain/amount.ts";
-import { LocalAccount } from "../../../io/chain/account.ts";
+import { GWEI } from "../../../io/chain/transactions/amount.ts";
+import { LocalAccount } from "../../../io/chain/transactions/account.ts";
 import { DEFAULT_OPTIONS, type AnchorOptions } from "../../../tasks/anchor-options.ts";
 import { anchorRound } from "../../../tasks/anchor-round.ts";
 import { Operator, type OperatorSession } from "../../fixtures/operator.ts";

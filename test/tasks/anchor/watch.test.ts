@@ -1,6 +1,6 @@
 import { expect } from "chai";
 
-import { GWEI } from "../../../io/chain/amount.ts";
+import { GWEI } from "../../../io/chain/transactions/amount.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import { DEFAULT_OPTIONS, type AnchorOptions } from "../../../tasks/anchor-options.ts";
 import { watchRounds, type RoundLine } from "../../../tasks/anchor-watch.ts";
