@@ -298,7 +298,7 @@ describe("the indexer on a chain that misbehaves", () => {
       while ((await follower.turn()) === "again");
       expect(written.failure).to.equal(null);
     } finally {
-      engine.stop();
+      await engine.stop();
       index.close();
     }
   });
