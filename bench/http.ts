@@ -103,7 +103,8 @@ function serve(path: string): Promise<Indexer> {
       fork: "0x",
       codes: ["0x", "0x"],
     },
-    look: () => Promise.resolve({ block, finalized: 1, finalizedBlock: null, standing: block, next: null }),
+    look: () =>
+      Promise.resolve({ isConfirmed: true, block, finalized: 1, finalizedBlock: null, standing: block, next: null }),
     block: () => Promise.resolve(block),
     prove: () => Promise.resolve(),
     async *stretches() {

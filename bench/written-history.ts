@@ -116,7 +116,7 @@ export class WrittenChain implements Chain {
     const head = blockOf(this.anchors.length + FIRST_ANCHOR_BLOCK - 1);
     const standing = place === null ? null : blockOf(place.number);
     const next = place !== null && place.number < head.number ? this.stretch(place.number + 1, place.number + 1) : null;
-    return Promise.resolve({ block: head, finalized: 0, finalizedBlock: null, standing, next });
+    return Promise.resolve({ isConfirmed: true, block: head, finalized: 0, finalizedBlock: null, standing, next });
   }
 
   block(number: number): Promise<ChainBlock> {
@@ -146,7 +146,7 @@ export class WrittenChain implements Chain {
       if (cid !== undefined) events.push(anchorOf(index, cid, number));
     }
     const counts = { anchors: Math.max(0, to - FIRST_ANCHOR_BLOCK + 1), keys: this.keys.length };
-    return { first: blockOf(from), last: blockOf(to), events, counts };
+    return { first: blockOf(from), last: blockOf(to), events, counts, anchorHead: null };
   }
 }
 

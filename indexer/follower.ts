@@ -6,7 +6,14 @@
 import type { Block } from "../io/chain/rpc/parsed-answer.ts";
 import type { Look } from "../io/chain/agreement/chain-view.ts";
 import type { ChainFeed } from "../io/chain/feed.ts";
-import { gapIn, gapOf, incomplete, type Contract, type Gap } from "../io/chain/events/missing-events.ts";
+import {
+  checkLastAnchor,
+  gapIn,
+  gapOf,
+  incomplete,
+  type Contract,
+  type Gap,
+} from "../io/chain/events/missing-events.ts";
 import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
 import type { Place } from "../io/chain/agreement/node-view.ts";
 import type { Stretch } from "../io/chain/events/block-range.ts";
@@ -48,6 +55,8 @@ export class Follower {
   head: ChainHead | null = null;
   /** Whether the last look found nothing more to read; does not turn false only because the node is behind. */
   isCurrent = false;
+  /** Whether most of the nodes that were given say what the last look found. */
+  isConfirmed = true;
   /** What keeps the cursor from moving; null while it moves. */
   problem: DmtpError | null = null;
   /** When the loop last finished a look, and when one last succeeded: milliseconds of its clock. */
@@ -82,6 +91,11 @@ export class Follower {
     return this.finality.stalledMs;
   }
 
+  /** What is doubtful about what the chain calls final now; null for nothing. */
+  get finalityAlarm(): string | null {
+    return this.finality.alarm;
+  }
+
   /** Runs until stopped; never rejects. */
   async run(): Promise<void> {
     const unsubscribe = this.options.chain.subscribe?.(() => this.pace.tell()) ?? null;
@@ -107,7 +121,12 @@ export class Follower {
     const look = await chain.look(place);
     if (this.isStopped()) return "behind";
     this.head = look;
-    this.finality.see(look);
+    this.takeConfirmation(look);
+    if (look.isConfirmed && history.log.unconfirmedFrom !== null) {
+      history.withdrawUnconfirmed();
+      this.isCurrent = false;
+      return "again";
+    }
     const relation = await relationTo(chain, history.log, look);
     if (this.isStopped()) return "behind";
     try {
@@ -199,22 +218,40 @@ export class Follower {
 
   private async take(
     stretch: Stretch,
-    { finalized, finalizedBlock }: Look,
+    { finalized, finalizedBlock, isConfirmed }: Look,
     blocks?: ReadonlyMap<Cid, Uint8Array>,
   ): Promise<void> {
     const { history, onChange } = this.options;
+    checkLastAnchor(stretch, history.log.lastAnchor);
     await this.refuseLoss(stretch);
     if (this.isStopped()) return;
     const { events, last, counts } = stretch;
     const { number, hash, timestamp } = last;
     const cursor = { number, hash, timestamp, isProved: counts !== null };
-    history.extend({ events, cursor, finalized, finalizedBlock, blocks });
+    history.extend({ events, cursor, finalized, finalizedBlock, isConfirmed, blocks });
     // A gap is only known to be closed at the head, where the contracts count.
     if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
     this.turnedAtMs = this.clock.now();
     onChange(this.isCurrent);
     // Between two stretches, HTTP gets its turn.
     await new Promise(setImmediate);
+  }
+
+  private takeConfirmation(look: Look): void {
+    const { log } = this.options;
+    if (look.isConfirmed !== this.isConfirmed) {
+      log(
+        look.isConfirmed
+          ? "most nodes answer again; what the others said meanwhile is read again"
+          : "fewer nodes answer than have to agree: nothing more is final",
+      );
+    }
+    this.isConfirmed = look.isConfirmed;
+    if (!look.isConfirmed) return;
+    const before = this.finality.alarm;
+    this.finality.see(look);
+    const { alarm } = this.finality;
+    if (alarm !== null && alarm !== before) log(`alarm: ${alarm}`);
   }
 
   /** A block that is read again, unchanged, has the events that it had: a node that has none of them now is not believed. */

@@ -26,6 +26,8 @@ export interface Extension {
   /** The highest final block, and itself where the chain named it. */
   readonly finalized: number;
   readonly finalizedBlock?: BlockId | null;
+  /** Whether most of the nodes say so; what others say is read again once they do. */
+  readonly isConfirmed?: boolean;
   /** Of what the events name, the blocks that are at hand. */
   readonly blocks?: ReadonlyMap<Cid, Uint8Array> | undefined;
 }
@@ -110,8 +112,16 @@ export class History {
     return this.content.read(cid);
   }
 
-  extend({ events, cursor, finalized, finalizedBlock = null, blocks = new Map() }: Extension): void {
+  extend({
+    events,
+    cursor,
+    finalized,
+    finalizedBlock = null,
+    isConfirmed = true,
+    blocks = new Map(),
+  }: Extension): void {
     this.change((projection) => {
+      if (!isConfirmed) this.log.unconfirmedFrom ??= (this.log.cursor?.number ?? -1) + 1;
       this.log.append(events);
       this.log.cursor = cursor;
       this.raiseFinalized(finalized, finalizedBlock);
@@ -159,6 +169,17 @@ export class History {
   /** Steps back below a block, to read from there again what a node left out. */
   rewind(blockNumber: number): void {
     this.change((projection) => this.truncate(projection, "gap", this.log.seenAt(blockNumber - 1)));
+  }
+
+  /** Steps back below what most of the nodes did not say when it was read, to read it from them. */
+  withdrawUnconfirmed(): void {
+    this.change((projection) => {
+      const from = this.log.unconfirmedFrom;
+      if (from === null) return;
+      this.truncate(projection, "gap", this.log.seenAt(from - 1));
+      this.log.forgetOrphans(from);
+      this.log.unconfirmedFrom = null;
+    });
   }
 
   /** Does no more work; the database may be closed. */

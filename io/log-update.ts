@@ -1,6 +1,7 @@
 /** What the chain says that a mailbox's log does not know: only what is new is read, and what a reorg replaced is found by its block's hash. */
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainHead } from "./chain/agreement/chain-head.ts";
+import { isHeadAfter } from "./chain/events/stored-entry.ts";
 import type { ChainReader } from "./chain/reader.ts";
 import type { ChainLog, LogUpdate, LogView } from "./mailbox/chain-log.ts";
 
@@ -13,9 +14,16 @@ type Reader = Pick<ChainReader, "startBlock" | "block" | "newEvents">;
 export async function readLogUpdate(log: ChainLog, reader: Reader, head: ChainHead): Promise<LogUpdate | null> {
   const since = log.view();
   if (since?.hash === head.block.hash) return null;
-  const keptUpTo = since === null ? reader.startBlock - 1 : await findKept(log, reader, head, since);
-  const events = await reader.newEvents(keptUpTo + 1, head, log.countsUpTo(keptUpTo));
-  return { since, keptUpTo, events, head };
+  let keptUpTo = since === null ? reader.startBlock - 1 : await findKept(log, reader, head, since);
+  for (;;) {
+    const before = log.countsUpTo(keptUpTo);
+    const { events, anchorHead } = await reader.newEvents(keptUpTo + 1, head, before);
+    const kept = before.anchors === 0 ? null : log.anchor(before.anchors - 1);
+    // A node that lied about the digest of the last entry says now what CIDStore's head is: that entry is read again.
+    if (kept === null || events.some(({ kind }) => kind === "anchor") || isHeadAfter(kept, anchorHead))
+      return { since, keptUpTo, events, head };
+    keptUpTo = kept.blockNumber - 1;
+  }
 }
 
 /** The highest block up to which the log is that of the chain. */

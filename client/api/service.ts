@@ -27,7 +27,10 @@ export const statusSchema = describe(
     deployment: object({ chainId: count, cidStore: addressSchema, keyRegistry: addressSchema }),
     ready: boolean,
     problem: describe(nullable(object({ code: codeSchema, detail: text() })), "What keeps it from being ready"),
-    alarm: describe(nullable(text()), "Set for good when a final block changed: no later block is called final"),
+    alarm: describe(
+      nullable(text()),
+      "Set for good when a final block changed: no later block is called final. Also set while less is called final than was",
+    ),
     head: describe(heightSchema, "The chain as last seen"),
     indexed: heightSchema,
     finalized: nullable(count),

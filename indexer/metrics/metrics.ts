@@ -75,7 +75,7 @@ export class Metrics {
       gauge("dmtp_ready", "1 when the answers are current and complete.", ready ? 1 : 0),
       gauge(
         "dmtp_finality_alarm",
-        "1 when a final block changed: nothing newer is called final.",
+        "1 when a final block changed, or less is called final than was.",
         alarm === null ? 0 : 1,
       ),
     ];

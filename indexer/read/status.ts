@@ -32,6 +32,8 @@ export function unreadiness(
   const { isCurrent, problem, succeededAtMs } = follower;
   if (history.failure !== null) return withoutInternals(history.failure);
   if (problem !== null && (!isCurrent || now - (succeededAtMs ?? 0) > STALE_MS)) return withoutInternals(problem);
+  if (!follower.isConfirmed)
+    return new DmtpError("CHAIN_UNREACHABLE", "fewer nodes answer than have to agree; the indexer's log says more");
   if (!isCurrent) return new DmtpError("INDEX_BEHIND", "the index is still reading the chain");
   if (!fetcher.isSettled) return new DmtpError("INDEX_BEHIND", "the index is still fetching content");
   if (history.isBusy) return new DmtpError("INDEX_BEHIND", "the index is still verifying what it read");
@@ -78,7 +80,7 @@ export class StatusReader {
       deployment: history.deployment,
       ready: problem === null,
       problem: problem === null ? null : { code: problem.code, detail: problem.message },
-      alarm,
+      alarm: alarm ?? this.follower.finalityAlarm,
       head: head === null ? null : { block: head.block.number, hash: head.block.hash },
       indexed: at,
       finalized: finalized < 0 ? null : finalized,

@@ -2,6 +2,7 @@
 import type Database from "better-sqlite3";
 
 import type { Hex } from "../../protocol/bytes.ts";
+import type { Cid } from "../../protocol/cid.ts";
 import type { ChainEvent } from "../../protocol/event.ts";
 import { readMeta, writeMeta } from "./meta.ts";
 import { Statements } from "./statements.ts";
@@ -86,6 +87,22 @@ export class BlockLog {
     writeMeta(this.database, "alarm", reason);
   }
 
+  /** The first block that was read while most of the nodes did not say the same; null for none. */
+  get unconfirmedFrom(): number | null {
+    const text = readMeta(this.database, "unconfirmed");
+    return text === null ? null : Number(text);
+  }
+
+  set unconfirmedFrom(number: number | null) {
+    writeMeta(this.database, "unconfirmed", number === null ? null : String(number));
+  }
+
+  /** CIDStore's last entry; null without one. */
+  get lastAnchor(): { readonly cid: Cid | null; readonly text: string } | null {
+    const sql = "SELECT cid, coalesce(text, cid) AS text FROM anchors ORDER BY anchor_index DESC LIMIT 1";
+    return this.statements.prepare<{ cid: Cid | null; text: string }>(sql).get() ?? null;
+  }
+
   get counts(): EventCounts {
     return { anchors: this.countUpTo("anchors", null), keys: this.countUpTo("keys", null) };
   }
@@ -149,6 +166,11 @@ export class BlockLog {
          WHERE block_number BETWEEN ? AND ? ORDER BY block_number, log_index`,
       )
       .all(from, to);
+  }
+
+  /** Forgets what was taken out of the chain from this block on: whoever said that it was there is not believed. */
+  forgetOrphans(from: number): void {
+    this.statements.prepare("DELETE FROM orphans WHERE block_number >= ?").run(from);
   }
 
   /** Forgets the blocks below what is final that no event needs; the highest final one stays, to come back to. */

@@ -1,7 +1,7 @@
 /** Single values beside the tables: the deployment, the cursor, what is final, the tip. */
 import type Database from "better-sqlite3";
 
-type Name = "deployment" | "identity" | "cursor" | "finalized" | "alarm" | "tip" | "stateRoot";
+type Name = "deployment" | "identity" | "cursor" | "finalized" | "alarm" | "unconfirmed" | "tip" | "stateRoot";
 
 export function readMeta(database: Database.Database, name: Name): string | null {
   const row = database.prepare<[string], { value: string }>("SELECT value FROM meta WHERE name = ?").get(name);

@@ -121,12 +121,7 @@ export class ChainFeed {
     );
     if (sights.length === 0) throw reasons[0] ?? new DmtpError("CHAIN_UNREACHABLE", "no node can be used now");
     sights.sort((a, b) => asked.indexOf(a.endpoint) - asked.indexOf(b.endpoint));
-    const { look, endpoints } = await agreeOnLook(
-      sights,
-      quorumOf(this.endpoints.length, sights.length),
-      this.depth,
-      place,
-    );
+    const { look, endpoints } = await agreeOnLook(sights, this.endpoints.length, this.depth, place);
     this.trusted = endpoints;
     return look;
   }

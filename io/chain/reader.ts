@@ -5,18 +5,24 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import { agree, askAll } from "./agreement/unanimity.ts";
-import { parseBigQuantity, parseCount, parseLogs, type Block } from "./rpc/parsed-answer.ts";
+import { parseBigQuantity, parseCount, parseHash, parseLogs, type Block } from "./rpc/parsed-answer.ts";
 import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type View } from "./rpc/contract-view.ts";
 import { isSameChain, readIdentity, type ChainIdentity } from "./agreement/chain-identity.ts";
 import type { Contracts } from "./agreement/contract-check.ts";
 import { cidStoreInterface, entryInterface, keyRegistryInterface } from "./contracts.ts";
-import { entryOf, type StoredEntry } from "./events/stored-entry.ts";
+import { entryOf, isHeadAfter, type StoredEntry } from "./events/stored-entry.ts";
 import { decodeLog, TOPICS } from "./events/event-decoder.ts";
 import { ChainHeads, type ChainHead } from "./agreement/chain-head.ts";
 import { LogRange, readRanges } from "./events/log-range.ts";
 import type { Rpc } from "./rpc/rpc.ts";
 import { checkComplete, orderEvents, type EventCounts } from "./events/event-sequence.ts";
 import { readWalletHistory } from "./events/wallet-events.ts";
+
+/** What was logged since, and CIDStore's head after it, 32 bytes. */
+export interface NewEvents {
+  readonly events: ChainEvent[];
+  readonly anchorHead: Hex;
+}
 
 export interface ReaderOptions {
   /** How deep a block lies when it counts as final, on a chain without a `finalized` tag. */
@@ -88,15 +94,7 @@ export class ChainReader {
 
   /** How many events there are at the end of a block; the nodes must still have its state. */
   async counts(blockNumber: number): Promise<EventCounts> {
-    const { cidStore, keyRegistry } = this.deployment;
-    const [anchors, keys] = await this.views(
-      [
-        { to: cidStore, contract: cidStoreInterface, name: "count" },
-        { to: keyRegistry, contract: keyRegistryInterface, name: "count" },
-      ],
-      blockNumber,
-    );
-    return { anchors: parseCount(anchors), keys: parseCount(keys) };
+    return (await this.totals(blockNumber)).counts;
   }
 
   /**
@@ -144,10 +142,11 @@ export class ChainReader {
     return this.retried(async () => {
       const head = await this.headAt(toBlock);
       const { number, hash } = head.block;
-      const counts = await this.counts(number);
+      const { counts, anchorHead } = await this.totals(number);
       const events = await agree(this.rpcs, "the events", (rpc) =>
         this.readEvents(rpc, this.startBlock, number, { counts, before: { anchors: 0, keys: 0 } }),
       );
+      if (!isHeadAfter(lastAnchorOf(events), anchorHead)) throw otherAnchor(number);
       const after = await this.block(number);
       if (after?.hash !== hash)
         throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
@@ -157,12 +156,13 @@ export class ChainReader {
 
   /**
    * The events of the blocks from `fromBlock` up to a head, complete: their indices go on where `before` ends, and end at what both
-   * contracts count at that head. When the contracts count no more than `before`, no block is read.
+   * contracts count at that head; and CIDStore's head there, which the last entry must go with. When the contracts count no more than
+   * `before`, no block is read.
    * @throws CHAIN_UNREACHABLE, CHAIN_INCOMPLETE, CHAIN_DISAGREES
    */
-  newEvents(fromBlock: number, { block }: ChainHead, before: EventCounts): Promise<ChainEvent[]> {
+  newEvents(fromBlock: number, { block }: ChainHead, before: EventCounts): Promise<NewEvents> {
     return this.retried(async () => {
-      const counts = await this.counts(block.number);
+      const { counts, anchorHead } = await this.totals(block.number);
       const isNone = counts.anchors === before.anchors && counts.keys === before.keys;
       const events = isNone
         ? []
@@ -171,7 +171,9 @@ export class ChainReader {
           );
       if ((await this.block(block.number))?.hash !== block.hash)
         throw new DmtpError("CHAIN_DISAGREES", `block ${block.number} was replaced while it was read`);
-      return events;
+      const last = lastAnchorOf(events);
+      if (last !== null && !isHeadAfter(last, anchorHead)) throw otherAnchor(block.number);
+      return { events, anchorHead };
     });
   }
 
@@ -213,6 +215,20 @@ export class ChainReader {
   balances(accounts: readonly Address[], blockNumber: number): Promise<bigint[]> {
     const calls = accounts.map((account) => ({ method: "eth_getBalance", params: [account, quantityOf(blockNumber)] }));
     return askAll(this.rpcs, calls, (results) => results.map(parseBigQuantity));
+  }
+
+  /** What both contracts count, and CIDStore's head. */
+  private async totals(blockNumber: number): Promise<{ readonly counts: EventCounts; readonly anchorHead: Hex }> {
+    const { cidStore, keyRegistry } = this.deployment;
+    const [anchors, keys, head] = await this.views(
+      [
+        { to: cidStore, contract: cidStoreInterface, name: "count" },
+        { to: keyRegistry, contract: keyRegistryInterface, name: "count" },
+        { to: cidStore, contract: cidStoreInterface, name: "head" },
+      ],
+      blockNumber,
+    );
+    return { counts: { anchors: parseCount(anchors), keys: parseCount(keys) }, anchorHead: parseHash(head) };
   }
 
   private async headAt(toBlock: number | undefined): Promise<ChainHead> {
@@ -269,6 +285,14 @@ export class ChainReader {
       }
     }
   }
+}
+
+function lastAnchorOf(events: readonly ChainEvent[]): AnchorEvent | null {
+  return events.findLast((event) => event.kind === "anchor") ?? null;
+}
+
+function otherAnchor(blockNumber: number): DmtpError {
+  return new DmtpError("CHAIN_DISAGREES", `CIDStore's head at block ${blockNumber} is not its last entry in the logs`);
 }
 
 function totalOf({ anchors, keys }: EventCounts): number {

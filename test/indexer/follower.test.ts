@@ -372,10 +372,15 @@ describe("the indexer on a chain that misbehaves", () => {
       chain.finalized = 104;
       await index.follower.turn();
       expect(index.follower.finalityStalledMs).to.equal(null);
-      // It never goes back.
+      expect(index.follower.finalityAlarm).to.equal(null);
+      // It never goes back, and what says so is told at once.
       chain.finalized = 99;
       await index.follower.turn();
       expect(index.history.log.finalized).to.equal(104);
+      expect(index.follower.finalityAlarm).to.match(/^block 104 was final, and the chain now calls block 99 /);
+      chain.finalized = 104;
+      await index.follower.turn();
+      expect(index.follower.finalityAlarm).to.equal(null);
     } finally {
       await close(index);
     }

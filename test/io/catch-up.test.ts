@@ -1,14 +1,16 @@
 import { expect } from "chai";
 
 import { catchUp, type Standing } from "../../io/catch-up.ts";
+import { headAfter } from "../../io/chain/events/stored-entry.ts";
 import type { ChainReader } from "../../io/chain/reader.ts";
 import { Mailbox } from "../../io/mailbox/mailbox.ts";
 import { toHex } from "../../protocol/bytes.ts";
-import { digestOfCid } from "../../protocol/cid.ts";
+import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
 import { conversation, CountingStore } from "../fixtures/counting-store.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, BOB, deltaOf, DEPLOYMENT, History } from "../fixtures/history.ts";
 import { IDENTITY } from "../fixtures/identity.ts";
+import { fixedBytes } from "../fixtures/wallet.ts";
 
 const MINUTE = 60_000;
 
@@ -19,29 +21,42 @@ describe("The mailbox, brought up to the chain", () => {
   let store: CountingStore;
   let reads: number;
   let now: number;
+  /** Empty blocks after the events. */
+  let blocks: number;
+  /** An entry of CIDStore about which the node lies. */
+  let forged: { readonly index: number; readonly cid: Cid; readonly text: string } | null;
 
   beforeEach(() => {
     mailbox = Mailbox.open(folder(), IDENTITY);
     ({ history } = conversation());
     store = new CountingStore(history);
     reads = 0;
+    blocks = 0;
+    forged = null;
     now = 1_800_000_000_000;
   });
   afterEach(() => mailbox.close());
 
   /** What catchUp uses of a reader, on the made-up chain, as long as nothing there is this mailbox's own. */
   function reader(): ChainReader {
-    const at = { block: { number: 1_000, hash: `0x${String(history.events.length).padStart(64, "0")}` }, finalized: 0 };
-    const anchors = () => history.events.filter((event) => event.kind === "anchor");
+    const at = {
+      block: { number: 1_000, hash: `0x${String(1_000 * blocks + history.events.length).padStart(64, "0")}` },
+      finalized: 0,
+    };
+    const events = history.events.map((event) =>
+      event.kind === "anchor" && event.index === forged?.index ? { ...event, ...forged } : event,
+    );
+    const anchors = () => events.filter((event) => event.kind === "anchor");
     const entryHead = () => {
       const cid = anchors().at(-1)?.cid;
       const head = cid === null || cid === undefined ? new Uint8Array(32) : digestOfCid(cid);
       return Promise.resolve({ count: anchors().length, head, at });
     };
     const newEvents = (fromBlock: number) => {
-      const events = history.events.filter(({ blockNumber }) => blockNumber >= fromBlock);
-      if (events.length > 0) reads += 1;
-      return Promise.resolve(events);
+      const found = events.filter(({ blockNumber }) => blockNumber >= fromBlock);
+      if (found.length > 0) reads += 1;
+      const anchorHead = headAfter(anchors().at(-1) ?? null);
+      return Promise.resolve({ events: found, anchorHead });
     };
     const block = (number: number) => {
       const event = history.events.find(({ blockNumber }) => blockNumber === number);
@@ -51,6 +66,18 @@ describe("The mailbox, brought up to the chain", () => {
   }
 
   const look = (): Promise<Standing> => catchUp(mailbox, reader(), store, { now: () => now });
+
+  it("reads the last entry again when CIDStore's head is another than it read from a node that lied", async () => {
+    const cid = cidOfDigest(fixedBytes("forged"));
+    const index = history.events.filter(({ kind }) => kind === "anchor").length - 1;
+    forged = { index, cid, text: cid };
+    await look();
+    expect(mailbox.log.anchor(index)?.cid).to.equal(cid);
+    forged = null;
+    blocks += 1;
+    await look();
+    expect(mailbox.log.anchor(index)?.cid).to.equal(history.events.findLast((event) => event.kind === "anchor")?.cid);
+  });
 
   it("adopts a chain that it does not know, and then is current without reading it again", async () => {
     const adopted = await look();

@@ -29,8 +29,8 @@ export async function readAgreed(
   const waiting = [...endpoints];
   const given: Stretch[] = [];
   let reason: unknown;
-  while (given.length < quorum && waiting.length > 0) {
-    const asked = waiting.splice(0, quorum - given.length);
+  while (waiting.length > 0) {
+    const asked = waiting.splice(0, Math.max(1, quorum - given.length));
     for (const answer of await Promise.allSettled(
       asked.map((endpoint) => readStretch(endpoint, deployment, from, to, isCounted)),
     )) {
@@ -38,10 +38,37 @@ export async function readAgreed(
       else if (isPassing(answer.reason)) reason = answer.reason;
       else throw answer.reason;
     }
+    if (given.length < quorum) continue;
+    try {
+      return uniteMost(given, quorum);
+    } catch (error) {
+      // One of them may be wrong: those that were not asked yet decide.
+      if (!isPassing(error)) throw error;
+      reason = error;
+    }
   }
-  const [first, ...others] = given;
-  if (first === undefined) throw reason;
-  return others.reduce(unite, first);
+  throw reason;
+}
+
+/** What a quorum of them says together. @throws CHAIN_DISAGREES */
+function uniteMost(given: readonly Stretch[], quorum: number): Stretch {
+  let reason: unknown;
+  for (const one of given) {
+    let united = one;
+    let count = 1;
+    for (const other of given) {
+      if (other === one) continue;
+      try {
+        united = unite(united, other);
+        count += 1;
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+        reason = error;
+      }
+    }
+    if (count >= quorum) return united;
+  }
+  throw reason;
 }
 
 /**
@@ -148,14 +175,16 @@ async function readOn(
 function unite(a: Stretch, b: Stretch): Stretch {
   const differ = (): DmtpError => new DmtpError("CHAIN_DISAGREES", `the nodes differ up to block ${a.last.number}`);
   const counts = a.counts ?? b.counts;
+  const anchorHead = a.anchorHead ?? b.anchorHead;
   if (a.last.hash !== b.last.hash || JSON.stringify(counts) !== JSON.stringify(b.counts ?? counts)) throw differ();
+  if (anchorHead !== (b.anchorHead ?? anchorHead)) throw differ();
   const known = new Map(a.events.map((event) => [placeOf(event), textOf(event)]));
   const added = b.events.filter((event) => {
     const text = known.get(placeOf(event));
     if (text !== undefined && text !== textOf(event)) throw differ();
     return text === undefined;
   });
-  return { ...a, counts, events: added.length === 0 ? a.events : sortEvents([...a.events, ...added]) };
+  return { ...a, counts, anchorHead, events: added.length === 0 ? a.events : sortEvents([...a.events, ...added]) };
 }
 
 /** Whether all that is missing comes after the last event that is there. */

@@ -1,9 +1,14 @@
-/** Which of several nodes' words count: what most of them say, or all that can be asked when most are away. */
+/** Which of several nodes' words count: what most of those that were given say. */
 import { DmtpError } from "../../../protocol/error.ts";
 
-/** How many of the nodes that were given have to say the same. */
+/** How many of the nodes that were given have to say the same: who can keep some of them away must not decide for the rest. */
+export function majorityOf(given: number): number {
+  return Math.floor(given / 2) + 1;
+}
+
+/** How many have to say the same for it to be taken at all, confirmed or not. */
 export function quorumOf(given: number, answering: number): number {
-  return Math.min(answering, Math.floor(given / 2) + 1);
+  return Math.min(answering, majorityOf(given));
 }
 
 /** The largest number that a quorum reaches. */

@@ -3,13 +3,14 @@ import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { ChainEvent } from "../../../protocol/event.ts";
 import type { Deployment } from "../../../protocol/room.ts";
-import { parseBlock, parseData, parseLogs, parseWord, type Block, type Log } from "../rpc/parsed-answer.ts";
+import { parseBlock, parseData, parseHash, parseLogs, parseWord, type Block, type Log } from "../rpc/parsed-answer.ts";
 import { logsCall, quantityOf, type LogFilter } from "../rpc/contract-view.ts";
 import { cidStoreInterface, keyRegistryInterface } from "../contracts.ts";
 import type { Endpoint } from "../rpc/endpoint.ts";
 import { decodeLog, TOPICS } from "./event-decoder.ts";
 import { smallerRange } from "./log-range.ts";
 import { resultOf, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
+import { EMPTY_HEAD } from "./stored-entry.ts";
 import { sortEvents, type EventCounts } from "./event-sequence.ts";
 
 export interface Stretch {
@@ -19,6 +20,8 @@ export interface Stretch {
   readonly events: ChainEvent[];
   /** What both contracts count at its end; null where the node has no state as old as that. */
   readonly counts: EventCounts | null;
+  /** CIDStore's head at its end, 32 bytes; null where the counts are. */
+  readonly anchorHead: Hex | null;
 }
 
 /** Headers of event blocks that are asked for in one request. */
@@ -34,6 +37,11 @@ export function countCalls({ cidStore, keyRegistry }: Deployment, blockNumber: n
     [cidStore, cidStoreInterface.encodeFunctionData("count")],
     [keyRegistry, keyRegistryInterface.encodeFunctionData("count")],
   ].map(([to, data]) => ({ method: "eth_call", params: [{ to, data }, quantityOf(blockNumber)] }));
+}
+
+function headOfStoreCall({ cidStore }: Deployment, blockNumber: number): RpcCall {
+  const data = cidStoreInterface.encodeFunctionData("head");
+  return { method: "eth_call", params: [{ to: cidStore, data }, quantityOf(blockNumber)] };
 }
 
 export function parseCounts([anchors, keys]: readonly unknown[]): EventCounts {
@@ -62,6 +70,7 @@ export function stretchCalls(deployment: Deployment, from: number, to: number): 
     logsCall(filter, from, to),
     headerCall(to),
     ...countCalls(deployment, to),
+    headOfStoreCall(deployment, to),
     ...(to > from ? [headerCall(from)] : []),
     headerCall(to),
   ];
@@ -80,7 +89,7 @@ export function stretchOf(
   answers: readonly RpcAnswer[],
 ): Stretch {
   const [logsAnswer, lastAnswer, ...others] = answers;
-  const counted = others.splice(0, 2);
+  const counted = others.splice(0, 3);
   const last = parseBlock(resultOf(lastAnswer) ?? null);
   const first = to === from ? last : parseBlock(resultOf(others[0]) ?? null);
   const lastThen = parseBlock(resultOf(others.at(-1)) ?? null);
@@ -97,7 +106,11 @@ export function stretchOf(
   }
   const events = sortEvents(logs.map((log) => decodeLog(deployment, log)));
   const isCountless = !isCounted && counted.some((answer) => "error" in answer);
-  return { first, last, events, counts: isCountless ? null : parseCounts(counted.map(resultOf)) };
+  if (isCountless) return { first, last, events, counts: null, anchorHead: null };
+  const [anchors, keys, head] = counted.map(resultOf);
+  const data = parseData(head);
+  const anchorHead = data === "0x" ? EMPTY_HEAD : parseHash(data);
+  return { first, last, events, counts: parseCounts([anchors, keys]), anchorHead };
 }
 
 /**
@@ -163,7 +176,7 @@ export function join(lower: Stretch, upper: Stretch): Stretch {
   }
   const events = lower.events;
   for (const event of upper.events) events.push(event);
-  return { first: lower.first, last: upper.last, events, counts: upper.counts };
+  return { first: lower.first, last: upper.last, events, counts: upper.counts, anchorHead: upper.anchorHead };
 }
 
 /** Logs of a block that the chain does not have any more come with its hash: headers tell, those in `known` and the rest. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */

@@ -1,11 +1,12 @@
 /** A gap in the events, and what fills it when every list of logs has it: asking by the index, and the block's receipts. */
 import { DmtpError } from "../../../protocol/error.ts";
-import type { ChainEvent } from "../../../protocol/event.ts";
+import type { AnchorEvent, ChainEvent } from "../../../protocol/event.ts";
 import type { Deployment } from "../../../protocol/room.ts";
 import { parseBlock, parseLogs } from "../rpc/parsed-answer.ts";
 import { logsCall, quantityOf, topicOfArgument } from "../rpc/contract-view.ts";
 import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
 import { decodeLog, TOPICS } from "./event-decoder.ts";
+import { isHeadAfter } from "./stored-entry.ts";
 import { sortEvents, type EventCounts } from "./event-sequence.ts";
 import { countCalls, headerCall, parseCounts, verifyBlocks, type Stretch } from "./block-range.ts";
 
@@ -54,6 +55,23 @@ export function gapOf(error: unknown): Gap | null {
   if (!(error instanceof DmtpError) || error.code !== "CHAIN_INCOMPLETE") return null;
   const { cause } = error;
   return typeof cause === "object" && cause !== null && "isBefore" in cause ? (cause as Gap) : null;
+}
+
+/**
+ * Holds the last entry against CIDStore's head. A node that lied about its digest gives itself away when it tells the truth again.
+ * @param before the last entry before this range
+ * @throws CHAIN_INCOMPLETE with a Gap as its cause
+ */
+export function checkLastAnchor(
+  { events, anchorHead, last }: Pick<Stretch, "events" | "anchorHead" | "last">,
+  before: Pick<AnchorEvent, "cid" | "text"> | null,
+): void {
+  if (anchorHead === null) return;
+  const own = events.findLast((event) => event.kind === "anchor");
+  if (isHeadAfter(own ?? before, anchorHead)) return;
+  const cause: Gap = { contract: "anchors", isBefore: own === undefined, upTo: last.number };
+  const what = `CIDStore's head at block ${last.number} is not its last entry as it was read`;
+  throw new DmtpError("CHAIN_INCOMPLETE", what, { cause });
 }
 
 /** Whether it says that the chain changed while a gap was filled: there may be none on the chain as it is now. */
