@@ -37,7 +37,7 @@ export async function readIndexerView(url: string, session: Session, own: Addres
   const room = roomIdOf(session.deployment, own, peer);
   const { signer } = await session.signer(own);
   const keys = await session.readKeys(own, peer);
-  const open = await openConversation(session, keys, own, { wallet: await walletOf(signer) }, room);
+  const { open } = await openConversation(session, keys, own, { wallet: await walletOf(signer) }, room);
   const indexer = new IndexerClient(url);
   const messages: ViewedMessage[] = [];
   for await (const message of indexer.messages(room, { limit: 3, blocks: true })) {

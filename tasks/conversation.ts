@@ -10,9 +10,8 @@ import type { Binding, KeyDirectory, KeyVersion } from "../protocol/keys.ts";
 import { openMessage, roomKeyOf, type RoomKey } from "../protocol/message.ts";
 import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import type { RoomId } from "../protocol/room.ts";
-import type { Opener } from "../protocol/sealing.ts";
 import type { Verdict } from "../protocol/verdict.ts";
-import { openKey, type OpenedKey } from "./identity.ts";
+import { openKey, type OpenedKey, type OpenerSource } from "./identity.ts";
 import type { Session } from "./session.ts";
 
 /** One message of a conversation, opened. */
@@ -39,14 +38,22 @@ export interface Conversation {
   readonly lines: readonly Line[];
   /** What the anchored messages say is missing or forked. */
   readonly omissions: Omissions;
+  /** One's own key versions that did not open: only what was made with them can't be read. */
+  readonly unopened: readonly UnopenedKey[];
 }
 
-/** @throws what opening one's own keys throws */
+export interface UnopenedKey {
+  readonly version: number;
+  readonly isNewest: boolean;
+  readonly error: DmtpError;
+}
+
+/** @throws what opening one's own newest key throws, when no other opens either */
 export async function readConversation(
   session: Session,
   room: RoomId,
   own: Address,
-  opener: Opener,
+  opener: OpenerSource,
   content: BlockReader = session.finder(),
 ): Promise<Conversation> {
   const { reader, deployment, mailbox } = session;
@@ -60,7 +67,7 @@ export async function readConversation(
       if (envelope?.room === room) envelopes.set(cid, envelope);
     },
   });
-  const open = await openConversation(session, replayed.keys, own, opener, room);
+  const { open, finish } = await openConversation(session, replayed.keys, own, opener, room);
   const lines: Line[] = [];
   for (const { cid, verdict, anchorIndex, message } of replayed.entries(room)) {
     const envelope = envelopes.get(cid);
@@ -89,7 +96,7 @@ export async function readConversation(
     const pending = { verdict: { status: "pending" }, anchor: null, isVerifiedElsewhere: false } as const;
     lines.push({ cid, ...pending, binding, ...(await readLine(envelope, open)) });
   }
-  return { lines, omissions: findOmissions(replayed.entries(room)) };
+  return { lines, omissions: findOmissions(replayed.entries(room)), unopened: finish() };
 }
 
 /** Behind every event. */
@@ -97,22 +104,33 @@ const END: Position = { blockNumber: Number.POSITIVE_INFINITY, logIndex: 0 };
 
 export type Open = (envelope: Envelope) => Promise<Content>;
 
-/** Opens messages of a room with whichever of one's own key versions they were made for; each version is opened once. */
+export interface OpenConversation {
+  /** @throws MESSAGE_UNOPENED, also for a message of a key that does not open */
+  readonly open: Open;
+  /** @returns the versions that did not open @throws why the newest did not, when none did */
+  readonly finish: () => readonly UnopenedKey[];
+}
+
+/**
+ * Opens messages of a room with whichever of one's own key versions they were made for; each version is opened once, and one that does not
+ * open costs its own messages only. The other one chooses the version of a message: nobody may close a conversation by that.
+ */
 export async function openConversation(
   { deployment, content }: Session,
   keys: KeyDirectory,
   own: Address,
-  opener: Opener,
+  opener: OpenerSource,
   room: RoomId,
-): Promise<Open> {
+): Promise<OpenConversation> {
   const opened = new Map<number, OpenedKey>();
+  const unopened = new Map<number, DmtpError>();
   const roomKeys = new Map<string, RoomKey>();
   const current = keys.current(own);
   if (current.status === "unknown") throw new DmtpError("SENDER_UNREGISTERED", `${checksummed(own)} has no DMTP key`);
-  // Opened first, so that a wrong wallet or passphrase is an error and not a conversation that cannot be read.
-  opened.set(current.key.event.version, await openKey(deployment, content, current.key, opener));
+  // Opened first, so that a wrong wallet or passphrase is told even where there is nothing to read.
+  await openVersion(current.key.event.version);
 
-  return async (envelope) => {
+  const open: Open = async (envelope) => {
     const sent = envelope.sender === own;
     const ownVersion = sent ? envelope.senderKeyVersion : envelope.receiverKeyVersion;
     const peerVersion = sent ? envelope.receiverKeyVersion : envelope.senderKeyVersion;
@@ -120,8 +138,8 @@ export async function openConversation(
     const name = `${ownVersion}/${peerVersion}`;
     let roomKey = roomKeys.get(name);
     if (roomKey === undefined) {
-      const ownKey = opened.get(ownVersion) ?? (await openVersion(ownVersion));
-      opened.set(ownVersion, ownKey);
+      const ownKey = await openVersion(ownVersion);
+      if (ownKey === null) throw new DmtpError("MESSAGE_UNOPENED", `key ${ownVersion} of one's own does not open`);
       const peerKey = findKey(keys, peer, peerVersion);
       const party = { wallet: peer, version: peerVersion, encryptionKey: peerKey.event.encryptionKey };
       roomKey = roomKeyOf(deployment, room, ownKey.identity, ownKey.party, party);
@@ -129,9 +147,28 @@ export async function openConversation(
     }
     return openMessage(roomKey, envelope);
   };
+  const finish = (): UnopenedKey[] => {
+    const [first] = unopened.values();
+    if (opened.size === 0 && first !== undefined) throw first;
+    const newest = current.key.event.version;
+    return Array.from(unopened, ([version, error]) => ({ version, isNewest: version === newest, error }));
+  };
+  return { open, finish };
 
-  async function openVersion(version: number): Promise<OpenedKey> {
-    return openKey(deployment, content, findKey(keys, own, version), opener);
+  /** Null for one that does not open. */
+  async function openVersion(version: number): Promise<OpenedKey | null> {
+    const known = opened.get(version);
+    if (known !== undefined || unopened.has(version)) return known ?? null;
+    const key = findKey(keys, own, version);
+    try {
+      const ownKey = await openKey(deployment, content, key, opener);
+      opened.set(version, ownKey);
+      return ownKey;
+    } catch (error) {
+      if (!(error instanceof DmtpError) || error.kind === "bug") throw error;
+      unopened.set(version, error);
+      return null;
+    }
   }
 }
 

@@ -2,11 +2,12 @@ import { walletOf } from "../io/chain/transactions/writer.ts";
 import { harmless, harmlessLine } from "../io/harmless.ts";
 import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { findHint } from "../protocol/hint.ts";
 import type { Omissions } from "../protocol/omissions.ts";
 import { roomIdOf } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
 import { readConversation, type Line } from "./conversation.ts";
-import { openerOf } from "./identity.ts";
+import { openEachWay } from "./identity.ts";
 import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
@@ -38,9 +39,20 @@ export async function history(
 ): Promise<Outcome> {
   const { signer, address: own } = await session.signer(from === undefined ? undefined : parseAddress(from));
   if (own === peer) throw new DmtpError("RECEIVER_IS_SENDER", "both ends are the same wallet");
-  const opener = openerOf(await walletOf(signer), passphrase);
+  const opener = openEachWay(await walletOf(signer), passphrase);
   const room = roomIdOf(session.deployment, own, peer);
-  const { lines, omissions } = await readConversation(session, room, own, opener, session.finder(retryMissing));
+  const { lines, omissions, unopened } = await readConversation(
+    session,
+    room,
+    own,
+    opener,
+    session.finder(retryMissing),
+  );
+  for (const { version, error } of unopened) {
+    session.terminal.note(
+      `warning[${error.code}]: key ${version} does not open, and no message that was made with it: ${harmlessLine(error.message)}\nhint: ${findHint(error)}`,
+    );
+  }
   const count = (status: Line["verdict"]["status"]): number =>
     lines.filter(({ verdict }) => verdict.status === status).length;
   const unshown = countUnshown(lines.map((line) => ({ ...line, anchorIndex: line.anchor?.index ?? null })));
@@ -52,7 +64,8 @@ export async function history(
       ? new DmtpError("HISTORY_NOT_VERIFIED", `${plural(rejected - verifiedElsewhere, "message")} rejected`)
       : missing > 0
         ? new DmtpError("HISTORY_INCOMPLETE", `${plural(missing, "message")} not reachable`)
-        : undefined;
+        : // An older key that is lost is no news; of the newest, the user gave the wrong wallet or passphrase.
+          unopened.find(({ isNewest }) => isNewest)?.error;
   return {
     data: {
       room,
@@ -61,6 +74,7 @@ export async function history(
       verifiedElsewhere,
       messages: shown.map(({ sender, ...line }) => ({ ...line, sender: sender === null ? null : checksummed(sender) })),
       unshown,
+      unopenedKeys: unopened.map(({ version, error: { code, message } }) => ({ version, code, message })),
       omissions: describeOmissions(omissions),
     },
     text:

@@ -11,7 +11,8 @@ import type { KeyDirectory, KeyVersion } from "../protocol/keys.ts";
 import type { Party } from "../protocol/message.ts";
 import { equal } from "../protocol/bytes.ts";
 import type { Deployment } from "../protocol/room.ts";
-import { openSealedSeed, type Opener } from "../protocol/sealing.ts";
+import { openSealedSeed, type Opener, type SealedSeed } from "../protocol/sealing.ts";
+import { readPassphrase } from "./passphrase.ts";
 
 /** One's own key version, opened. */
 export interface OpenedKey {
@@ -81,7 +82,7 @@ export async function openOwnKey(
   deployment: Deployment,
   content: ContentStore,
   wallet: Address,
-  opener: Opener,
+  opener: OpenerSource,
 ): Promise<OpenedKey> {
   const lookup = keys.current(wallet);
   const name = checksummed(wallet);
@@ -98,19 +99,36 @@ export async function openKey(
   deployment: Deployment,
   content: ContentStore,
   key: KeyVersion,
-  opener: Opener,
+  opener: OpenerSource,
 ): Promise<OpenedKey> {
   const { sealed, wallet, version } = await fetchKeyDocument(deployment, content, key);
-  const identity = identityOfSeed(await openSealedSeed({ deployment, wallet, version }, sealed, opener));
+  const chosen = typeof opener === "function" ? await opener(sealed.method) : opener;
+  const identity = identityOfSeed(await openSealedSeed({ deployment, wallet, version }, sealed, chosen));
   if (!equal(identity.encryptionKey, key.event.encryptionKey) || !equal(identity.signingKey, key.event.signingKey)) {
     throw new DmtpError("KEY_DOCUMENT_MISMATCH", "the sealed key is not the registered one");
   }
   return { event: key.event, identity, party: partyOf(key) };
 }
 
-/** How `--passphrase` and the wallet choose: one opener for every version. */
-export function openerOf(wallet: Wallet, passphrase: string | undefined): Opener {
-  return passphrase === undefined ? { wallet } : { passphrase };
+/** One opener for every key version, or one for each way to seal a key, asked for when a key is met that was sealed so. */
+export type OpenerSource = Opener | ((method: SealedSeed["method"]) => Promise<Opener>);
+
+/**
+ * The wallet for keys that it sealed; for others the passphrase that was given, or DMTP_PASSPHRASE, or one that is typed, once.
+ * @throws SEALED_KEY_UNOPENED from the source when a passphrase is needed and nobody gives one
+ */
+export function openEachWay(wallet: Wallet, passphrase: string | undefined): OpenerSource {
+  let known = passphrase === undefined ? undefined : Promise.resolve(passphrase);
+  return async (method) => {
+    if (method === "wallet") return { wallet };
+    known ??= readPassphrase(process.env).catch((cause: unknown) => {
+      throw new DmtpError("SEALED_KEY_UNOPENED", "this key was sealed with a passphrase, and none was given", {
+        cause,
+        hint: "Set DMTP_PASSPHRASE, or run this in a terminal with --passphrase.",
+      });
+    });
+    return { passphrase: await known };
+  };
 }
 
 /** @throws CONTENT_MISSING; KEY_DOCUMENT_MISMATCH and the decoder's codes, or `code` in their place */

@@ -31,12 +31,19 @@ async function indexerEnvironment(
   const { chainId, cidStore, keyRegistry } = session.deployment;
   await session.close();
   return {
-    ...variables,
+    ...withoutSecrets(variables),
     RPC_URL: parseEnvironment(variables).rpcUrls[0] === undefined ? await networkUrl(hre) : variables["RPC_URL"],
     CHAIN_ID: String(chainId),
     CID_STORE_ADDRESS: cidStore,
     KEY_REGISTRY_ADDRESS: keyRegistry,
   };
+}
+
+/** Names of variables that hold what signs, pays, opens or logs in. The indexer faces the network, and needs none of them. */
+const SECRET = /PRIVATE_?KEY|PASSPHRASE|PASSWORD|MNEMONIC|SECRET|TOKEN|API_?KEY|CREDENTIAL/i;
+
+export function withoutSecrets(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(variables).filter(([name]) => !SECRET.test(name)));
 }
 
 async function networkUrl(hre: HardhatRuntimeEnvironment): Promise<string> {

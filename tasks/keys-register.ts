@@ -19,7 +19,7 @@ import { SALT_BYTES, sealWithPassphrase, sealWithWallet } from "../protocol/seal
 import { command, type Outcome } from "./command.ts";
 import { parseLimits } from "./fee-options.ts";
 import { revokeAll } from "./keys-revoke.ts";
-import { readPassphrase } from "./passphrase.ts";
+import { readNewPassphrase } from "./passphrase.ts";
 import {
   DEFAULT_PAYMENT,
   finishOpenCall,
@@ -49,7 +49,7 @@ const BINDING_LIFETIME_S = 7 * 24 * 60 * 60;
 
 export default command<RegisterArguments>(async (session, { from, passphrase, revokeOld, maxCost }) => {
   const options = { ...DEFAULT_PAYMENT, limits: parseLimits({ maxCost }), revokesOld: revokeOld };
-  const secret = passphrase ? await readPassphrase(process.env) : undefined;
+  const secret = passphrase ? await readNewPassphrase(process.env) : undefined;
   return register(session, from, secret, options);
 });
 

@@ -3,17 +3,51 @@ import { Writable } from "node:stream";
 
 import { DmtpError } from "../protocol/error.ts";
 
+/** Gets what a person types after a prompt, without showing it. */
+export type Ask = (prompt: string) => Promise<string>;
+
+/** The key document is public and can be attacked for ever; scrypt makes a guess dear, and only its number of guesses makes a passphrase safe. */
+export const MIN_PASSPHRASE_CHARACTERS = 12;
+
 /**
- * The passphrase: from DMTP_PASSPHRASE, or typed without being shown.
+ * A passphrase that opens: from DMTP_PASSPHRASE, or typed.
  * @throws OPTION_INVALID when there is neither
  */
-export async function readPassphrase(variables: NodeJS.ProcessEnv): Promise<string> {
+export async function readPassphrase(variables: NodeJS.ProcessEnv, ask: Ask = askTerminal): Promise<string> {
   const given = variables["DMTP_PASSPHRASE"];
   if (given !== undefined && given !== "") return given;
+  const typed = await ask("passphrase: ");
+  if (typed === "") throw new DmtpError("OPTION_INVALID", "an empty passphrase");
+  return typed;
+}
+
+/**
+ * A passphrase that seals a new key: from DMTP_PASSPHRASE, or typed twice, since a slip would lose the key for ever.
+ * @throws OPTION_INVALID when there is none, or the two differ; PASSPHRASE_INVALID when it is short
+ */
+export async function readNewPassphrase(variables: NodeJS.ProcessEnv, ask: Ask = askTerminal): Promise<string> {
+  const passphrase = await readPassphrase(variables, ask);
+  const characters = Array.from(passphrase.normalize("NFC"));
+  const isOneAlone = new Set(characters).size === 1;
+  if (characters.length < MIN_PASSPHRASE_CHARACTERS || isOneAlone) {
+    const what = `the passphrase has fewer than ${MIN_PASSPHRASE_CHARACTERS} characters, or one alone`;
+    throw new DmtpError("PASSPHRASE_INVALID", what, {
+      hint: "The sealed key is public, and whoever guesses its passphrase has it: take five or more random words.",
+    });
+  }
+  const isGiven = (variables["DMTP_PASSPHRASE"] ?? "") !== "";
+  if (!isGiven && (await ask("the same again: ")) !== passphrase) {
+    throw new DmtpError("OPTION_INVALID", "the two passphrases differ", { hint: "Run the command again." });
+  }
+  return passphrase;
+}
+
+/** @throws OPTION_INVALID when nobody is there to type */
+async function askTerminal(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) {
     throw new DmtpError("OPTION_INVALID", "no passphrase", { hint: "Set DMTP_PASSPHRASE, or run this in a terminal." });
   }
-  process.stderr.write("passphrase: ");
+  process.stderr.write(prompt);
   // readline echoes to its output; this one swallows what is typed.
   const silent = new Writable({
     write: (_chunk, _encoding, done) => {
@@ -22,9 +56,7 @@ export async function readPassphrase(variables: NodeJS.ProcessEnv): Promise<stri
   });
   const line = createInterface({ input: process.stdin, output: silent, terminal: true });
   try {
-    const typed = await line.question("");
-    if (typed === "") throw new DmtpError("OPTION_INVALID", "an empty passphrase");
-    return typed;
+    return await line.question("");
   } finally {
     line.close();
     process.stderr.write("\n");

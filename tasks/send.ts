@@ -7,7 +7,7 @@ import { roomKeyOf, sealMessage, type Party, type RoomKey } from "../protocol/me
 import { roomIdOf, type RoomId } from "../protocol/room.ts";
 import { asDmtpError, command, type Outcome } from "./command.ts";
 import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
-import { findReceiver, findUnsigned, openerOf, openOwnKey, type OpenedKey } from "./identity.ts";
+import { findReceiver, findUnsigned, openEachWay, openOwnKey, type OpenedKey } from "./identity.ts";
 import { readPassphrase } from "./passphrase.ts";
 import { describeRepeat, findRepeats, refuseRepeats } from "./repeated-numbers.ts";
 import type { Session } from "./session.ts";
@@ -65,7 +65,7 @@ export async function send(
     peers.set(receiver, await findReceiver(keys, deployment, content, sender, receiver));
   }
   const unsigned = findUnsigned(keys, receivers, (key) => mailbox.hasAccepted(key), acceptsContractWallets);
-  const opener = openerOf(await walletOf(signer), passphrase);
+  const opener = openEachWay(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
   const repeats = await findRepeats(session, own.event, receivers, session.finder(retryMissing));

@@ -10,7 +10,7 @@ const from = {
 } as const;
 const passphrase = {
   name: "passphrase",
-  description: "Use a passphrase instead of the wallet's signature; it is asked for, or read from DMTP_PASSPHRASE",
+  description: "Use a passphrase in place of the wallet's signature; it is asked for, or read from DMTP_PASSPHRASE",
 } as const;
 
 const maxCost = {

@@ -139,6 +139,8 @@ describe("the commands, as a person runs them", () => {
         CID_STORE_ADDRESS: cidStore,
         KEY_REGISTRY_ADDRESS: keyRegistry,
         PORT: "0",
+        POLYGON_PRIVATE_KEY: `0x${"5e".repeat(32)}`,
+        DMTP_PASSPHRASE: secret,
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -150,6 +152,11 @@ describe("the commands, as a person runs them", () => {
     }
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] ?? "";
     for (let tries = 0; tries < 100 && !(await fetch(`${url}/ready`)).ok; tries++) await setTimeout(50);
+    if (process.platform === "linux") {
+      const [service] = (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")).trim().split(" ");
+      const environment = await readFile(`/proc/${service}/environ`, "utf8");
+      expect(environment).to.contain("KEY_REGISTRY_ADDRESS=").and.not.to.contain("5e5e").and.not.to.contain(secret);
+    }
     const room = roomIdOf(deployment.open().deployment, alice, bob);
     const answer = (await (await fetch(`${url}/v1/rooms/${room}`)).json()) as { room: { counts: unknown } };
     expect(answer.room.counts).to.deep.equal({ verified: 3, rejected: 0, missing: 0 });
@@ -262,6 +269,7 @@ describe("the commands, as a person runs them", () => {
   it("say what each of them takes", async () => {
     for (const name of [
       ["keys", "register"],
+      ["keys", "revoke"],
       ["keys", "show"],
       ["send"],
       ["pin"],
