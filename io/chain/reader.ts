@@ -10,12 +10,15 @@ import { callViews, logsCall, quantityOf, topicOfArgument, type LogFilter, type 
 import { isSameChain, readIdentity, type ChainIdentity } from "./agreement/chain-identity.ts";
 import type { Contracts } from "./agreement/contract-check.ts";
 import { cidStoreInterface, entryInterface, keyRegistryInterface } from "./contracts.ts";
-import { entryOf, isHeadAfter, type StoredEntry } from "./events/stored-entry.ts";
+import { entryOf, type StoredEntry } from "./events/stored-entry.ts";
 import { decodeLog, TOPICS } from "./events/event-decoder.ts";
 import { ChainHeads, type ChainHead } from "./agreement/chain-head.ts";
 import { LogRange, readRanges } from "./events/log-range.ts";
 import type { Rpc } from "./rpc/rpc.ts";
-import { checkComplete, orderEvents, type EventCounts } from "./events/event-sequence.ts";
+import { checkComplete, checkHead, orderEvents, type EventCounts } from "./events/event-sequence.ts";
+import { readWhole } from "./agreement/agreed-range.ts";
+import { readStretch } from "./events/block-range.ts";
+import { Endpoint } from "./rpc/endpoint.ts";
 import { readWalletHistory } from "./events/wallet-events.ts";
 
 /** What was logged since, and CIDStore's head after it, 32 bytes. */
@@ -36,14 +39,14 @@ const PAUSE_MS = 500;
 export class ChainReader {
   readonly identity: ChainIdentity;
   private readonly rpcs: readonly Rpc[];
-  private readonly ranges: ReadonlyMap<Rpc, LogRange>;
+  private readonly endpoints: ReadonlyMap<Rpc, Endpoint>;
   private readonly heads: ChainHeads;
   private readonly pause: (ms: number) => Promise<void>;
 
   private constructor(rpcs: readonly Rpc[], identity: ChainIdentity, options: ReaderOptions) {
     this.rpcs = rpcs;
     this.identity = identity;
-    this.ranges = new Map(rpcs.map((rpc) => [rpc, new LogRange()]));
+    this.endpoints = new Map(rpcs.map((rpc) => [rpc, new Endpoint(rpc)]));
     this.pause = options.pause ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms)));
     this.heads = new ChainHeads(rpcs, this.pause, options.finalityDepth);
   }
@@ -141,15 +144,13 @@ export class ChainReader {
   allEvents(toBlock?: number): Promise<{ readonly events: ChainEvent[]; readonly head: ChainHead }> {
     return this.retried(async () => {
       const head = await this.headAt(toBlock);
-      const { number, hash } = head.block;
+      const { number } = head.block;
       const { counts, anchorHead } = await this.totals(number);
       const events = await agree(this.rpcs, "the events", (rpc) =>
         this.readEvents(rpc, this.startBlock, number, { counts, before: { anchors: 0, keys: 0 } }),
       );
-      if (!isHeadAfter(lastAnchorOf(events), anchorHead)) throw otherAnchor(number);
-      const after = await this.block(number);
-      if (after?.hash !== hash)
-        throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
+      checkHead(events, anchorHead);
+      await this.requireStanding(head.block);
       return { events, head };
     });
   }
@@ -169,10 +170,8 @@ export class ChainReader {
         : await agree(this.rpcs, "the events", (rpc) =>
             this.readEvents(rpc, fromBlock, block.number, { counts, before }),
           );
-      if ((await this.block(block.number))?.hash !== block.hash)
-        throw new DmtpError("CHAIN_DISAGREES", `block ${block.number} was replaced while it was read`);
-      const last = lastAnchorOf(events);
-      if (last !== null && !isHeadAfter(last, anchorHead)) throw otherAnchor(block.number);
+      await this.requireStanding(block);
+      if (counts.anchors > before.anchors) checkHead(events, anchorHead);
       return { events, anchorHead };
     });
   }
@@ -217,6 +216,11 @@ export class ChainReader {
     return askAll(this.rpcs, calls, (results) => results.map(parseBigQuantity));
   }
 
+  private async requireStanding({ number, hash }: Block): Promise<void> {
+    if ((await this.block(number))?.hash === hash) return;
+    throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
+  }
+
   /** What both contracts count, and CIDStore's head. */
   private async totals(blockNumber: number): Promise<{ readonly counts: EventCounts; readonly anchorHead: Hex }> {
     const { cidStore, keyRegistry } = this.deployment;
@@ -249,27 +253,28 @@ export class ChainReader {
     const { cidStore, keyRegistry } = this.deployment;
     const filter: LogFilter = { address: [cidStore, keyRegistry], topics: [Object.values(TOPICS)] };
     const enough = expected === undefined ? Infinity : totalOf(expected.counts) - totalOf(expected.before);
-    const range = this.ranges.get(rpc) ?? new LogRange();
+    const endpoint = this.endpoints.get(rpc) ?? new Endpoint(rpc);
     const read = async (first: number, last: number): Promise<ChainEvent[]> => {
       const logs = parseLogs(await rpc.request(logsCall(filter, first, last)));
       const stray = logs.find(({ blockNumber }) => blockNumber < first || blockNumber > last);
-      if (stray !== undefined) {
-        throw new DmtpError(
-          "CHAIN_DISAGREES",
-          `${rpc.name} gave a log of block ${stray.blockNumber} that was not asked for`,
-        );
-      }
+      if (stray !== undefined)
+        throw new DmtpError("CHAIN_DISAGREES", `${rpc.name} gave a log of block ${stray.blockNumber}, unasked for`);
       return orderEvents(logs.map((log) => decodeLog(this.deployment, log)));
     };
     try {
-      const events = orderEvents(await readRanges(range, from, to, read, (items) => items.length >= enough));
+      const events = orderEvents(await readRanges(endpoint.range, from, to, read, (items) => items.length >= enough));
       if (expected !== undefined) checkComplete(events, expected.counts, expected.before);
       return events;
     } catch (error) {
-      // Some nodes cut a long answer off and say nothing: the next attempt asks for less at a time.
-      if (error instanceof DmtpError && error.code === "CHAIN_INCOMPLETE")
-        range.shrink(Math.min(range.sizeBlocks, to - from + 1), 8);
-      throw error;
+      if (!(error instanceof DmtpError) || error.code !== "CHAIN_INCOMPLETE") throw error;
+      // Some nodes cut a long answer off and say nothing, and some leave a log out of every list.
+      endpoint.range.shrink(Math.min(endpoint.range.sizeBlocks, to - from + 1), 8);
+      if (expected === undefined) throw error;
+      const { deployment } = this;
+      const range = await readStretch(endpoint, deployment, from, to, true);
+      const { events } = await readWhole([endpoint], { deployment, from, to }, range, expected.before);
+      checkComplete(events, expected.counts, expected.before);
+      return events;
     }
   }
 
@@ -285,14 +290,6 @@ export class ChainReader {
       }
     }
   }
-}
-
-function lastAnchorOf(events: readonly ChainEvent[]): AnchorEvent | null {
-  return events.findLast((event) => event.kind === "anchor") ?? null;
-}
-
-function otherAnchor(blockNumber: number): DmtpError {
-  return new DmtpError("CHAIN_DISAGREES", `CIDStore's head at block ${blockNumber} is not its last entry in the logs`);
 }
 
 function totalOf({ anchors, keys }: EventCounts): number {

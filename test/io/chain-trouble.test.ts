@@ -1,8 +1,11 @@
 import { expect } from "chai";
 
+import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { ChainReader, type ReaderOptions } from "../../io/chain/reader.ts";
 import { FakeNode, type FakeLog } from "../fixtures/fake-node.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
+import { Ledger } from "../fixtures/ledger.ts";
+import { LedgerNode } from "../fixtures/ledger-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 
 const pause = () => Promise.resolve();
@@ -97,6 +100,26 @@ describe("The chain reader and a node that is not what it should be", () => {
     let times = 0;
     node.tamper = (logs) => (times++ === 0 ? logs.slice(1) : logs);
     expect(await indices(await open([node]))).to.deep.equal(ALL);
+  });
+
+  it("finds in the receipts what a node leaves out of every list", async () => {
+    const ledger = new Ledger();
+    for (let block = 1; block <= 30; block++) ledger.mineAnchors(1);
+    const node = new LedgerNode(ledger);
+    node.omits = ({ blockNumber }) => Number(blockNumber) === 10;
+    const rpc = httpRpc("http://node", { fetch: node.fetch, pause });
+    const reader = await ChainReader.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { pause });
+    expect((await reader.allEvents()).events).to.deep.equal(ledger.eventsUpTo(ledger.head.hash));
+    const head = await reader.head();
+    const { events } = await reader.newEvents(5, head, { anchors: 4, keys: 0 });
+    expect(events.map(({ index }) => index)).to.deep.equal(Array.from({ length: 26 }, (_, i) => i + 4));
+  });
+
+  it("refuses a last entry that CIDStore's head is not the digest of", async () => {
+    const node = new FakeNode(EVERY_THIRD, 905);
+    const forged = `0x${"1".repeat(64)}`;
+    node.tamper = (logs) => logs.map((log) => ({ ...log, topics: [log.topics[0]!, log.topics[1]!, forged] }));
+    expect(await codeOfAsync(async () => (await open([node])).allEvents())).to.equal("CHAIN_DISAGREES");
   });
 
   const falsehoods: Record<string, (logs: FakeLog[]) => FakeLog[]> = {

@@ -7,7 +7,6 @@ import { parseBlock, parseHash, type Block } from "../rpc/parsed-answer.ts";
 import { CHAIN_ID, contractCalls, judgeContracts, requireChainId, type Contracts } from "./contract-check.ts";
 import type { Endpoint } from "../rpc/endpoint.ts";
 import { isObject } from "../rpc/rpc-answer.ts";
-import { faultOf } from "../rpc/rpc-fault.ts";
 import { attempt, resultOf, type Rpc, type RpcAnswer } from "../rpc/rpc.ts";
 import { headerCall } from "../events/block-range.ts";
 
@@ -54,15 +53,11 @@ async function readFinalHash(rpc: Rpc, number: number): Promise<Hex> {
 
 /**
  * Anvil and Hardhat's network say whether they forked another chain. Blocks up to the fork are those of that chain, so no hash of
- * them tells. Any other node does not know the method.
+ * them tells. Any other node refuses the method, in whatever way.
  */
 async function readFork(rpc: Rpc): Promise<Hex> {
-  const [answer] = await attempt(rpc, [{ method: "hardhat_metadata", params: [] }]);
-  if (answer === undefined || "error" in answer) {
-    const fault = faultOf(answer?.error)?.fault;
-    if (answer === undefined || fault === "answer" || fault === "status") return "0x";
-    throw answer.error;
-  }
+  const [answer] = await attempt(rpc, [{ method: "hardhat_metadata", params: [] }]).catch(() => []);
+  if (answer === undefined || "error" in answer) return "0x";
   const { forkedNetwork, instanceId } = isObject(answer.result) ? answer.result : {};
   return isObject(forkedNetwork) ? parseHash(instanceId) : "0x";
 }

@@ -1,6 +1,8 @@
 /** What a list of events must look like if nothing was left out, put twice or moved: the contracts number every event. */
+import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import { comparePositions, type ChainEvent } from "../../../protocol/event.ts";
+import { isHeadAfter } from "./stored-entry.ts";
 
 /** How many events of each contract there are; also the next index of each. */
 export interface EventCounts {
@@ -69,6 +71,12 @@ export function checkComplete(
     if (indices.length < count) throw incomplete(`${contract}: ${indices.length} events of ${count}`);
     if (indices.length > count) throw disagrees(`${contract}: ${indices.length} events, the contract counts ${count}`);
   }
+}
+
+/** Holds the last entry of CIDStore against the contract's own word of it. @throws CHAIN_DISAGREES */
+export function checkHead(events: readonly ChainEvent[], head: Hex): void {
+  const last = events.findLast((event) => event.kind === "anchor") ?? null;
+  if (!isHeadAfter(last, head)) throw disagrees("CIDStore's head is not its last entry in the logs");
 }
 
 function disagrees(what: string): DmtpError {
