@@ -27,6 +27,14 @@ import { listen, type LiveEvent, type LiveOptions } from "./live.ts";
 import { queryText, Transport, type Query, type TransportOptions } from "./transport.ts";
 import { toWalletKey, type WalletKey } from "./wallet-key.ts";
 
+/** Two million items, at 200 a page. */
+const MAX_PAGES = 10_000;
+
+export interface ClientOptions extends TransportOptions {
+  /** Of a list, as many pages are followed at most: an indexer can invent any number of them. */
+  readonly maxPages?: number;
+}
+
 export interface ListOptions {
   readonly order?: "asc" | "desc";
   /** Only what this anchor and later ones list. */
@@ -51,10 +59,12 @@ export interface MessagesPage extends Page<ListedMessage> {
  */
 export class IndexerClient {
   private readonly transport: Transport;
+  private readonly maxPages: number;
 
   /** @throws CONFIGURATION_INVALID */
-  constructor(url: string, options: TransportOptions = {}) {
+  constructor(url: string, options: ClientOptions = {}) {
     this.transport = new Transport(url, options);
+    this.maxPages = options.maxPages ?? MAX_PAGES;
   }
 
   async status(): Promise<StatusAnswer> {
@@ -137,7 +147,8 @@ export class IndexerClient {
     query: Query,
     schema: Schema<P, unknown>,
   ): AsyncGenerator<P> {
-    for (let cursor: string | undefined; ;) {
+    let cursor: string | undefined;
+    for (let count = 0; count < this.maxPages; count++) {
       const page = await this.get(path + queryText({ ...query, cursor }), schema);
       yield page;
       if (page.next === null) return;
@@ -145,6 +156,7 @@ export class IndexerClient {
       if (page.next === cursor) throw new DmtpError("ANSWER_MALFORMED", "a cursor that leads to itself");
       cursor = page.next;
     }
+    throw new DmtpError("ANSWER_MALFORMED", `a list of more than ${this.maxPages} pages`);
   }
 }
 

@@ -25,6 +25,8 @@ import {
   type VerifiedRoom,
 } from "./room-report.ts";
 
+/** Of blocks that are held at once: those of a room of about a million messages. */
+const MAX_BYTES = 512 * 1024 * 1024;
 /** New data may come in between two answers, or a reorg; three times in a row they do not. */
 const ATTEMPTS = 3;
 
@@ -32,6 +34,7 @@ const ATTEMPTS = 3;
  * @param deployment as the caller knows it; what the indexer says of itself is not asked
  * @param events the chain's, in chain order, from an RPC that the caller trusts: then the whole history is replayed, as an
  *   indexer does it, with the blocks that this one has, and nothing is left to believe. It costs the shards of all rooms.
+ * @param maxBytes of the room's blocks; an indexer that gives more is not listened to any longer
  * @throws ANSWER_UNTRUE, BLOCK_HASH_MISMATCH, NOT_FOUND, INDEXER_UNREACHABLE, ANSWER_MALFORMED
  */
 export async function verifyRoom(
@@ -39,10 +42,11 @@ export async function verifyRoom(
   deployment: Deployment,
   room: RoomId,
   events: readonly ChainEvent[] | null = null,
+  maxBytes = MAX_BYTES,
 ): Promise<VerifiedRoom> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const claims = await readClaims(indexer, room);
+      const claims = await readClaims(indexer, room, maxBytes);
       const blocks = blocksOf(indexer, claims.messages);
       const found =
         events === null
@@ -58,16 +62,29 @@ export async function verifyRoom(
   }
 }
 
-async function readClaims(indexer: IndexerClient, room: RoomId): Promise<RoomClaims> {
+/** @throws ANSWER_MALFORMED for lists that do not go on in the order of the history, or are larger than `maxBytes` */
+async function readClaims(indexer: IndexerClient, room: RoomId, maxBytes: number): Promise<RoomClaims> {
   const anchors: AnchorAnswer[] = [];
-  for await (const anchor of indexer.anchors({ room, limit: 200 })) anchors.push(anchor);
+  for await (const anchor of indexer.anchors({ room, limit: 200 })) {
+    if (anchor.index <= (anchors.at(-1)?.index ?? -1)) throw malformed("anchors that are not in their order");
+    anchors.push(anchor);
+  }
   const messages: ListedMessage[] = [];
+  let sizeBytes = 0;
   let state: RoomState = { n: null, root: null, lastAnchor: null };
   for await (const page of indexer.messagePages(room, { blocks: true, limit: 200 })) {
-    for (const message of page.items) messages.push(message);
+    for (const message of page.items) {
+      messages.push(message);
+      sizeBytes += message.block?.length ?? 0;
+    }
+    if (sizeBytes > maxBytes) throw malformed(`more than ${maxBytes} bytes of messages`);
     state = page.room;
   }
   return { anchors, messages, state };
+}
+
+function malformed(what: string): DmtpError {
+  return new DmtpError("ANSWER_MALFORMED", `the indexer lists ${what}`);
 }
 
 function blocksOf(indexer: IndexerClient, messages: readonly ListedMessage[]): Blocks {

@@ -227,6 +227,31 @@ describe("a room that a client verifies", function () {
     ["answers nonsense", (path) => (path.endsWith("/messages") ? { items: [{}] } : undefined), "ANSWER_MALFORMED"],
     ["answers with a list", (path) => (path.endsWith("/messages") ? [] : undefined), "ANSWER_MALFORMED"],
   ];
+  it("is refused when the indexer lists its messages, or its anchors, without end", async () => {
+    let pages = 0;
+    /** One page again and again, each time with a new cursor. */
+    const endless = (end: string): typeof fetch => {
+      const lie = lying(at(end, (_, answer) => Object.assign(answer, { next: `page ${pages++}` })));
+      return (path, init) => lie((path as string).replace(/&?cursor=[^&]*/, ""), init);
+    };
+    const ofMessages = new IndexerClient(url, { fetch: endless("/messages") });
+    expect(await codeOfAsync(() => verifyRoom(ofMessages, DEPLOYMENT, room, null, 100_000))).to.equal(
+      "ANSWER_MALFORMED",
+    );
+    expect(pages).to.be.within(10, 1_000);
+    pages = 0;
+    const ofAnchors = new IndexerClient(url, { fetch: endless("/v1/anchors") });
+    expect(await codeOfAsync(() => verifyRoom(ofAnchors, DEPLOYMENT, room))).to.equal("ANSWER_MALFORMED");
+    expect(pages).to.equal(2);
+    pages = 0;
+    const patient = new IndexerClient(url, { fetch: endless("/v1/rooms"), maxPages: 20 });
+    const readAll = async (): Promise<void> => {
+      for await (const each of patient.rooms()) expect(each.id).to.match(/^0x/);
+    };
+    expect(await codeOfAsync(readAll)).to.equal("ANSWER_MALFORMED");
+    expect(pages).to.equal(20);
+  });
+
   for (const [what, lie, code] of lies) {
     it(`is refused when the indexer ${what}`, async () => {
       const indexer = new IndexerClient(url, { fetch: lying(lie) });
