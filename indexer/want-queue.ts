@@ -21,8 +21,10 @@ export interface Attempt {
   readonly lane: Lane;
 }
 
+type Flight = Attempt & { readonly startedAtMs: number; readonly cancel: () => void };
+
 export interface WantQueueOptions {
-  /** How many requests are in flight at most. */
+  /** How many requests are in flight at most; and beside them, as many that have become searches. */
   readonly limit: number;
   readonly firstRetryMs: number;
   readonly maxRetryMs: number;
@@ -34,6 +36,8 @@ export interface WantQueueOptions {
 
 /** Of the requests in flight, one in so many may be of the lanes `retry` and `background`, and half of these `background`. */
 const SLOW_SHARE = 8;
+/** A request that takes longer is a search: what is there has come by then, as a rule. It takes no place from what may be there. */
+const SEARCH_MS = 500;
 /** Where there is room for one request only, every so many-th may be of these. */
 const TURNS = 4;
 /** Between two sweeps, as many times as long as between the attempts at one block at most: ten minutes. */
@@ -42,7 +46,7 @@ const SWEEP_REST_FACTOR = 10;
 const SURVEY_REST_MS = 1_000;
 
 export class WantQueue {
-  private readonly inFlight = new Map<Cid, Attempt>();
+  private readonly inFlight = new Map<Cid, Flight>();
   private readonly windows: AskingWindows;
   private readonly fresh: FreshWants;
   private readonly retries: Retries;
@@ -129,6 +133,7 @@ export class WantQueue {
   }
 
   stop(): void {
+    for (const { cancel } of this.inFlight.values()) cancel();
     this.survey.end();
     this.endSurveyRest();
     this.sweep.stop();
@@ -139,7 +144,7 @@ export class WantQueue {
   /** What to ask for now; null while there is nothing, or no room for more. */
   next(): Attempt | null {
     const { isOver, isResting } = this.outage;
-    if (isResting || this.inFlight.size >= (isOver ? this.limits.all : 1)) return null;
+    if (isResting || (isOver ? this.isFull : this.inFlight.size > 0)) return null;
     this.turn += 1;
     const isTurnOfSlow = this.limits.all > 1 || this.turn % TURNS === 0;
     return (isTurnOfSlow ? this.nextSlow(false) : null) ?? this.nextFirst() ?? this.nextSlow(true);
@@ -151,13 +156,17 @@ export class WantQueue {
 
   begin(attempt: Attempt): void {
     const { want, lane } = attempt;
-    this.inFlight.set(want.cid, attempt);
+    const { clock, onDue } = this.options;
+    const cancel = this.limits.all > 1 ? clock.after(SEARCH_MS, onDue) : (): void => undefined;
+    this.inFlight.set(want.cid, { ...attempt, startedAtMs: clock.now(), cancel });
     if (want.anchorIndex !== null && lane === "first") this.windows.begin(want.anchorIndex);
   }
 
   /** To be called once for each that began, and then what came of it. @returns what it is wanted for by now */
   end({ want, lane }: Attempt): Want {
-    const latest = this.inFlight.get(want.cid)?.want ?? want;
+    const flight = this.inFlight.get(want.cid);
+    flight?.cancel();
+    const latest = flight?.want ?? want;
     this.inFlight.delete(want.cid);
     if (want.anchorIndex !== null && lane === "first") this.windows.end(want.anchorIndex);
     return latest;
@@ -191,6 +200,16 @@ export class WantQueue {
   /** It is not wanted any more. */
   delete(cid: Cid): void {
     this.retries.delete(cid);
+  }
+
+  /** Whether there is no room for one more request. */
+  private get isFull(): boolean {
+    const { inFlight, limits } = this;
+    if (inFlight.size < limits.all) return false;
+    const sinceMs = this.options.clock.now() - SEARCH_MS;
+    let searches = 0;
+    if (limits.all > 1) for (const { startedAtMs } of inFlight.values()) if (startedAtMs <= sinceMs) searches += 1;
+    return inFlight.size - Math.min(searches, limits.all) >= limits.all;
   }
 
   private nextFirst(): Attempt | null {
@@ -269,7 +288,7 @@ export class WantQueue {
     const { cid, kind } = want;
     const attempt = this.inFlight.get(cid);
     if (attempt !== undefined) {
-      if (attempt.want.kind === "document") this.inFlight.set(cid, { want, lane: attempt.lane });
+      if (attempt.want.kind === "document") this.inFlight.set(cid, { ...attempt, want });
       return false;
     }
     const absent = this.retries.find(cid);

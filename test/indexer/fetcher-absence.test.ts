@@ -131,6 +131,18 @@ describe("The fetcher, at a source that searches for 30 s", () => {
     expect(await world.serve("second", 2)).to.be.at.most(1.2 * undisturbedMs);
   }).timeout(20_000);
 
+  it("serves new messages in the time without them beside 32 messages and 200 key documents that nobody has", async () => {
+    world.want(absentCids("an absent message", 32), "message", 0);
+    world.want(absentCids("a stranger's key document", 200), "document", null);
+    // While all of them are searched for the first time, and at any time after.
+    const times = [await world.serve("at once", 1)];
+    for (const atMs of [60_000, 600_000, 3_600_000]) {
+      await world.runUntil(atMs);
+      times.push(await world.serve(`after ${atMs} ms`, 2 + times.length));
+    }
+    for (const tookMs of times) expect(tookMs).to.be.at.most(1.2 * undisturbedMs);
+  }).timeout(20_000);
+
   it("asks for a document that nobody has after a minute, and then with hours in between", async () => {
     const [document] = absentCids("a document", 1);
     world.want([document!], "document", null);
