@@ -15,7 +15,6 @@ import { Projection } from "./projection.ts";
 import { BlockLog, type BlockId, type Cursor, type EventCounts } from "./store/block-log.ts";
 import { ChangeLog, type Cause } from "./store/change-log.ts";
 import { ContentCache } from "./store/content-cache.ts";
-import type { KeyRows } from "./store/key-rows.ts";
 import type { CidSet, WantList } from "./want-list.ts";
 
 /** New blocks of the chain, all of them canonical when they were read. */
@@ -102,10 +101,6 @@ export class History {
   /** Where the line of manifests stands that the next anchor should build on. */
   get tip(): Tip | null {
     return this.current.tip;
-  }
-
-  get keys(): Pick<KeyRows, "current"> {
-    return this.current.keys;
   }
 
   block(cid: Cid): Uint8Array | undefined {

@@ -100,13 +100,13 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
   const engine = openEngine(chain, options);
   const { index, history, fetcher, follower } = engine;
   try {
-    const snapshots = new Snapshots(index.database, history);
+    const snapshots = new Snapshots(index.database, chain.deployment);
     const streams = new Streams(snapshots, options.streams);
     history.onCommit = () => streams.wake();
-    const status = new StatusReader(follower, fetcher);
+    const status = new StatusReader(follower, fetcher, history);
     const { rpcMeter = null } = options;
     const metrics = new Metrics({ snapshots, follower, status, streams, rpcMeter });
-    const service = { snapshots, follower, fetcher, streams, status, metrics };
+    const service = { snapshots, history, follower, fetcher, streams, status, metrics };
     const server = await listen(
       appOf(ROUTES, service, { log, corsOrigins, ...(options.budget !== undefined && { budget: options.budget }) }),
       host,

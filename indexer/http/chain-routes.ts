@@ -30,8 +30,7 @@ export const keys = jsonRoute(
   },
   ({ snapshots }, { wallet }, { limit, cursor: text }) =>
     snapshots.read((snapshot) => {
-      const lookup = snapshot.history.keys.current(wallet);
-      if (lookup.status === "unknown") return unknown("wallet with keys");
+      const current = snapshot.index.findCurrentKey(wallet) ?? unknown("wallet with keys");
       const list = { scope: `keys ${wallet}`, place: indexPlace, contract: "keys" as const };
       const cursor = openCursor(snapshot, list, text);
       const slice = readKeys(snapshot, wallet, cursor?.place[0] ?? -1, limit);
@@ -43,7 +42,7 @@ export const keys = jsonRoute(
         ({ index }) => [index],
         (key) => key,
       );
-      return { ...page, wallet, current: { status: lookup.status, version: lookup.key.event.version } };
+      return { ...page, wallet, current };
     }),
 );
 

@@ -40,10 +40,10 @@ export const block = blockRoute(
     params: { cid: cidParameter },
   },
   ({ snapshots }, { cid }) => {
-    const { history } = snapshots;
-    const bytes = history.block(cid);
+    const { index } = snapshots;
+    const bytes = index.block(cid);
     if (bytes !== undefined) return { cid, bytes };
-    if (history.missing.has(cid)) throw new DmtpError("CONTENT_MISSING", "no content source has the block now");
+    if (index.isMissing(cid)) throw new DmtpError("CONTENT_MISSING", "no content source has the block now");
     return unknown("block");
   },
 );

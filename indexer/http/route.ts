@@ -10,11 +10,13 @@ import type { Follower } from "../follower.ts";
 import type { Streams } from "../live/streams.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Snapshots } from "../read/snapshot.ts";
-import type { StatusReader } from "../read/status.ts";
+import type { StatusReader, WriterHealth } from "../read/status.ts";
 
 /** What routes answer from. */
 export interface Service {
   readonly snapshots: Snapshots;
+  /** Only to be asked how the writer is doing. */
+  readonly history: WriterHealth;
   readonly follower: Follower;
   readonly fetcher: Fetcher;
   readonly status: StatusReader;

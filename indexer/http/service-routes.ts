@@ -29,8 +29,8 @@ export const ready = jsonRoute(
     body: readySchema,
     isLive: true,
   },
-  ({ follower, fetcher, snapshots }) => {
-    const problem = unreadiness(follower, fetcher, snapshots.history);
+  ({ follower, fetcher, history, snapshots }) => {
+    const problem = unreadiness(follower, fetcher, history);
     if (problem !== null) throw problem;
     return snapshots.read(({ at }) => ({ at, status: "ready" as const }));
   },

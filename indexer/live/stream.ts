@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 
 import type { HeightAnswer, Snapshot, Snapshots } from "../read/snapshot.ts";
 import { readChange, readWindow, type ChangeFilter, type EventData, type EventName } from "../read/changes.ts";
-import type { ChangeLog } from "../store/change-log.ts";
+import type { IndexReader } from "../read/index-reader.ts";
 
 /** What of a response is used; a client that does not read makes it want a drain. */
 export type Sink = Pick<ServerResponse, "write" | "writableNeedDrain" | "once">;
@@ -78,8 +78,8 @@ export class Stream {
     return { ...progress, hasMore: false };
   }
 
-  private get log(): ChangeLog {
-    return this.snapshots.history.changes;
+  private get log(): IndexReader["changes"] {
+    return this.snapshots.index.changes;
   }
 
   private sendNext(snapshot: Snapshot): Progress {
@@ -97,7 +97,7 @@ export class Stream {
       if (this.sink.writableNeedDrain) return { cost, hasMore: true };
     }
     this.position = end;
-    if (!hasMore) this.sendHeight(snapshot.at, snapshot.history.log.finalized);
+    if (!hasMore) this.sendHeight(snapshot.at, snapshot.index.log.finalized);
     return { cost, hasMore };
   }
 

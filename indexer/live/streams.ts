@@ -46,7 +46,7 @@ export class Streams {
    * @throws PARAMETER_INVALID for an id that no event had; SERVICE_BUSY
    */
   attach(response: ServerResponse, filter: ChangeFilter, from: string | null): void {
-    const position = from === null ? this.snapshots.history.changes.end : this.positionOf(from);
+    const position = from === null ? this.snapshots.index.changes.end : this.positionOf(from);
     if (this.open.size >= this.maxStreams) throw new DmtpError("SERVICE_BUSY", "too many clients listen already");
     response.writeHead(200);
     const reason = "the position is not known here";
@@ -105,7 +105,7 @@ export class Streams {
     const [, name, digits] = POSITION.exec(id) ?? [];
     if (name === undefined)
       throw new DmtpError("PARAMETER_INVALID", "the last event's id is not one that an event had");
-    const { changes } = this.snapshots.history;
+    const { changes } = this.snapshots.index;
     const position = Number(digits);
     return name === changes.name && changes.reaches(position) ? position : null;
   }

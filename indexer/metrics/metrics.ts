@@ -43,8 +43,8 @@ export class Metrics {
     const { snapshots, status, rpcMeter } = this.sources;
     const { answer, depths, timestamp } = snapshots.read((snapshot) => ({
       answer: status.read(snapshot),
-      depths: snapshot.history.changes.reorgDepths(),
-      timestamp: snapshot.history.log.cursor?.timestamp ?? null,
+      depths: snapshot.index.changes.reorgDepths(),
+      timestamp: snapshot.index.log.cursor?.timestamp ?? null,
     }));
     return exposition([
       ...this.chain(answer, timestamp),

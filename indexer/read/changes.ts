@@ -40,7 +40,7 @@ const WINDOW = 1_000;
 /** At most `limit` changes behind a position; with a filter, of so many rows as take about as long as `limit` changes. */
 export function readWindow(snapshot: Snapshot, filter: ChangeFilter, after: number, limit: number): ChangeWindow {
   const { room, wallet } = filter;
-  const log = snapshot.history.changes;
+  const log = snapshot.index.changes;
   if (room === null && wallet === null) {
     const changes = log.read(after, limit);
     return {

@@ -112,7 +112,7 @@ export function readMessageAt(snapshot: Snapshot, [anchorIndex, ordinal]: Place)
 
 /** In base64; null while missing. */
 export function readBlock(snapshot: Snapshot, cid: Cid): string | null {
-  const bytes = snapshot.history.block(cid);
+  const bytes = snapshot.index.block(cid);
   return bytes === undefined ? null : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }
 

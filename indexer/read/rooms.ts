@@ -53,7 +53,7 @@ export function readRooms(snapshot: Snapshot, { wallet, since, after, limit }: R
 /** What the tip has of a room: nulls when it does not have it. Null for a room that no verified anchor lists. */
 export function readRoomState(snapshot: Snapshot, id: RoomId): RoomStateAnswer | null {
   const row = snapshot.get<RoomRow>("SELECT * FROM rooms WHERE id = ?", id);
-  return row === undefined ? null : stateAnswer(snapshot.history.tip?.state.room(id));
+  return row === undefined ? null : stateAnswer(snapshot.index.openState().room(id));
 }
 
 /** Null for a room that no verified anchor lists. */
@@ -85,13 +85,12 @@ function answersOf(snapshot: Snapshot, rows: readonly RoomRow[]): RoomAnswer[] {
     ),
     ({ room }) => room,
   );
-  // Opened once, so that it is that of one tip.
-  const state = snapshot.history.tip?.state;
+  const state = snapshot.index.openState();
   return rows.map(({ id, verified, rejected, missing }) => ({
     id,
     members: (members.get(id) ?? []).map(({ wallet }) => wallet),
     counts: { verified, rejected, missing },
-    ...stateAnswer(state?.room(id)),
+    ...stateAnswer(state.room(id)),
   }));
 }
 

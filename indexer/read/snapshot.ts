@@ -2,9 +2,10 @@
 import type Database from "better-sqlite3";
 import type { countsSchema, heightSchema } from "../../client/api/values.ts";
 import type { Plain } from "../../client/api/schema.ts";
-import type { History } from "../history.ts";
+import type { Deployment } from "../../protocol/room.ts";
 import type { Cursor } from "../store/block-log.ts";
 import { Statements } from "../store/statements.ts";
+import { IndexReader } from "./index-reader.ts";
 
 export type CountsAnswer = Plain<typeof countsSchema>;
 export type HeightAnswer = Plain<typeof heightSchema>;
@@ -33,23 +34,22 @@ export interface ProvenanceColumns {
 /** Rows that one page looks at when most of them may not fit. */
 const MAX_LOOKED_AT = 2_000;
 
-/** Reads rows, and what only the replay knows. Both change in the same step of this one thread, so they always fit. */
 export class Snapshots {
-  readonly history: History;
+  readonly index: IndexReader;
   /** Made once: it compiles its own statements. */
   private readonly transaction: (work: () => void) => void;
   private readonly statements: Statements;
 
-  constructor(database: Database.Database, history: History) {
+  constructor(database: Database.Database, deployment: Deployment) {
     this.transaction = database.transaction((work: () => void) => work());
-    this.history = history;
+    this.index = new IndexReader(database, deployment);
     this.statements = new Statements(database);
   }
 
   read<Result>(work: (snapshot: Snapshot) => Result): Result {
     let result: { readonly of: Result } | undefined;
     this.transaction(() => {
-      result = { of: work(new Snapshot(this.history, this.statements)) };
+      result = { of: work(new Snapshot(this.index, this.statements)) };
     });
     if (result === undefined) throw new RangeError("a transaction that did not run its work");
     return result.of;
@@ -57,15 +57,15 @@ export class Snapshots {
 }
 
 export class Snapshot {
-  readonly history: History;
+  readonly index: IndexReader;
   readonly at: HeightAnswer;
   private readonly finalized: number;
   private readonly statements: Statements;
 
-  constructor(history: History, statements: Statements) {
-    this.history = history;
+  constructor(index: IndexReader, statements: Statements) {
+    this.index = index;
     this.statements = statements;
-    // As EventLog writes them, by statements that stay compiled: every answer begins with this.
+    // As BlockLog writes them, by statements that stay compiled: every answer begins with this.
     const meta = this.all<{ name: string; value: string }>(
       "SELECT name, value FROM meta WHERE name IN ('cursor', 'finalized')",
     );

@@ -22,11 +22,14 @@ const STALE_MS = 15_000;
 /** The loop is stuck when it did not finish a look for as long, besides the interval in which it rests. */
 const STUCK_MS = 180_000;
 
+/** How the writer of the index is doing. */
+export type WriterHealth = Pick<History, "isBusy" | "failure">;
+
 /** Why the answers are not current and complete, or null when they are. */
 export function unreadiness(
   follower: Follower,
   fetcher: Fetcher,
-  history: Pick<History, "isBusy" | "failure">,
+  history: WriterHealth,
   now = performance.now(),
 ): DmtpError | null {
   const { isCurrent, problem, succeededAtMs } = follower;
@@ -62,22 +65,24 @@ export function illness(
 export class StatusReader {
   private readonly follower: Follower;
   private readonly fetcher: Fetcher;
+  private readonly history: WriterHealth;
 
-  constructor(follower: Follower, fetcher: Fetcher) {
+  constructor(follower: Follower, fetcher: Fetcher, history: WriterHealth) {
+    this.history = history;
     this.follower = follower;
     this.fetcher = fetcher;
   }
 
   read(snapshot: Snapshot): StatusAnswer {
-    const { history, at } = snapshot;
+    const { index, at } = snapshot;
     const { head, finalityStalledMs: stalledMs } = this.follower;
-    const { cursor, finalized, alarm } = history.log;
-    const problem = unreadiness(this.follower, this.fetcher, history);
+    const { cursor, finalized, alarm } = index.log;
+    const problem = unreadiness(this.follower, this.fetcher, this.history);
     const tip = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'tip'")?.value;
-    const missing = history.missing.size;
+    const missing = index.missingCount;
     const root = snapshot.get<{ value: string }>("SELECT value FROM meta WHERE name = 'stateRoot'")?.value;
     return {
-      deployment: history.deployment,
+      deployment: index.deployment,
       ready: problem === null,
       problem: problem === null ? null : { code: problem.code, detail: problem.message },
       alarm: alarm ?? this.follower.finalityAlarm,

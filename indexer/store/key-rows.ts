@@ -6,14 +6,7 @@ import { fromHex, toHex, type Hex } from "../../protocol/bytes.ts";
 import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
 import type { ErrorCode } from "../../protocol/error.ts";
 import type { KeyEvent, Position, RegistryEvent, RevocationEvent } from "../../protocol/event.ts";
-import {
-  currentKey,
-  findKey,
-  type KeyHistory,
-  type KeyLookup,
-  type KeySource,
-  type KeyVersion,
-} from "../../protocol/keys.ts";
+import { findKey, type KeyHistory, type KeyLookup, type KeySource, type KeyVersion } from "../../protocol/keys.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { SIGNED } from "./schema.ts";
 import { Statements } from "./statements.ts";
@@ -58,10 +51,6 @@ export class KeyRows implements KeySource {
 
   find(wallet: Address, version: number, position: Position): KeyLookup {
     return findKey(this.history(wallet), version, position);
-  }
-
-  current(wallet: Address): KeyLookup {
-    return currentKey(this.history(wallet));
   }
 
   history(wallet: Address): KeyHistory {

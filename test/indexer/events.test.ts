@@ -278,10 +278,12 @@ describe("the indexer's live updates", () => {
     const cursor = { number: blockNumber, hash: blockHash, timestamp: 0, isProved: true };
     history.extend({ events: made.events, cursor, finalized: 0 });
     history.receive(made.blocks);
-    const streams = new Streams(new Snapshots(index.database, history), { changesPerTurn: 200 });
+    const snapshots = new Snapshots(index.database, made.deployment);
+    const streams = new Streams(snapshots, { changesPerTurn: 200 });
     let looked = 0;
-    const read = history.changes.read.bind(history.changes);
-    history.changes.read = (after, limit) => {
+    const { changes: log } = snapshots.index;
+    const read = log.read.bind(log);
+    log.read = (after, limit) => {
       const changes = read(after, limit);
       looked += changes.length;
       return changes;
@@ -319,7 +321,7 @@ describe("the indexer's live updates", () => {
     const cursor = { number: blockNumber, hash: blockHash, timestamp: 0, isProved: true };
     history.extend({ events: made.events, cursor, finalized: 0 });
     history.receive(made.blocks);
-    const snapshots = new Snapshots(index.database, history);
+    const snapshots = new Snapshots(index.database, made.deployment);
     let drain: () => void = () => undefined;
     const written: string[] = [];
     const sink: Sink = {
