@@ -10,6 +10,7 @@ import { OrderedReplay } from "../io/ordered-replay.ts";
 import type { Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { parseRoomId, type RoomId } from "../protocol/room.ts";
+import type { Verdict } from "../protocol/verdict.ts";
 import { countVerdicts, noVerdicts, reportAudit, type Counts, type RoomFound } from "./audit-report.ts";
 import { command, conclude, type Outcome } from "./command.ts";
 import type { Session } from "./session.ts";
@@ -62,6 +63,7 @@ export async function audit(
     return { id, messages: countVerdicts(entries), entries };
   });
   const entries = rooms.flatMap((found) => found.entries);
+  if (room !== undefined && entries.length === 0) requireKnown(room, history.anchors);
   return reportAudit({
     deployment,
     block: { number, hash },
@@ -130,6 +132,7 @@ export async function auditArchive(
   }
 
   function report(): Outcome {
+    if (room !== undefined && shown.length === 0) requireKnown(room, replay.anchors);
     const last = events.at(-1);
     const said = isCompared ? "checked against" : "and what it says of";
     return reportAudit({
@@ -151,6 +154,17 @@ export async function auditArchive(
       unshown: unshown.kinds,
     });
   }
+}
+
+/**
+ * A room that no anchor lists may be misspelt; whoever trusts an empty answer would think that all is well with it.
+ * @throws NOT_FOUND unless there are anchors that can't be read, and may list it
+ */
+function requireKnown(room: RoomId, anchors: readonly { readonly verdict: Verdict }[]): void {
+  if (anchors.some(({ verdict }) => verdict.status === "missing")) return;
+  throw new DmtpError("NOT_FOUND", `no anchor lists a message of room ${room}`, {
+    hint: "Check the room's id: npx hardhat audit --json names all rooms.",
+  });
 }
 
 async function auditOffline({ room, car }: AuditArguments): Promise<Outcome> {

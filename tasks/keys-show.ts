@@ -18,6 +18,8 @@ export default command<ShowArguments>(async (session, { wallet }) =>
 /** A wallet's keys and tombstones, each key with the verdict on it and on its document. */
 export async function showKeys(session: Session, wallet: Address): Promise<Outcome> {
   const keys = await session.readKeys(wallet);
+  const lookup = keys.current(wallet);
+  const current = lookup.status === "usable" ? lookup.key.event.version : null;
   const versions = [];
   const lines = [`${checksummed(wallet)} has ${keys.history(wallet).length === 0 ? "no DMTP key" : "these DMTP keys"}`];
   for (const entry of keys.history(wallet)) {
@@ -41,7 +43,7 @@ export async function showKeys(session: Session, wallet: Address): Promise<Outco
       transactionHash,
     });
     lines.push(
-      `version ${version}: ${formatVerdict(entry.verdict)}`,
+      `version ${version}: ${formatVerdict(entry.verdict)}${version === current ? ", the current one" : ""}`,
       table([
         [
           "bound by",
@@ -52,7 +54,5 @@ export async function showKeys(session: Session, wallet: Address): Promise<Outco
       ]),
     );
   }
-  const current = keys.current(wallet);
-  const usable = current.status === "usable" ? current.key.event.version : null;
-  return { data: { wallet: checksummed(wallet), current: usable, versions }, text: lines.join("\n") };
+  return { data: { wallet: checksummed(wallet), current, versions }, text: lines.join("\n") };
 }

@@ -52,7 +52,10 @@ export async function status(session: Session): Promise<Outcome> {
             ? "none yet"
             : `${chain.anchors}, the last in block ${last.blockNumber}, ${formatAge(ageS ?? 0)} ago`,
         ],
-        ["mailbox", `${messages} messages, ${unanchored} unanchored, ${unpinned} unpinned`],
+        [
+          "mailbox",
+          `${plural(messages, "message")}, ${unanchored.toLocaleString("en")} unanchored, ${unpinned.toLocaleString("en")} unpinned`,
+        ],
         ...(isCurrent
           ? []
           : [["", "as of the last look at the chain: the next send or anchor reads what is new"] as const]),

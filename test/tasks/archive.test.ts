@@ -11,7 +11,7 @@ import { cidOf, type Cid } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
 import type { ChainEvent } from "../../protocol/event.ts";
 import type { Block } from "../../protocol/manifest.ts";
-import { roomIdOf } from "../../protocol/room.ts";
+import { parseRoomId, roomIdOf } from "../../protocol/room.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { audit, auditArchive } from "../../tasks/audit.ts";
 import { exportHistory } from "../../tasks/export.ts";
@@ -168,6 +168,14 @@ describe("An archive", function () {
       }
     });
   }
+
+  it("is not taken for whole in a room that nobody wrote in", async () => {
+    const unknown = parseRoomId(`0x${"5a".repeat(32)}`);
+    expect(await codeOfAsync(() => audit(session, unknown))).to.equal("NOT_FOUND");
+    const file = await ArchiveFile.open(path);
+    expect(await codeOfAsync(() => auditArchive(file, terminal, { room: unknown }))).to.equal("NOT_FOUND");
+    await file.close();
+  });
 
   it("says what it lacks because nobody has it, and is whole as far as it goes", async () => {
     const lacking = session.mailbox.messages(room().room!)[0]!.cid;
