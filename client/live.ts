@@ -2,6 +2,7 @@
 import { createParser, type ParseError } from "eventsource-parser";
 
 import type { Address } from "../protocol/address.ts";
+import { computeBackoffMs } from "../protocol/backoff.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { RoomId } from "../protocol/room.ts";
 import type { AnchorAnswer } from "./api/chain.ts";
@@ -66,7 +67,8 @@ export async function* listen(transport: Transport, options: LiveOptions): Async
     } finally {
       done.abort();
     }
-    await pause(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10)));
+    failures += 1;
+    await pause(computeBackoffMs(failures, FIRST_PAUSE_MS, MAX_PAUSE_MS));
   }
 }
 

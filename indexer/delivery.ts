@@ -1,4 +1,5 @@
 /** What was fetched, on its way into the history: many blocks at a time, for each time costs a transaction. */
+import { computeBackoffMs } from "../protocol/backoff.ts";
 import type { Cid } from "../protocol/cid.ts";
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
@@ -88,7 +89,7 @@ export class Delivery {
   /** Between the last delivery and the next. */
   private get pauseMs(): number {
     const { failures, lastTookMs } = this;
-    if (failures > 0) return Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20));
+    if (failures > 0) return computeBackoffMs(failures, FIRST_RETRY_MS, MAX_RETRY_MS);
     return Math.min(MAX_WAIT_MS, PATIENCE * lastTookMs);
   }
 

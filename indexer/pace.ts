@@ -1,4 +1,5 @@
 /** When a loop looks again: at once, after its interval, when it is told of something, and ever more rarely while it fails. */
+import { addJitter, computeBackoffMs } from "../protocol/backoff.ts";
 import type { Clock } from "./clock.ts";
 
 /**
@@ -80,7 +81,7 @@ export class Pace {
       case "behind":
         return intervalMs;
       case "failure":
-        return Math.min(MAX_BACKOFF_MS, intervalMs * 2 ** Math.min(this.failures, 10)) * (0.75 + random() / 2);
+        return addJitter(computeBackoffMs(this.failures + 1, intervalMs, MAX_BACKOFF_MS), random());
       case "current": {
         // While it is told of what is new, there is nothing to ask for.
         const silentMs = this.toldAtMs === null ? 0 : this.toldAtMs + SILENCE_MS - clock.now();

@@ -1,4 +1,5 @@
 /** What was asked for and not found, and when it is asked for again: ever more rarely, for as long as it takes. */
+import { addJitter, computeBackoffMs } from "../protocol/backoff.ts";
 import type { Cid } from "../protocol/cid.ts";
 import type { Clock } from "./clock.ts";
 import type { Want } from "./want-list.ts";
@@ -134,14 +135,12 @@ export class Retries {
   /** @param before how many attempts there were before the last */
   private delayAfter(before: number, { kind }: Want): number {
     const { firstRetryMs, maxRetryMs, random } = this.options;
-    let delayMs = firstRetryMs * 2 ** Math.min(before, 30);
-    if (kind !== "document") delayMs = Math.min(maxRetryMs, delayMs);
-    else {
+    let delayMs = computeBackoffMs(before + 1, firstRetryMs, maxRetryMs);
+    if (kind === "document") {
       const factor = FIRST_DOCUMENT_FACTOR * (before === 0 ? 1 : LATER_DOCUMENT_FACTOR);
-      delayMs = Math.min(maxRetryMs * MAX_DOCUMENT_FACTOR, delayMs * factor);
+      delayMs = computeBackoffMs(before + 1, firstRetryMs * factor, maxRetryMs * MAX_DOCUMENT_FACTOR);
     }
-    // Spread by a quarter either way, so that what went missing together is not asked for together.
-    return delayMs * (0.75 + random() / 2);
+    return addJitter(delayMs, random());
   }
 
   private makeDue(number: number): void {

@@ -3,6 +3,7 @@ import { concat, toHex, uint64 } from "./bytes.ts";
 import { primitives } from "./crypto/provider.ts";
 import { label } from "./label.ts";
 import { DmtpError } from "./error.ts";
+import { Lru } from "./lru.ts";
 
 declare const brand: unique symbol;
 
@@ -18,18 +19,18 @@ export interface Deployment {
 
 /** Rooms whose ids are kept in mind: the same two write again and again. */
 const MAX_KEPT = 4_096;
-const known = new WeakMap<Deployment, Map<string, RoomId>>();
+const known = new WeakMap<Deployment, Lru<string, RoomId>>();
 
 /** SPEC 5.1: SHA-256(label "room" ‖ uint64 chain id ‖ registry ‖ lower wallet ‖ higher wallet). Symmetric. */
 export function roomIdOf(deployment: Deployment, a: Address, b: Address): RoomId {
   const [low, high] = a < b ? [a, b] : [b, a];
-  const rooms = known.get(deployment) ?? new Map<string, RoomId>();
+  const rooms = known.get(deployment) ?? new Lru<string, RoomId>(MAX_KEPT);
   const pair = low + high;
   let id = rooms.get(pair);
   if (id === undefined) {
     id = hashOf(deployment, low, high);
-    if (rooms.size >= MAX_KEPT) rooms.clear();
-    known.set(deployment, rooms.set(pair, id));
+    rooms.set(pair, id);
+    known.set(deployment, rooms);
   }
   return id;
 }

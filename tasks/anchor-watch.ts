@@ -3,6 +3,7 @@ import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
 import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { pause } from "../io/pause.ts";
+import { computeBackoffMs } from "../protocol/backoff.ts";
 import type { DmtpError } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
@@ -90,7 +91,7 @@ export async function watchRounds(
       if (round === 0 && isForPersonToMend(error)) throw error;
       if (isEnding()) break;
       failures += 1;
-      pauseMs = Math.min(Math.max(intervalMs, MAX_RETRY_MS), FIRST_RETRY_MS * 2 ** (failures - 1));
+      pauseMs = computeBackoffMs(failures, FIRST_RETRY_MS, Math.max(intervalMs, MAX_RETRY_MS));
       const { code, kind } = error;
       const message = shortLine(error.message);
       const retryInS = Math.round(pauseMs / 1_000);

@@ -6,6 +6,7 @@ import Database from "better-sqlite3";
 
 import { isSameChain, type ChainIdentity } from "../../io/chain/agreement/chain-identity.ts";
 import { translated } from "../../io/database.ts";
+import { lockProcess } from "../../io/process-lock.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Log } from "../log.ts";
@@ -32,7 +33,12 @@ function open(path: string, deployment: Deployment, log: Log): IndexDatabase {
   } catch (cause) {
     throw new DmtpError("DATABASE_WRITE_FAILED", "the folder of the index cannot be made", { cause });
   }
-  const lock = takeLock(`${path}.lock`);
+  const lock = lockProcess(`${path}.lock`);
+  if (lock === null) {
+    throw new DmtpError("DATABASE_BUSY", "another indexer has this index open", {
+      hint: "Stop the other indexer, or give this one another DMTP_DATA_DIR.",
+    });
+  }
   try {
     let database = tryOpen(path, log);
     if (database === null) {
@@ -45,31 +51,12 @@ function open(path: string, deployment: Deployment, log: Log): IndexDatabase {
       database: opened,
       close() {
         opened.close();
-        lock.close();
+        lock.release();
       },
     };
   } catch (error) {
-    lock.close();
+    lock.release();
     throw error;
-  }
-}
-
-/**
- * Holds an exclusive transaction on a file of its own for as long as it is open. The operating system ends it with the
- * process, however that ends, so no stale lock is ever left.
- */
-function takeLock(path: string): Database.Database {
-  const lock = new Database(path, { timeout: 0 });
-  try {
-    lock.exec("BEGIN EXCLUSIVE");
-    return lock;
-  } catch (cause) {
-    lock.close();
-    if (!(cause instanceof Database.SqliteError) || !cause.code.startsWith("SQLITE_BUSY")) throw cause;
-    throw new DmtpError("DATABASE_BUSY", "another indexer has this index open", {
-      cause,
-      hint: "Stop the other indexer, or give this one another DMTP_DATA_DIR.",
-    });
   }
 }
 

@@ -7,6 +7,7 @@ import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
 import type { ErrorCode } from "../../protocol/error.ts";
 import type { KeyEvent, Position, RegistryEvent, RevocationEvent } from "../../protocol/event.ts";
 import { findKey, type KeyHistory, type KeyLookup, type KeySource, type KeyVersion } from "../../protocol/keys.ts";
+import { Lru } from "../../protocol/lru.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { SIGNED } from "./schema.ts";
 import { Statements } from "./statements.ts";
@@ -38,12 +39,12 @@ export interface KeyRow extends Omit<RevocationRow, "kind">, VerdictRow {
   readonly document_reason: string | null;
 }
 
-/** Wallets whose histories are kept at hand: the same ones write again and again. */
+/** Wallets whose histories stay in memory: the same ones write again and again. */
 const MAX_KEPT = 10_000;
 
 export class KeyRows implements KeySource {
   private readonly statements: Statements;
-  private readonly histories = new Map<Address, KeyHistory>();
+  private readonly histories = new Lru<Address, KeyHistory>(MAX_KEPT);
 
   constructor(database: Database.Database) {
     this.statements = new Statements(database);
@@ -60,7 +61,6 @@ export class KeyRows implements KeySource {
         .prepare<KeyRow | RevocationRow>("SELECT * FROM keys WHERE wallet = ? ORDER BY key_index")
         .all(wallet)
         .map((row) => (row.kind === "key" ? versionOf(row) : { event: revocationOf(row) }));
-      if (this.histories.size >= MAX_KEPT) this.histories.clear();
       this.histories.set(wallet, history);
     }
     return history;

@@ -2,8 +2,10 @@
  * The chain as an index follows it: from any of several nodes, each of which may lag, cap, lie, leave out and go away. What it
  * gives is proved to be whole and of one chain; what can't be proved it does not give.
  */
+import { computeBackoffMs } from "../../protocol/backoff.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
+import { pause as wait } from "../pause.ts";
 import { agreeOnLook, type Look } from "./agreement/chain-view.ts";
 import { proveCounts, readAgreed, readWhole } from "./agreement/agreed-range.ts";
 import { parseBlock, type Block } from "./rpc/parsed-answer.ts";
@@ -75,7 +77,7 @@ export class ChainFeed {
     expectedChainId?: number,
     options: FeedOptions = {},
   ): Promise<ChainFeed> {
-    const { now, pause = sleep, log = () => undefined } = options;
+    const { now, pause = wait, log = () => undefined } = options;
     const endpoints = rpcs.map((rpc) => new Endpoint(rpc, now));
     for (let pauses = 0; ; pauses++) {
       try {
@@ -84,7 +86,7 @@ export class ChainFeed {
         // A service that ended because its provider was asked too much would be started again, and ask again.
         if (!isAskedTooMuch(error) || pauses === MAX_PAUSES_AT_START) throw error;
         log(`${(error as Error).message}; the chain is asked again in a moment`);
-        await pause(Math.min(MAX_PAUSE_AT_START_MS, FIRST_PAUSE_AT_START_MS * 2 ** pauses));
+        await pause(computeBackoffMs(pauses + 1, FIRST_PAUSE_AT_START_MS, MAX_PAUSE_AT_START_MS));
       }
     }
   }
@@ -246,8 +248,4 @@ export class ChainFeed {
     }
     throw reason;
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,4 +1,5 @@
 /** What a content source has done so far, and whether it is worth asking now. */
+import { computeBackoffMs } from "../../protocol/backoff.ts";
 import type { DmtpError } from "../../protocol/error.ts";
 import { FAULTS, faultOf, type Fault } from "./source-fault.ts";
 
@@ -78,8 +79,8 @@ export class Health {
     if (fault === "silent" || fault === "refused") this.failures += 1;
     if (fault === "unreachable") this.breaks += 1;
     if (!SUSPENDING.has(fault) || (fault === "unreachable" && this.breaks < MAX_BREAKS)) return;
-    const backOffMs = FIRST_SUSPENSION_MS * 2 ** Math.min(this.suspensions, 20);
-    const waitMs = Math.min(MAX_SUSPENSION_MS, Math.max(backOffMs, retryAfterMs));
+    const backoffMs = computeBackoffMs(this.suspensions + 1, FIRST_SUSPENSION_MS, MAX_SUSPENSION_MS);
+    const waitMs = Math.max(backoffMs, Math.min(MAX_SUSPENSION_MS, retryAfterMs));
     // Several that were on their way together fail together, and count once.
     if (!this.isSuspended) this.suspensions += 1;
     this.suspendedUntilMs = Math.max(this.suspendedUntilMs, this.now() + waitMs);

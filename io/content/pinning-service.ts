@@ -1,9 +1,11 @@
 /** An IPFS Pinning Service (https://ipfs.github.io/pinning-services-api-spec/): it fetches what it is asked to pin by itself. */
 import { z } from "zod";
 
+import { computeBackoffMs } from "../../protocol/backoff.ts";
 import { utf8 } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import { pause as wait } from "../pause.ts";
 import { BoundedHttp, readAll } from "./bounded-http.ts";
 
 export interface PinningOptions {
@@ -37,7 +39,7 @@ export class PinningService {
   private readonly polls: number;
 
   /** @param url of the endpoint, before `/pins` */
-  constructor(url: URL, { token, hint, pause = sleep, polls = 20 }: PinningOptions = {}) {
+  constructor(url: URL, { token, hint, pause = wait, polls = 20 }: PinningOptions = {}) {
     this.url = url;
     this.name = `pinning service ${url.host}`;
     this.http = new BoundedHttp(url, { hint });
@@ -60,7 +62,7 @@ export class PinningService {
       if (status.pin.cid !== cid) throw this.failure("it answers for another CID");
       if (status.status === "pinned") return true;
       if (status.status === "failed") throw this.failure(`it could not pin ${cid}`);
-      await this.pause(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** poll));
+      await this.pause(computeBackoffMs(poll + 1, FIRST_PAUSE_MS, MAX_PAUSE_MS));
       status = await this.call("GET", `pins/${encodeURIComponent(status.requestid)}`, pinStatus);
     }
     return status.status === "pinned";
@@ -104,8 +106,4 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,6 +1,7 @@
 /** Several sources asked for one block: the first good answer wins, and whoever gives a bad one is left alone for a while. */
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import { pause as wait } from "../pause.ts";
 import { Health, type SourceHealth } from "./health.ts";
 import { faultOf } from "./source-fault.ts";
 import type { ContentSource } from "./store.ts";
@@ -49,7 +50,7 @@ export class Sources {
   /** @param sources of those that are equally quick, the ones named first are asked first */
   constructor(
     sources: readonly ContentSource[],
-    { now = () => performance.now(), pause = sleep, onFault = () => undefined }: SourcesOptions = {},
+    { now = () => performance.now(), pause = wait, onFault = () => undefined }: SourcesOptions = {},
   ) {
     this.now = now;
     this.pause = pause;
@@ -205,8 +206,4 @@ function isBroken(answer: Said["answer"]): boolean {
 /** Whether the source could not be asked, which leaves it open whether it has the block. */
 function isAway(answer: Said["answer"]): boolean {
   return answer !== null && ["unreachable", "busy", "redirected"].includes(faultOf(answer).fault);
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

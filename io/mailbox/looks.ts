@@ -1,6 +1,8 @@
 /** When content that a replay lacks is worth another look: each look replays the whole history. */
 import type { Database, Statement } from "better-sqlite3";
 
+import { computeBackoffMs } from "../../protocol/backoff.ts";
+
 const FIRST_PAUSE_MS = 60_000;
 const MAX_PAUSE_MS = 3_600_000;
 
@@ -19,7 +21,7 @@ export class Looks {
   isDue(nowMs: number): boolean {
     const last = this.get.get();
     if (last === undefined || nowMs < last.at) return true;
-    return nowMs - last.at >= Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (last.tries - 1));
+    return nowMs - last.at >= computeBackoffMs(last.tries, FIRST_PAUSE_MS, MAX_PAUSE_MS);
   }
 
   /** A replay has looked, and has found all of it or not. */

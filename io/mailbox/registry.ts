@@ -18,6 +18,7 @@ import {
   type KeyLookup,
   type KeySource,
 } from "../../protocol/keys.ts";
+import { Lru } from "../../protocol/lru.ts";
 import { roomIdOf, type Deployment } from "../../protocol/room.ts";
 import { rejected, VERIFIED } from "../../protocol/verdict.ts";
 import { accessMailbox } from "./access.ts";
@@ -49,7 +50,7 @@ interface Row {
 export class Registry implements KeySource {
   private readonly deployment: Deployment;
   private readonly database: Database;
-  private readonly histories = new Map<Address, KeyHistory>();
+  private readonly histories = new Lru<Address, KeyHistory>(KEPT_WALLETS);
   /** Of the file, when {@link histories} was filled: it changes when another process writes. */
   private dataVersion: unknown;
   private readonly ofWallet: Statement<[Address], Row>;
@@ -86,7 +87,7 @@ export class Registry implements KeySource {
   history(wallet: Address): KeyHistory {
     return accessMailbox(() => {
       const dataVersion = this.database.pragma("data_version", { simple: true });
-      if (dataVersion !== this.dataVersion || this.histories.size >= KEPT_WALLETS) this.histories.clear();
+      if (dataVersion !== this.dataVersion) this.histories.clear();
       this.dataVersion = dataVersion;
       const history = this.histories.get(wallet) ?? readHistory(this.deployment, this.ofWallet.all(wallet));
       this.histories.set(wallet, history);

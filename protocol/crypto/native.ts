@@ -1,4 +1,5 @@
 import type { KeyObject } from "node:crypto";
+import { Lru } from "../lru.ts";
 import type { Libsodium } from "./libsodium.ts";
 import { isAdmissibleEncryptionKey, isAdmissibleSigningKey } from "./admissibility.ts";
 import {
@@ -160,18 +161,17 @@ export function createNative(nodeCrypto: typeof import("node:crypto"), libsodium
 function createPublicKeyCache(
   importKey: (curve: Curve, x: string) => KeyObject,
 ): (curve: Curve, bytes: Uint8Array) => KeyObject {
-  const keys = { Ed25519: new Map<string, KeyObject>(), X25519: new Map<string, KeyObject>() };
+  const keys = {
+    Ed25519: new Lru<string, KeyObject>(MAX_CACHED_KEYS),
+    X25519: new Lru<string, KeyObject>(MAX_CACHED_KEYS),
+  };
   return (curve, bytes) => {
     const cache = keys[curve];
     const x = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64url");
-    const key = cache.get(x) ?? importKey(curve, x);
-    // A Map iterates in the order of insertion: putting the key back in makes the first one the longest unused.
-    cache.delete(x);
+    const cached = cache.get(x);
+    if (cached !== undefined) return cached;
+    const key = importKey(curve, x);
     cache.set(x, key);
-    if (cache.size > MAX_CACHED_KEYS) {
-      const [longestUnused = ""] = cache.keys();
-      cache.delete(longestUnused);
-    }
     return key;
   };
 }

@@ -2,6 +2,8 @@
  * Calls in batches of a size that the endpoint takes: one that it does not take is made smaller, whatever it says of it, and one
  * that comes too soon is sent again after a pause.
  */
+import { computeBackoffMs } from "../../../protocol/backoff.ts";
+import { pause as wait } from "../../pause.ts";
 import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { isBusy, pauseNamedIn } from "./range-limit.ts";
 import { faultOf, type RpcFault } from "./rpc-fault.ts";
@@ -52,7 +54,7 @@ export class CallBatches {
   /** Until when the endpoint wants to be left alone, and what it said. */
   private resting: { readonly untilMs: number; readonly reason: unknown } | null = null;
 
-  constructor(send: Send, { maxPauses = 3, maxPauseMs = 5_000, pause = sleep, now }: BatchOptions = {}) {
+  constructor(send: Send, { maxPauses = 3, maxPauseMs = 5_000, pause = wait, now }: BatchOptions = {}) {
     this.send = send;
     this.maxPauses = maxPauses;
     this.maxPauseMs = maxPauseMs;
@@ -134,9 +136,8 @@ export class CallBatches {
     const namedMs = pauseOf(faultOf(reason));
     if (namedMs > 0) this.resting = { untilMs: this.now() + namedMs, reason };
     if (namedMs > this.maxPauseMs || patience.pauses >= this.maxPauses) return false;
-    const pauseMs = Math.max(namedMs, FIRST_PAUSE_MS * 2 ** patience.pauses);
     patience.pauses += 1;
-    await this.pause(Math.min(this.maxPauseMs, pauseMs));
+    await this.pause(Math.max(namedMs, computeBackoffMs(patience.pauses, FIRST_PAUSE_MS, this.maxPauseMs)));
     return true;
   }
 
@@ -190,8 +191,4 @@ function isRefusal(answers: readonly RpcAnswer[]): boolean {
 
 function isOfBatches({ code, message }: RpcFault): boolean {
   return /\bbatch/i.test(message) || (code === RESPONSE_TOO_LARGE && /response too large/i.test(message));
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,4 +1,5 @@
 /** One of several nodes: what it is known to grant, how it fares, and when it is asked again after it failed. */
+import { computeBackoffMs } from "../../../protocol/backoff.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import { FinalityTag } from "../agreement/finality-tag.ts";
 import { LogRange } from "../events/log-range.ts";
@@ -76,7 +77,7 @@ export class Endpoint {
   rest(): void {
     this.failures += 1;
     this.isChecked = false;
-    this.restsUntilMs = this.now() + Math.min(MAX_REST_MS, FIRST_REST_MS * 2 ** (this.failures - 1));
+    this.restsUntilMs = this.now() + computeBackoffMs(this.failures, FIRST_REST_MS, MAX_REST_MS);
   }
 }
 
