@@ -19,7 +19,6 @@ export interface JsonSchema {
   readonly required?: readonly string[];
   readonly additionalProperties?: false | JsonSchema;
   readonly anyOf?: readonly JsonSchema[];
-  readonly description?: string;
   /** The name under which the OpenAPI document has it. */
   readonly $id?: string;
 }
@@ -50,11 +49,10 @@ type PartialSchema<Required extends Members, Optional extends Members> = Schema<
   { [Name in keyof Required]: Plain<Required[Name]> } & { [Name in keyof Optional]?: Plain<Optional[Name]> }
 >;
 
-/** Gives a schema a description, and with an id a name in the OpenAPI document. One that has a name keeps what it says there. */
+/** Gives a schema its name in the OpenAPI document; what it means stands in descriptions.ts. */
 // @__NO_SIDE_EFFECTS__
-export function describe<S extends AnySchema>(schema: S, description: string, id?: string): Schema<Value<S>, Plain<S>> {
-  const described = schema.$id === undefined ? schema : { anyOf: [schema] };
-  return { ...described, description, ...(id !== undefined && { $id: id }) };
+export function named<S extends AnySchema>(schema: S, $id: string): Schema<Value<S>, Plain<S>> {
+  return { ...schema, $id };
 }
 
 /** Any text, or one that this regular expression takes. */

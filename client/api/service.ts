@@ -1,61 +1,36 @@
 /** How the indexer itself is doing, and its problem documents, as the API answers. */
-import {
-  array,
-  boolean,
-  describe,
-  integer,
-  nullable,
-  number,
-  object,
-  oneOf,
-  record,
-  text,
-  type Value,
-} from "./schema.ts";
+import { array, boolean, named, integer, nullable, number, object, oneOf, record, text, type Value } from "./schema.ts";
 import { addressSchema, cidSchema, codeSchema, count, countsSchema, hashSchema, heightSchema } from "./values.ts";
 
 const sourceSchema = object({
-  state: describe(oneOf("ok", "suspended"), "`suspended`: not asked for a while, after faults of its own"),
+  state: oneOf("ok", "suspended"),
   found: count,
   absent: count,
-  faults: describe(record(count), "How often it failed, by the kind of failure"),
-  latencyMs: describe(nullable(number), "Of the blocks that it gave, in the mean"),
+  faults: record(count),
+  latencyMs: nullable(number),
 });
 
-export const statusSchema = describe(
+export const statusSchema = named(
   object({
     deployment: object({ chainId: count, cidStore: addressSchema, keyRegistry: addressSchema }),
     ready: boolean,
-    problem: describe(nullable(object({ code: codeSchema, detail: text() })), "What keeps it from being ready"),
-    alarm: describe(
-      nullable(text()),
-      "Set for good when a final block changed: no later block is called final. Also set while less is called final than was",
-    ),
-    head: describe(heightSchema, "The chain as last seen"),
+    problem: nullable(object({ code: codeSchema, detail: text() })),
+    alarm: nullable(text()),
+    head: heightSchema,
     indexed: heightSchema,
     finalized: nullable(count),
-    finalityStalledSeconds: describe(
-      nullable(count),
-      "Set while nothing more became final for over a minute, though the chain went on",
-    ),
-    lag: describe(nullable(object({ blocks: count, seconds: nullable(count) })), "From the index to the head"),
-    tip: describe(
-      nullable(object({ anchorIndex: count, cid: cidSchema, seq: count })),
-      "The verified manifest with the highest index",
-    ),
+    finalityStalledSeconds: nullable(count),
+    lag: nullable(object({ blocks: count, seconds: nullable(count) })),
+    tip: nullable(object({ anchorIndex: count, cid: cidSchema, seq: count })),
     stateRoot: hashSchema,
     counts: object({ rooms: count, keys: count, anchors: countsSchema, messages: countsSchema }),
     content: object({
-      reachable: describe(boolean, "Whether the content store answered the last time"),
-      missing: describe(count, "Blocks that are lacking"),
-      retrying: describe(count, "Those among them that no source had when they were asked for"),
-      sources: describe(
-        array(sourceSchema),
-        "Each content source in the order of the configuration; none where blocks lie in a folder only",
-      ),
+      reachable: boolean,
+      missing: count,
+      retrying: count,
+      sources: array(sourceSchema),
     }),
   }),
-  "Deployment, heights, counts, tip and state root",
   "Status",
 );
 export type StatusAnswer = Value<typeof statusSchema>;
@@ -66,7 +41,7 @@ export const readySchema = object({ at: heightSchema, status: oneOf("ready") });
 /** What a client takes of a problem document; a proxy's may have less. */
 export const refusalSchema = object({ code: text(), detail: text() });
 
-export const problemSchema = describe(
+export const problemSchema = named(
   object({
     type: text("^urn:dmtp:error:[A-Z_]+$"),
     title: text(),
@@ -75,6 +50,5 @@ export const problemSchema = describe(
     code: codeSchema,
     hint: text(),
   }),
-  "RFC 9457",
   "Problem",
 );

@@ -1,6 +1,7 @@
 /** The OpenAPI 3.1 document, made of the routes, and of the schemas that clients and tests hold the answers against. */
 import { z } from "zod";
 
+import { findDescription } from "../../client/api/descriptions.ts";
 import { eventSchemas } from "../../client/api/events.ts";
 import type { JsonSchema } from "../../client/api/schema.ts";
 import { problemSchema } from "../../client/api/service.ts";
@@ -89,26 +90,38 @@ function parametersOf(schema: z.ZodObject, place: "path" | "query"): Json[] {
   });
 }
 
-/** Schemas with an id become components, and are referred to. */
-function schemaOf({ $id, ...schema }: JsonSchema, components: Json): Json {
-  const { items, properties, additionalProperties: others, anyOf, ...rest } = schema;
-  const [only, ...further] = anyOf ?? [];
-  const json: Json = {
+/**
+ * Schemas with an id become components, and are referred to.
+ * @param path the component that the schema is in, and the members that lead to it
+ */
+function schemaOf(schema: JsonSchema, components: Json, path: readonly string[] = []): Json {
+  const description = findDescription(path);
+  const described = path.length > 1 && description !== undefined ? { description } : {};
+  if (schema.$id === undefined) return { ...described, ...jsonOf(schema, components, path) };
+  const json = jsonOf(schema, components, [schema.$id]);
+  components[schema.$id] = { description: findDescription([schema.$id]), ...json };
+  // A description beside a reference, as OpenAPI 3.1 has it.
+  return { ...described, $ref: `#/components/schemas/${schema.$id}` };
+}
+
+function jsonOf(schema: JsonSchema, components: Json, path: readonly string[]): Json {
+  const { $id: _, items, properties, additionalProperties: others, anyOf, ...rest } = schema;
+  const partOf = (part: JsonSchema): Json => {
+    // What is said of a list or of alternatives is said of all of it, not of each part once more.
+    const { description: _said, ...json } = schemaOf(part, components, path);
+    return json;
+  };
+  return {
     ...rest,
-    ...(items !== undefined && { items: schemaOf(items, components) }),
+    ...(items !== undefined && { items: partOf(items) }),
     ...(properties !== undefined && {
       properties: Object.fromEntries(
-        Object.entries(properties).map(([name, member]) => [name, schemaOf(member, components)]),
+        Object.entries(properties).map(([name, member]) => [name, schemaOf(member, components, [...path, name])]),
       ),
     }),
-    ...(others !== undefined && { additionalProperties: others === false ? others : schemaOf(others, components) }),
-    // A description beside a reference, as OpenAPI 3.1 has it.
-    ...(only !== undefined && further.length === 0 && { ...schemaOf(only, components), ...rest }),
-    ...(further.length > 0 && { anyOf: anyOf?.map((option) => schemaOf(option, components)) }),
+    ...(others !== undefined && { additionalProperties: others === false ? others : partOf(others) }),
+    ...(anyOf !== undefined && { anyOf: anyOf.map(partOf) }),
   };
-  if ($id === undefined) return json;
-  components[$id] = json;
-  return { $ref: `#/components/schemas/${$id}` };
 }
 
 /** /v1/rooms/{room}/messages → getV1RoomsRoomMessages */

@@ -5,9 +5,9 @@ import {
   array,
   base64,
   boolean,
-  describe as document,
   hex,
   integer,
+  named,
   nullable,
   number,
   object,
@@ -44,7 +44,7 @@ const CASES: [name: string, schema: AnySchema, fits: unknown[], misfits: unknown
     [{ kind: "a", x: 1 }, { kind: "b" }],
     [{ kind: "a" }, { kind: "c" }, {}],
   ],
-  ["one with a description", document(document(integer(), "a", "A"), "b"), [1], ["1"]],
+  ["what has a name", named(integer(), "Count"), [1], ["1"]],
 ];
 
 const HASH = `0x${"00".repeat(32)}`;
