@@ -58,7 +58,7 @@ async function rebuild(folder: string): Promise<RebuildResult> {
   const startedAtMs = performance.now();
   const { index, history, fetcher, follower, stop } = openEngine(chain, { content, indexPath, pollIntervalMs: 1_000 });
   while ((await follower.turn()) === "again") await sleep(0);
-  // The key documents are nowhere: what has been asked for in vain is waited for no longer.
+  // The key documents are nowhere: what has been asked for and not found is waited for no longer.
   while (!fetcher.isSettled || history.isBusy) await sleep(2);
   const ms = performance.now() - startedAtMs;
   const verified = index.database

@@ -19,7 +19,7 @@ import type { RoomId } from "../protocol/room.ts";
 import { State } from "../protocol/state.ts";
 import { DEPLOYMENT, makeConversation, makePerson, sealBlock, type Conversation, type Person } from "./conversation.ts";
 
-/** Rooms are pairs of so many people. */
+/** Rooms are pairs of this number of people. */
 const PEOPLE = 46;
 const ANCHOR_MESSAGES = 1_000;
 /** All of the registry's events are in the first. */
@@ -36,7 +36,7 @@ export function makeRooms(people: readonly Person[], count: number): Conversatio
   return pairs.slice(0, count).map(([a, b]) => makeConversation(a, b));
 }
 
-/** Writes `count` messages, in turn in so many rooms, anchored a thousand at a time. */
+/** Writes `count` messages, in turn in each of the rooms, anchored a thousand at a time. */
 export async function writeHistory(folder: string, count: number, roomCount: number): Promise<void> {
   const rooms = makeRooms(makePeople(), roomCount);
   const store = new EmbeddedStore(join(folder, "blocks"));

@@ -10,7 +10,7 @@ import { DmtpError } from "../protocol/error.ts";
 import { MAX_KEY_DOCUMENT_BYTES } from "../protocol/key-document.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { Delivery, type DeliveryOptions } from "./delivery.ts";
-import { familyOf } from "./family.ts";
+import { prefetchDag } from "./dag-prefetch.ts";
 import type { Log } from "./log.ts";
 import type { Want, WantList } from "./want-list.ts";
 import { WantQueue, type Attempt } from "./want-queue.ts";
@@ -106,7 +106,7 @@ export class Fetcher {
     return !(isReachable && isWaiting) && !isExpecting && this.delivery.isEmpty;
   }
 
-  /** How many of so many missing blocks have been asked for and not found. */
+  /** How many of the `missing` blocks have been asked for and not found. */
   countAbsent(missing: number): number {
     return this.queue.countAbsent(Math.max(0, missing - this.delivery.size));
   }
@@ -184,8 +184,8 @@ export class Fetcher {
       const bytes = verified(cid, await this.content.get(cid, options));
       return bytes === null ? null : new Map([[cid, bytes]]);
     }
-    const family = await familyOf(local, [cid], (lead) => this.delivery.has(lead));
-    return family.has(cid) ? family : null;
+    const blocks = await prefetchDag(local, [cid], (link) => this.delivery.has(link));
+    return blocks.has(cid) ? blocks : null;
   }
 
   private report(error: unknown): void {

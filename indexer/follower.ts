@@ -42,8 +42,8 @@ export interface FollowerOptions {
   readonly history: History;
   readonly pollIntervalMs: number;
   readonly log: Log;
-  /** Of what these events name, the blocks that are at hand. Never rejects, and is not waited for long. */
-  readonly atHand?: (events: readonly ChainEvent[]) => Promise<ReadonlyMap<Cid, Uint8Array>>;
+  /** The blocks among those that these events name which are available locally. Never rejects, and is waited for only a short time. */
+  readonly readLocal?: (events: readonly ChainEvent[]) => Promise<ReadonlyMap<Cid, Uint8Array>>;
   /** Called after every change. @param isAtHead whether it was what the chain had added since it was last read to its head */
   readonly onChange: (isAtHead: boolean) => void;
   readonly random?: () => number;
@@ -203,7 +203,7 @@ export class Follower {
     const { next, block: head } = look;
     const isNext = next !== null && (place === null || next.first.parentHash === place.hash);
     if (isNext && gapIn(next, place?.counts ?? { anchors: 0, keys: 0 }) === null) {
-      await this.take(next, look, await this.options.atHand?.(next.events));
+      await this.take(next, look, await this.options.readLocal?.(next.events));
       if (this.isStopped()) return "behind";
       if (next.last.number === head.number) return this.becomeCurrent();
     }

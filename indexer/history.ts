@@ -27,7 +27,7 @@ export interface Extension {
   readonly finalizedBlock?: BlockId | null;
   /** Whether most of the nodes say so; what others say is read again once they do. */
   readonly isConfirmed?: boolean;
-  /** Of what the events name, the blocks that are at hand. */
+  /** The blocks among those that the events name which are available locally. */
   readonly blocks?: ReadonlyMap<Cid, Uint8Array> | undefined;
 }
 

@@ -6,7 +6,7 @@ import { translated } from "../io/database.ts";
 import type { Address } from "../protocol/address.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { Clock } from "./clock.ts";
-import { blocksAtHand } from "./family.ts";
+import { readLocalBlocks } from "./dag-prefetch.ts";
 import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History, type Turns } from "./history.ts";
@@ -159,8 +159,8 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
     const prepare = (blocks: Iterable<Uint8Array>): Promise<void> => history.readAhead(blocks);
     const missing = () => history.missing;
     const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare });
-    const atHand = (events: readonly ChainEvent[]) => blocksAtHand(content, events);
-    const follower = new Follower({ ...timing, chain, history, pollIntervalMs, atHand, onChange });
+    const readLocal = (events: readonly ChainEvent[]) => readLocalBlocks(content, events);
+    const follower = new Follower({ ...timing, chain, history, pollIntervalMs, readLocal, onChange });
     const stop = (): Promise<void> => {
       follower.stop();
       fetcher.stop();

@@ -14,7 +14,7 @@ interface Reading extends Question {
   isValid: boolean | null;
 }
 
-/** Larger blocks are rarely messages, and to read a shard in vain costs more than it brings. */
+/** Larger blocks are rarely messages, and reading a shard without finding one costs more than it brings. */
 const MAX_BLOCK_BYTES = 16_384;
 
 export class MessageReader {

@@ -77,7 +77,7 @@ export class Projection {
     }
   }
 
-  /** Takes blocks that the content cache has at hand. {@link work} has to follow. */
+  /** Takes blocks that the content cache offers. {@link work} has to follow. */
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
     for (const [cid, bytes] of blocks) {
       if (!this.missing.has(cid)) continue;
@@ -99,7 +99,7 @@ export class Projection {
     if (this.engine.isIdle) this.missing.settle();
   }
 
-  /** Takes back all but so many events of each contract. Every verdict rests on what came before it, so none changes. */
+  /** Takes back all events of each contract but the given number of first ones. Every verdict rests on what came before it, so none changes. */
   truncate(left: EventCounts): void {
     this.store.truncate(left.anchors, left.keys);
     this.store.tally.countKeys(left.keys - this.counts.keys);

@@ -33,7 +33,7 @@ interface Slot {
 const MAX_KEPT = 16_384;
 /** The times of attempts are rounded up to this. */
 const SLOT_MS = 10;
-/** A block that was not found in so many attempts is old. With the usual times, that is after two minutes. */
+/** A block that was not found in this number of attempts is old. With the usual times, that is after two minutes. */
 const YOUNG_ATTEMPTS = 8;
 /** A document is asked for again after this many times as long as another block, at first and at most: a minute, and a day. */
 const FIRST_DOCUMENT_FACTOR = 120;

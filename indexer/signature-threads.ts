@@ -9,7 +9,7 @@ import type { Answers, Batch } from "./signature-thread.ts";
 export interface SignatureThreadsOptions {
   /** By default one for each core but the one that writes, at most {@link MAX_THREADS}. */
   readonly count?: number;
-  /** They are started when so many messages were to be verified: an index that is up to date has no use for them. */
+  /** They are started once this number of messages had to be verified: an index that is up to date has no use for them. */
   readonly startAfter?: number;
   readonly log?: Log;
 }
@@ -33,7 +33,7 @@ interface Thread {
 }
 
 const MAX_THREADS = 4;
-/** One that fails is replaced, until so many have failed. */
+/** A thread that fails is replaced, until this number of threads have failed. */
 const MAX_FAILURES = 8;
 /** Nothing that it holds outlives a batch. */
 const LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 };

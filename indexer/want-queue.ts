@@ -34,11 +34,11 @@ export interface WantQueueOptions {
   readonly onDue: () => void;
 }
 
-/** Of the requests in flight, one in so many may be of the lanes `retry` and `background`, and half of these `background`. */
+/** Of the requests in flight, at most one in this number may be of the lanes `retry` and `background`, and half of these `background`. */
 const SLOW_SHARE = 8;
 /** A request that takes longer is a search: what is there has come by then, as a rule. It takes no place from what may be there. */
 const SEARCH_MS = 500;
-/** Where there is room for one request only, every so many-th may be of these. */
+/** Where there is room for one request only, one in this number of requests may be of these lanes. */
 const TURNS = 4;
 /** Between two sweeps, as many times as long as between the attempts at one block at most: ten minutes. */
 const SWEEP_REST_FACTOR = 10;
@@ -105,7 +105,7 @@ export class WantQueue {
     return this.retries.hasYoungDue;
   }
 
-  /** How many of so many missing blocks were asked for and not found, as far as is known. */
+  /** How many of the `missing` blocks were asked for and not found, as far as is known. */
   countAbsent(missing: number): number {
     if (!this.survey.isOver || this.isSurveyDue) return Math.min(missing, this.retries.size);
     const asking = Array.from(this.inFlight.keys()).filter((cid) => !this.retries.has(cid)).length;

@@ -32,7 +32,7 @@ export class AskingWindows {
     return window === undefined || window.inFlight < Math.min(window.size, this.limit);
   }
 
-  /** Whether so many of the group's blocks were absent, and so few found, that the rest has to wait for all other groups. */
+  /** Whether too few of the group's blocks were found: then its other blocks wait until all other groups have been asked for. */
   isDoubtful(group: Group): boolean {
     return this.windows.get(group)?.size === 0;
   }

@@ -1,5 +1,5 @@
 /**
- * A replay (SPEC 8) in the order of the chain, of blocks that are all at hand or nowhere: each anchor is decided, and each of its entries
+ * A replay (SPEC 8) in the order of the chain, of blocks that are either available now or nowhere: each anchor is decided, and each of its entries
  * told, before the next is looked at, so that memory does not grow with what was said.
  */
 import type { Cid } from "../protocol/cid.ts";

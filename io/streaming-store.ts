@@ -1,6 +1,6 @@
 /**
  * A store of the replay engine that keeps little: what one shard lists until it is judged, and on disk what later anchors need of earlier
- * ones. It serves a replay in the order of the chain, of blocks that are all at hand or nowhere.
+ * ones. It serves a replay in the order of the chain, of blocks that are either available now or nowhere.
  */
 import type { Statement } from "better-sqlite3";
 
@@ -31,7 +31,7 @@ const BEFORE: Place = { anchorIndex: -1, ordinal: -1 };
 
 export class StreamingStore implements ReplayStore, NodeRows {
   readonly anchors: StoredAnchor[] = [];
-  /** What is at hand now. */
+  /** What is available now. */
   blocks: ReadonlyMap<Cid, Uint8Array> = new Map();
   private readonly onEntry: (entry: Entry) => void;
   readonly keys: KeyDirectory;

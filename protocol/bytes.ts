@@ -5,12 +5,12 @@ export type Hex = `0x${string}`;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-/** What the character with a code is worth as a digit of either case; -1 for one that is none. */
+/** The value of a hexadecimal digit of either case by its character code; -1 for any other character. */
 const HEX_DIGITS = new Int8Array(128).fill(-1);
 for (const [value, digit] of Array.from("0123456789abcdef").entries())
   for (const character of [digit, digit.toUpperCase()]) HEX_DIGITS[character.charCodeAt(0)] = value;
 const HEX_CODES = utf8("0123456789abcdef");
-/** Where texts of up to so many characters are put together: one place for each length. */
+/** Scratch buffers of {@link asciiText}, one for each length below 128. */
 const places: Uint8Array[] = Array.from({ length: 128 }, (_, length) => new Uint8Array(length));
 
 /** UTF-8 bytes of a text. A lone surrogate would become U+FFFD, so texts from outside are checked before (content.ts). */
@@ -59,8 +59,8 @@ export function uint64(value: number): Uint8Array {
 }
 
 /**
- * The text of so many ASCII characters, whose codes `write` gives. Made at once: a text that is put together piece by piece keeps all
- * pieces, 2 kB for each of a million CIDs.
+ * A text of `length` ASCII characters, whose codes `write` puts into the array that it gets. It is made in one step, because a text that is
+ * joined from pieces keeps all of them in memory: 2 kB for each of a million CIDs.
  */
 export function asciiText(length: number, write: (codes: Uint8Array) => void): string {
   const codes = places[length] ?? new Uint8Array(length);
@@ -103,7 +103,7 @@ export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
   return bytes;
 }
 
-/** What the digit at this place of a text is worth; -1 where there is none. */
+/** The value of the hexadecimal digit at this place of a text; -1 where there is none. */
 export function hexDigit(text: string, at: number): number {
   return HEX_DIGITS[text.charCodeAt(at)] ?? -1;
 }

@@ -124,7 +124,7 @@ class Reader {
     return shortText(this.bytes, start, this.offset) ?? decodeUtf8(this.bytes.subarray(start, this.offset));
   }
 
-  /** Goes so many bytes on. @returns where they begin */
+  /** Skips `length` bytes. @returns the offset at which they begin */
   private skip(length: number | bigint): number {
     if (length > this.bytes.length - this.offset) throw refuse("a length past the end of the block");
     const start = this.offset;

@@ -3,7 +3,7 @@
  * one branch, whatever its id is. Nodes are never changed: versions of the tree share all that they have in common. A node is in memory,
  * or was saved and is read when a path leads to it (state-nodes.ts).
  *
- * Hashes and keys are binary strings of 32 characters, since there are so many of them (bytes.ts).
+ * Hashes and keys are binary strings of 32 characters, since a state holds very many of them (bytes.ts).
  */
 import { concat, fromBinaryString, fromHex, toBinaryString, uint64, writeBinaryString } from "./bytes.ts";
 import { primitives } from "./crypto/provider.ts";

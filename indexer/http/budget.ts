@@ -88,7 +88,7 @@ export class ServingBudget {
     return this.compressions < this.options.maxCompressions;
   }
 
-  /** Runs a compression of so many bytes, which has them twice. */
+  /** Runs a compression of `sizeBytes` bytes, which has them in memory twice. */
   async compress(sizeBytes: number, work: () => Promise<Buffer>): Promise<Buffer> {
     this.compressions += 1;
     this.bytes += 2 * sizeBytes;

@@ -12,7 +12,7 @@ const brotli = promisify(brotliCompress);
 const zstd = promisify(zstdCompress);
 const deflate = promisify(gzip);
 
-/** A window of so many bits: of 4 MiB, brotli's default, each compression would have several times as much to itself. */
+/** The window in bits. With brotli's default of 4 MiB, each compression would take several times as much memory. */
 const BROTLI = { [constants.BROTLI_PARAM_QUALITY]: 4, [constants.BROTLI_PARAM_LGWIN]: 18 };
 /** In the order of preference. Levels that cost about as much as making the answer: it is compressed for each request. */
 const CODINGS: readonly (readonly [string, Coding])[] = [

@@ -51,7 +51,7 @@ export class Stream {
     this.filter = filter;
     this.onDrain = onDrain;
     this.position = position ?? this.log.end;
-    // A browser asks again after so many milliseconds.
+    // A browser asks again after that number of milliseconds.
     sink.write("retry: 2000\n\n");
     if (position === null) this.send("reset", { reason }, this.position);
   }

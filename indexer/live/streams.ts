@@ -86,7 +86,7 @@ export class Streams {
     });
   }
 
-  /** One after the other, until all together have looked at so many changes; then others than streams get their turn. */
+  /** One after the other, until all together have looked at that number of changes; then others than streams get their turn. */
   private takeTurn(): void {
     let left = this.changesPerTurn;
     for (const stream of this.ready) {

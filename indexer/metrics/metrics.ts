@@ -125,7 +125,7 @@ function contents({ counts, content }: StatusAnswer): Family[] {
     { name: "dmtp_messages", help: "Messages, by verdict.", type: "gauge", samples: byVerdict(counts.messages) },
     {
       name: "dmtp_cids",
-      help: "Blocks not asked for yet (pending) or asked for in vain (absent); anchors and messages that are decided.",
+      help: "Blocks not asked for yet (pending) or asked for and not found (absent); anchors and messages that are decided.",
       type: "gauge",
       samples: Object.entries(states).map(([state, value]) => ({ labels: { state }, value })),
     },

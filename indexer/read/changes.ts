@@ -37,7 +37,7 @@ export interface ChangeWindow {
 /** Rows that are looked at for one window. */
 const WINDOW = 1_000;
 
-/** At most `limit` changes behind a position; with a filter, of so many rows as take about as long as `limit` changes. */
+/** At most `limit` changes behind a position; with a filter, the changes among as many rows as take about as long to read. */
 export function readWindow(snapshot: Snapshot, filter: ChangeFilter, after: number, limit: number): ChangeWindow {
   const { room, wallet } = filter;
   const log = snapshot.index.changes;

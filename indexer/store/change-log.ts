@@ -117,7 +117,7 @@ export class ChangeLog {
     this.run = null;
   }
 
-  /** The chain above `ancestor` (null: all of it) was taken back: so many blocks of it had been read. */
+  /** The chain above `ancestor` (null: all of it) was taken back: `depth` blocks of it had been read. */
   recordReorg(cause: Cause, ancestor: BlockId | null, depth: number): void {
     this.write();
     // The newest entries may go; their numbers must not come again, or a client that has seen them would miss this one.

@@ -22,7 +22,7 @@ export class ContentCache {
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
   }
 
-  /** Has these at hand until {@link withdraw}: who asks for one gets it, and only then it is kept. */
+  /** Offers these blocks until {@link withdraw}: a block is kept once somebody asks for it. */
   offer(blocks: ReadonlyMap<Cid, Uint8Array>): void {
     if (blocks.size > 0) this.offered.push(blocks);
   }

@@ -220,7 +220,7 @@ export class IndexStore implements ReplayStore {
     if (waiting.length > 0 && keyDocumentIn(bytes) !== null) this.options.content.take(cid);
   }
 
-  /** Takes back all but so many anchors and events of the registry. */
+  /** Takes back all but the given numbers of first anchors and events of the registry. */
   truncate(anchorCount: number, keyCount: number): void {
     const { tip } = this.states;
     // The tip first: its state is read from rows that go. The counts last: everything before changes them.

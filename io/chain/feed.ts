@@ -33,7 +33,7 @@ export interface FeedOptions {
   readonly log?: (line: string) => void;
 }
 
-/** The first stretch shows how dense the events are; the next are as long as brings so many, which are held in memory. */
+/** The first range shows how dense the events are; the next ranges are sized to bring this number of events, which are held in memory. */
 const FIRST_STRETCH_BLOCKS = 256;
 const STRETCH_EVENTS = 4_000;
 const MAX_GROWTH = 4;

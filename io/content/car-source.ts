@@ -15,7 +15,7 @@ import { decodeCar } from "./car.ts";
 import { SOURCES_HINT, sourceFault } from "./source-fault.ts";
 import type { ContentSource } from "./store.ts";
 
-/** A file can name a block often, with bytes that are not its: so many are looked at. */
+/** A file can name one block many times, with bytes that are not its own. At most this number of them are looked at. */
 const MAX_CANDIDATES = 8;
 
 /** There is no such file, or it is not for this user: to try again does not help. */

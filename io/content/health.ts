@@ -21,7 +21,7 @@ export interface SourceHealth {
  * thousand such, and must not be able to take the honest sources away by it.
  */
 const SUSPENDING: ReadonlySet<Fault> = new Set(["wrong", "slow", "redirected", "busy", "unreachable"]);
-/** A connection may break once in a while: so many in a row are no accident. */
+/** A connection may break once in a while. This number of breaks in a row is a fault of the source. */
 const MAX_BREAKS = 2;
 const FIRST_SUSPENSION_MS = 1_000;
 const MAX_SUSPENSION_MS = 60_000;

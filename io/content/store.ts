@@ -11,7 +11,7 @@ export interface ContentSource {
   readonly isLocal: boolean;
 
   /**
-   * The block's bytes, verified; null when the source says that it has none, or searched for it in vain.
+   * The block's bytes, verified; null when the source says that it does not have the block, or searched for it and did not find it.
    * @param maxBytes of an answer from another machine; the size limit of blocks by default
    * @throws BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE, CONTENT_UNREACHABLE with a fault of source-fault.ts as its cause; whatever the
    *   signal was aborted with
@@ -66,13 +66,13 @@ export interface ContentStore {
 
   /**
    * Keeps what these link to from garbage collection, and themselves.
-   * @param options.isSearching false: what is not at hand is not searched for, it is missing
+   * @param options.isSearching false: a block that is not available at once is missing, and is not searched for
    * @throws CONTENT_MISSING, CONTENT_WRITE_FAILED, CONTENT_UNREACHABLE
    */
   pin(roots: readonly Cid[], options?: { readonly isSearching?: boolean }): Promise<void>;
 
   /**
-   * Of these and of all that they link to, the blocks that are not at hand: at most `limit`, none when a pin would find everything.
+   * Of these and of all that they link to, the blocks that are not available: at most `limit`, none when a pin would find everything.
    * Who has them can put them, and ask again.
    * @throws CONTENT_UNREACHABLE
    */
@@ -94,7 +94,7 @@ export interface ContentStore {
 /** A store on this machine's disk. */
 export interface LocalStore extends ContentStore {
   /**
-   * Those of these that it has, in this order, until they have so many bytes: as {@link ContentStore.get} gives them, in fewer
+   * Those of these that it has, in this order, until they have that number of bytes: as {@link ContentStore.get} gives them, in fewer
    * transactions.
    * @throws CONTENT_UNREACHABLE when the store itself fails
    */

@@ -27,9 +27,9 @@ export interface ReplayOptions extends Omit<EntryJudgeOptions, "deployment" | "s
 
 /** Work that is left to do. It can all be found again from the store. */
 type Task =
-  /** A block is at hand: whatever waits for it goes on. */
+  /** A block is available: whatever waits for it goes on. */
   | { readonly kind: "arrival"; readonly cid: Cid }
-  /** A shard is at hand, and its entries are to be listed. */
+  /** A shard is available, and its entries are to be listed. */
   | { readonly kind: "listing"; readonly part: OpenPart; run: Generator<undefined, void> | null }
   | { readonly kind: "account"; readonly index: number; run: Generator<undefined, AccountFinding> | null }
   /** An anchor has its verdict: those that build on it can have theirs. */
@@ -71,12 +71,12 @@ export class ReplayEngine {
     else this.addAnchor(event);
   }
 
-  /** A block is at hand that was not before: `store.block` gives it. What waits for it is left to {@link step}. */
+  /** A block is available that was not before: `store.block` gives it. What waits for it is left to {@link step}. */
   receive(cid: Cid): void {
     this.tasks.push({ kind: "arrival", cid });
   }
 
-  /** Goes on with what the end of a process cut short: shards that are at hand, and anchors that lack nothing of their own. */
+  /** Goes on with what the end of a process cut short: shards that are available, and anchors that lack nothing of their own. */
   resume(parts: Iterable<OpenPart>, undecided: Iterable<number>): void {
     for (const part of parts) this.takePart(part);
     for (const index of undecided) this.consider(index);
@@ -138,7 +138,7 @@ export class ReplayEngine {
     this.entries.settle();
   }
 
-  /** Reads an anchor's manifest, if it is at hand and was not before. */
+  /** Reads an anchor's manifest, if it is available and was not before. */
   private takeManifest(index: number): void {
     const { store } = this;
     const anchor = store.anchor(index);
@@ -159,7 +159,7 @@ export class ReplayEngine {
     this.consider(index);
   }
 
-  /** Goes on with a part, if its block is at hand; else notes that it is missing. */
+  /** Goes on with a part, if its block is available; else notes that it is missing. */
   private takePart(part: OpenPart): void {
     const { store } = this;
     const block = store.block(part.cid);

@@ -1,5 +1,5 @@
 /**
- * The verdicts on entries (SPEC 8.4), each given when its block is at hand. A message is decoded and its signature verified once,
+ * The verdicts on entries (SPEC 8.4), each given when its block is available. A message is decoded and its signature verified once,
  * however often and in however many rooms it is listed; each place of it then costs a look at keys, and a row.
  */
 import type { Cid } from "../cid.ts";
@@ -89,12 +89,12 @@ export class EntryJudge {
     this.verifySignatures = verifySignatures ?? ((claims) => primitives.ed25519Verify(claims));
   }
 
-  /** Takes a new entry: it is missing when its block is not at hand. {@link settle} has to follow. */
+  /** Takes a new entry: it is missing when its block is not available. {@link settle} has to follow. */
   list(entry: PlacedEntry): void {
     if (!this.examine(entry, true)) this.store.addEntry(entry, MISSING, null);
   }
 
-  /** Takes an entry that was missing; it stays so when its block is not at hand. {@link settle} has to follow. */
+  /** Takes an entry that was missing; it stays so when its block is not available. {@link settle} has to follow. */
   receive(entry: PlacedEntry): void {
     this.examine(entry, false);
   }
@@ -147,7 +147,7 @@ export class EntryJudge {
     return block;
   }
 
-  /** @returns false when the block that it takes is not at hand */
+  /** @returns false when the block that it takes is not available */
   private examine(entry: PlacedEntry, isNew: boolean): boolean {
     const message = this.read(entry.cid);
     if (message === null) return false;
@@ -168,7 +168,7 @@ export class EntryJudge {
 
   /**
    * Has the signature of a message verified, if it was not. A version has one key, so a message is signed at every place or at none.
-   * @returns false when the block that it takes is not at hand
+   * @returns false when the block that it takes is not available
    */
   private claim(cid: Cid, message: ReadMessage, publicKey: Uint8Array): boolean {
     if (message.isSigned !== null || this.claims.has(message)) return true;

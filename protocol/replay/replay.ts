@@ -29,7 +29,7 @@ export class Replay {
     this.engine.add(event);
   }
 
-  /** Decides everything that the blocks at hand allow, and says what it decided. Cheap when nothing is undecided. */
+  /** Decides everything that the available blocks allow, and says what it decided. Cheap when nothing is undecided. */
   settle(get: BlockSource): Settlement {
     // Each block is asked for once: a source may lose one in between.
     const held = new Map<Cid, Uint8Array>();

@@ -55,7 +55,7 @@ export interface OpenPart {
 export const FIRST_HEADS = 32;
 
 export interface ReplayStore extends KeySource {
-  /** A block that is at hand, proved to be what its CID names; undefined for any other. */
+  /** A block that is available, proved to be what its CID names; undefined for any other. */
   block(cid: Cid): Uint8Array | undefined;
   /** Keeps a block that will be asked for again: the heads of an anchor whose base has no verdict. What is forgotten is wanted again. */
   keepBlock(cid: Cid, bytes: Uint8Array): void;

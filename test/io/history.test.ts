@@ -21,7 +21,7 @@ function report(replay: Replay): unknown {
 }
 
 describe("A history rebuilt from chain and content", () => {
-  it("is what a replay with all blocks at hand gives, and each block is fetched once", async () => {
+  it("is what a replay with all blocks available gives, and each block is fetched once", async () => {
     const { history } = conversation();
     const store = new CountingStore(history);
     const kept = new Map<Cid, string>();

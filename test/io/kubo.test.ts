@@ -141,7 +141,7 @@ describe("The Kubo content store", () => {
     expect(lists.filter(({ query }) => !query.has("arg")).length).to.equal(1);
   });
 
-  it("asks first whether everything is at hand when it is not to search, and pins nothing when it is not", async () => {
+  it("asks first whether everything is available when it is not to search, and pins nothing when it is not", async () => {
     const [here, far] = [block("here"), block("far")];
     await store.put([here]);
     await store.pin([here.cid], { isSearching: false });

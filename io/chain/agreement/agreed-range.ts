@@ -72,7 +72,7 @@ function uniteMost(given: readonly Stretch[], quorum: number): Stretch {
 }
 
 /**
- * Holds so many events up to a block against what the contracts count there.
+ * Compares the number of events up to a block with what the contracts count there.
  * @throws CHAIN_INCOMPLETE with a Gap as its cause, CHAIN_UNREACHABLE, CHAIN_DISAGREES
  */
 export async function proveCounts(

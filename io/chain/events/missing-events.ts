@@ -25,7 +25,7 @@ export interface Gap {
 const MAX_SEARCHED = 64;
 /** Events that are asked for by their indices in one call. */
 const MAX_ASKED = 50;
-/** Receipts of so many blocks at most; a node that leaves out more is no source of logs. */
+/** Receipts of at most this number of blocks are read; a node that leaves out more is no source of logs. */
 const MAX_MENDED = 1_000;
 
 const REPLACED = Symbol("replaced");

@@ -40,7 +40,7 @@ const POLLS_WITHOUT_RECEIPT = 6;
 /** Before anything was signed, a node that does not answer is not waited for any longer. */
 const MAX_FAILURES_AT_FIRST = 3;
 const REBROADCAST_AFTER_BLOCKS = 5;
-/** After so many blocks, half a minute on Polygon, a transaction that still waits is replaced by a dearer one. */
+/** After this number of blocks, half a minute on Polygon, a transaction that still waits is replaced by a dearer one. */
 const REPLACE_AFTER_BLOCKS = 15;
 
 export class Submission {

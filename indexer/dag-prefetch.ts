@@ -1,6 +1,6 @@
 /**
- * A manifest with its shards, heads and messages, or a shard with its messages: fetched together from a store that has them at hand,
- * so that an anchor is decided, with all that it lists, in one transaction. What a block leads to is told by its form alone.
+ * A manifest with its shards, heads and messages, or a shard with its messages: fetched together from a store that has them locally,
+ * so that an anchor is decided, with all that it lists, in one transaction. Which blocks a block links to is decided by its bytes alone.
  */
 import { linkedDigests, MAX_LINK_DEPTH } from "../io/content/links.ts";
 import type { ContentStore, LocalStore } from "../io/content/store.ts";
@@ -9,53 +9,53 @@ import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { manifestIn } from "../protocol/manifest.ts";
 
-/** Of an anchor that is larger, or of one that lists what is nowhere, the rest is fetched when it is known to be missing. */
+/** Larger DAGs are not prefetched whole; the rest is fetched once it is known to be missing. */
 const MAX_BYTES = 2 * 1024 * 1024;
 const MAX_BLOCKS = 4_096;
-/** A shard that is larger leads to more than that. */
-const MAX_LEADING_BYTES = 262_144;
-/** What is taken at once is little: the follower waits for it, and no other thread verifies it. */
+/** Links of larger blocks are not followed: such a shard lists more messages than are prefetched. */
+const MAX_LINKING_BYTES = 262_144;
+/** The follower waits for these blocks, and verifies their signatures on its own thread, so there are few. */
 const MAX_EVENTS_AT_ONCE = 16;
 const MAX_BLOCKS_AT_ONCE = 256;
-/** 512 links, and little else. */
+/** A manifest is 512 links and a few numbers. */
 const MAX_MANIFEST_BYTES = 32_768;
 
 /**
- * @param isUnderWay of what these lead to, what is not to be fetched again
- * @returns these blocks and what they lead to, as far as the store has them
+ * @param isUnderWay whether a linked block is being fetched already, and is left out
+ * @returns these blocks and the blocks that they link to, as far as the store has them
  * @throws what the store throws
  */
-export async function familyOf(
+export async function prefetchDag(
   content: Pick<LocalStore, "getAll">,
   cids: readonly Cid[],
   isUnderWay: (cid: Cid) => boolean = () => false,
   maxBlocks = MAX_BLOCKS,
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
-  const family = new Map<Cid, Uint8Array>();
+  const found = new Map<Cid, Uint8Array>();
   let sizeBytes = 0;
   let left = maxBlocks;
   let wanted = cids;
-  // Whatever else a block looks like, no more is followed.
+  // A block that looks as if it linked further than a manifest does is not followed further.
   for (let depth = 0; depth <= MAX_LINK_DEPTH && wanted.length > 0 && left > 0 && sizeBytes < MAX_BYTES; depth++) {
     const asked = wanted.slice(0, left);
     left -= asked.length;
-    const leads = new Set<Cid>();
+    const links = new Set<Cid>();
     for (const [cid, bytes] of await content.getAll(asked, MAX_BYTES - sizeBytes)) {
       if (verified(cid, bytes) === null) continue;
-      family.set(cid, bytes);
+      found.set(cid, bytes);
       sizeBytes += bytes.length;
-      for (const lead of leadsOf(bytes)) leads.add(lead);
+      for (const link of listChildLinks(bytes)) links.add(link);
     }
-    wanted = Array.from(leads).filter((lead) => !family.has(lead) && !isUnderWay(lead));
+    wanted = Array.from(links).filter((link) => !found.has(link) && !isUnderWay(link));
   }
-  return family;
+  return found;
 }
 
 /**
- * Of what these events name, what a local store has: none of another store, none of many events, and not all of much. Never rejects,
- * since what is not given here is fetched.
+ * The blocks that these events name and a local store has. It is empty for a remote store and for more than 16 events, and has at most 256
+ * blocks of anchors. It never rejects, since a block that is not given here is fetched later.
  */
-export async function blocksAtHand(
+export async function readLocalBlocks(
   content: ContentStore | LocalStore,
   events: readonly ChainEvent[],
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
@@ -63,8 +63,8 @@ export async function blocksAtHand(
   const manifests = events.flatMap((event) => (event.kind === "anchor" ? (event.cid ?? []) : []));
   const documents = events.flatMap((event) => (event.kind === "key" ? cidOfDigest(event.document) : []));
   try {
-    const found = new Map(await familyOf(content, manifests, undefined, MAX_BLOCKS_AT_ONCE));
-    // A document leads to nothing.
+    const found = new Map(await prefetchDag(content, manifests, undefined, MAX_BLOCKS_AT_ONCE));
+    // A key document has no links.
     for (const [cid, bytes] of await content.getAll(documents, MAX_BYTES)) {
       if (verified(cid, bytes) !== null) found.set(cid, bytes);
     }
@@ -75,8 +75,8 @@ export async function blocksAtHand(
 }
 
 /** The shards and heads of a manifest; of any other block, all that looks like a link. */
-function leadsOf(block: Uint8Array): readonly Cid[] {
-  if (block.length > MAX_LEADING_BYTES) return [];
+function listChildLinks(block: Uint8Array): readonly Cid[] {
+  if (block.length > MAX_LINKING_BYTES) return [];
   const digests = [...linkedDigests(block)];
   const manifest = digests.length === 0 || block.length > MAX_MANIFEST_BYTES ? null : manifestIn(block);
   return manifest === null ? digests.map(cidOfDigest) : [...manifest.rooms, ...manifest.heads];

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 
-import { familyOf } from "../../indexer/family.ts";
+import { prefetchDag } from "../../indexer/dag-prefetch.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOf, linkTo, type Cid } from "../../protocol/cid.ts";
 import { deltaOf, History, Person } from "../fixtures/history.ts";
@@ -31,7 +31,7 @@ describe("A block and what it leads to", () => {
       const found = cids.map((each) => [each, blocks.get(each)] as const);
       return Promise.resolve(new Map(found.filter((pair): pair is [Cid, Uint8Array] => pair[1] !== undefined)));
     };
-    const family = await familyOf({ getAll }, [cid], isUnderWay);
+    const family = await prefetchDag({ getAll }, [cid], isUnderWay);
     for (const [each, bytes] of family) expect(cidOf(bytes)).to.equal(each);
     return { family: [...family.keys()], asked };
   }
@@ -90,7 +90,7 @@ describe("A block and what it leads to", () => {
 
   it("is refused when the store fails", async () => {
     const getAll = (): Promise<never> => Promise.reject(new DmtpError("CONTENT_UNREACHABLE", "the disk failed"));
-    const family = familyOf({ getAll }, [manifest]);
+    const family = prefetchDag({ getAll }, [manifest]);
     expect(await codeOfAsync(() => family)).to.equal("CONTENT_UNREACHABLE");
   });
 });
