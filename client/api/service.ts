@@ -26,6 +26,7 @@ export const statusSchema = named(
     counts: object({ rooms: count, keys: count, anchors: countsSchema, messages: countsSchema }),
     content: object({
       reachable: boolean,
+      // Counted at each place that lists it, so that nobody has to look at all of them.
       missing: count,
       retrying: count,
       sources: array(sourceSchema),
