@@ -97,8 +97,8 @@ export async function lookAtChain(
     isKnownAbsent: (cid) => content.isKnownAbsent?.(cid) ?? false,
   };
   const replay = await rebuild(reader.deployment, events, source, {
-    keep: (cid, bytes, kind) => {
-      if (kind === "message" && mailbox.block(cid) === null) unknown.set(cid, bytes);
+    keep: (cid, bytes) => {
+      if (mailbox.block(cid) === null) unknown.set(cid, bytes);
     },
   });
   const apply = (): void =>

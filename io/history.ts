@@ -1,5 +1,6 @@
 /** A history from chain and content alone. */
 import type { Cid } from "../protocol/cid.ts";
+import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { BlockSource } from "../protocol/replay/memory-store.ts";
 import { Replay } from "../protocol/replay/replay.ts";
@@ -17,8 +18,11 @@ export interface RebuildProgress {
 
 export interface RebuildOptions {
   readonly onProgress?: (progress: RebuildProgress) => void;
-  /** Sees every block that was fetched, once; none is kept otherwise. */
-  readonly keep?: (cid: Cid, bytes: Uint8Array, kind: "manifest" | "message") => void;
+  /**
+   * Sees every block that was fetched and is an envelope; none is kept otherwise. What an anchor names a block as does not matter: a
+   * manifest may name another anchor's message as its shard, and that block is not fetched a second time as a message.
+   */
+  readonly keep?: (cid: Cid, bytes: Uint8Array, envelope: Envelope) => void;
   readonly concurrency?: number;
   readonly random?: () => number;
 }
@@ -104,13 +108,29 @@ class Fetcher {
       sizeBytes += bytes.length;
       this.fetched += 1;
       this.held.set(cid, bytes);
-      this.options.keep?.(cid, bytes, kind);
+      this.offer(cid, bytes);
     });
+  }
+
+  private offer(cid: Cid, bytes: Uint8Array): void {
+    const { keep } = this.options;
+    if (keep === undefined) return;
+    const envelope = tryDecode(bytes);
+    if (envelope !== null) keep(cid, bytes, envelope);
   }
 
   /** Lets go of all blocks: what was settled is not needed again. */
   forget(): void {
     this.held = new Map();
+  }
+}
+
+/** Null for a block that is no envelope. */
+function tryDecode(bytes: Uint8Array): Envelope | null {
+  try {
+    return decodeEnvelope(bytes);
+  } catch {
+    return null;
   }
 }
 

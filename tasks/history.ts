@@ -29,7 +29,7 @@ export default command<HistoryArguments>(async (session, args) => {
   return history(session, peer, args.from, passphrase, args.retryMissing);
 });
 
-/** The conversation of two wallets, from chain and content; the mailbox only adds what is not anchored yet. */
+/** The conversation of two wallets, from chain and content; the mailbox adds what is not anchored yet, and blocks that no source has. */
 export async function history(
   session: Session,
   peer: Address,
