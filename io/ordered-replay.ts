@@ -7,6 +7,7 @@ import type { Entry } from "../protocol/entry.ts";
 import type { AnchorEvent, ChainEvent } from "../protocol/event.ts";
 import type { KeyDirectory } from "../protocol/keys.ts";
 import { ReplayEngine } from "../protocol/replay/engine.ts";
+import { FIRST_HEADS, type OpenPart } from "../protocol/replay/store.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
@@ -58,12 +59,12 @@ export class OrderedReplay {
     const { index, cid } = event;
     if (cid === null || this.verdict(index).status !== "missing") return;
     await this.offer([cid]);
-    for (const { cid: shard } of this.store.openParts(index)) {
-      await this.offer([shard]);
+    for (const part of this.store.openParts(index)) {
+      if (part.part >= FIRST_HEADS) continue;
+      await this.offer([part.cid], [part]);
       await this.judge();
     }
-    const heads = this.store.openParts(index).map((part) => part.cid);
-    if (this.verdict(index).status === "missing") await this.offer(heads);
+    await this.offerHeads(index);
     this.store.endAnchor(index);
   }
 
@@ -99,14 +100,29 @@ export class OrderedReplay {
     this.store.tell();
   }
 
-  /** Has the engine work with these blocks, as far as the source has them. */
-  private async offer(cids: readonly Cid[]): Promise<void> {
+  /** Has an anchor's account verified, if it waits for its heads. */
+  private async offerHeads(index: number): Promise<void> {
+    const manifest = this.store.anchor(index)?.manifest ?? null;
+    const parts = this.store.openParts(index).filter(({ part }) => part >= FIRST_HEADS);
+    if (manifest === null || parts.length === 0) return;
+    // Nobody will come with a base that is missing, so the heads of what builds on it are not needed.
+    if (manifest.base !== null && this.verdict(manifest.base.index).status === "missing") return;
+    // The account takes all of them, also one that was available as a shard when it was first asked for.
+    await this.offer(manifest.heads, parts);
+  }
+
+  /**
+   * Has the engine work with these blocks, as far as the source has them.
+   * @param parts those of the current anchor that the blocks are fetched for; none for a manifest and for messages
+   */
+  private async offer(cids: readonly Cid[], parts: readonly OpenPart[] = []): Promise<void> {
     const found = new Map<Cid, Uint8Array>();
     await forEachConcurrent(cids, CONCURRENT, async (cid) => {
       const bytes = verified(cid, await this.content.get(cid));
       if (bytes !== null) found.set(cid, bytes);
     });
     this.store.blocks = found;
+    this.store.fetchedParts = new Set(parts.map(({ part }) => part));
     for (const cid of found.keys()) this.engine.receive(cid);
     while (this.engine.step());
     this.store.blocks = new Map();

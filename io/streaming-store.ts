@@ -33,6 +33,11 @@ export class StreamingStore implements ReplayStore, NodeRows {
   readonly anchors: StoredAnchor[] = [];
   /** What is available now. */
   blocks: ReadonlyMap<Cid, Uint8Array> = new Map();
+  /**
+   * The parts that these blocks were fetched for: shards and heads blocks of the current anchor, by number. Anybody can list a block of
+   * parts as a message; a shard that was taken when it comes as a message would be listed before its turn.
+   */
+  fetchedParts: ReadonlySet<number> = new Set();
   private readonly onEntry: (entry: Entry) => void;
   readonly keys: KeyDirectory;
   private readonly database = openTemporary(TABLES);
@@ -54,9 +59,10 @@ export class StreamingStore implements ReplayStore, NodeRows {
   private readonly links = new Map<number, NodeLink | null>();
   private readonly indexByCid = new Map<Cid, number>();
   private readonly parts = new OpenParts();
-  /** Of the anchor that is read now: all that it lists, and what of it is not told yet. */
+  /** Of the anchor that is read now, by ordinal: all that it lists, and what of it is not told yet. */
   private listed: PlacedEntry[] = [];
   private untold: Entry[] = [];
+  /** The entries that wait for each message, by ordinal. */
   private readonly missing = new Map<Cid, Entry[]>();
 
   /** @param onEntry gets each entry once, in the order of the history */
@@ -91,9 +97,9 @@ export class StreamingStore implements ReplayStore, NodeRows {
     return this.blocks.get(cid);
   }
 
-  /** In the order of the chain, no heads are taken before their base is decided. */
+  /** All heads of an anchor are available together, after its base is decided. */
   keepBlock(): void {
-    // Nothing is asked for twice.
+    // There is no later use of them.
   }
 
   hasSigned(wallet: Address): boolean {
@@ -162,25 +168,28 @@ export class StreamingStore implements ReplayStore, NodeRows {
   }
 
   partsAwaiting(cid: Cid, limit: number): readonly OpenPart[] {
-    return this.parts.awaiting(cid, limit);
+    return this.parts.awaiting(cid, limit).filter(({ part }) => this.fetchedParts.has(part));
   }
 
   addEntry(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
     const entry: Entry = { ...place, verdict, message };
-    this.listed.push(place);
-    this.untold.push(entry);
+    insertByOrdinal(this.listed, place);
+    insertByOrdinal(this.untold, entry);
     if (verdict.status === "verified") this.remember(entry);
     if (verdict.status !== "missing") return;
     const missing = this.missing.get(place.cid);
     if (missing === undefined) this.missing.set(place.cid, [entry]);
-    else missing.push(entry);
+    else insertByOrdinal(missing, entry);
   }
 
   decideEntry(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
-    const missing = this.missing.get(place.cid);
-    const entry = missing?.shift();
-    if (entry?.ordinal !== place.ordinal) throw new DmtpError("INTERNAL", "an entry was decided out of its order");
-    if (missing?.length === 0) this.missing.delete(place.cid);
+    const missing = this.missing.get(place.cid) ?? [];
+    // The engine decides a page of them in any order: what needs no signature comes first.
+    const at = missing.findIndex(({ ordinal }) => ordinal === place.ordinal);
+    const entry = missing[at];
+    if (entry === undefined) throw new DmtpError("INTERNAL", "an entry that was not missing was decided");
+    missing.splice(at, 1);
+    if (missing.length === 0) this.missing.delete(place.cid);
     entry.verdict = verdict;
     entry.message = message;
     if (verdict.status === "verified") this.remember(entry);
@@ -244,4 +253,10 @@ export class StreamingStore implements ReplayStore, NodeRows {
     const anchor = this.anchors[index];
     if (anchor !== undefined) this.anchors[index] = { ...anchor, ...change };
   }
+}
+
+/** The engine adds the entries of one step in any order, so an entry belongs at most a step's places before the end. */
+function insertByOrdinal<Item extends Place>(items: Item[], item: Item): void {
+  const at = items.findLastIndex(({ ordinal }) => ordinal < item.ordinal) + 1;
+  items.splice(at, 0, item);
 }
