@@ -4,7 +4,7 @@
  */
 import { equal, toBinaryString } from "../bytes.ts";
 import { bytesOfCid, type Cid } from "../cid.ts";
-import { decodeHeadsSteps } from "../heads.ts";
+import { decodeHeadsSteps, type Head } from "../heads.ts";
 import type { Manifest } from "../manifest.ts";
 import { append, EMPTY_RANGE } from "../merkle.ts";
 import type { RoomId } from "../room.ts";
@@ -49,16 +49,11 @@ export function verifyBase(index: number, { base, seq }: Manifest, anchor: Store
   return seq === before + 1 ? VERIFIED : rejected("SEQ_MISMATCH", `sequence number ${seq} after ${before}`);
 }
 
-/** Rules 9 to 13 of SPEC 8.3, of an anchor whose base is verified and whose shards are all listed. Yields between two steps. */
-export function* verifyAccount(input: AccountInput): Generator<undefined, AccountFinding> {
-  try {
-    return yield* verify(input);
-  } catch (error) {
-    return { verdict: rejectedBy(error), state: null };
-  }
-}
-
-function* verify({
+/**
+ * Decides rules 9 to 13 of SPEC 8.3 for an anchor whose base is verified and whose shards are all listed. Yields between two steps.
+ * @throws what the state of the base throws when its rows are damaged: that is no verdict on the anchor
+ */
+export function* verifyAccount({
   anchorIndex,
   manifest,
   before,
@@ -90,6 +85,7 @@ function* verify({
 
   const claimed = yield* readHeads(manifest, rooms, block);
   if (claimed === null) return { lacking: manifest };
+  if (claimed !== "mismatch" && "status" in claimed) return refuse(claimed);
   const wrongHeads = refuse(rejected("HEADS_MISMATCH", "the heads are not those of its messages"));
   if (claimed === "mismatch") return wrongHeads;
   // Everything that costs no hash of an entry is compared before any is hashed.
@@ -148,7 +144,7 @@ function* readHeads(
   manifest: Manifest,
   rooms: readonly ListedRoom[],
   block: AccountInput["block"],
-): Generator<undefined, ClaimedHeads | "mismatch" | null> {
+): Generator<undefined, ClaimedHeads | Verdict | "mismatch" | null> {
   // A block that is lacking goes before one that is wrong.
   for (const cid of manifest.heads) {
     if (block(cid) === undefined) return null;
@@ -161,7 +157,13 @@ function* readHeads(
   for (const cid of manifest.heads) {
     const bytes = block(cid);
     if (bytes === undefined) return null;
-    for (const { room, n, lastIndex, roomRoot } of yield* decodeHeadsSteps(bytes)) {
+    let heads: Head[];
+    try {
+      heads = yield* decodeHeadsSteps(bytes);
+    } catch (error) {
+      return rejectedBy(error);
+    }
+    for (const { room, n, lastIndex, roomRoot } of heads) {
       isOfRooms &&= rooms[roots.length]?.id === room;
       sizes.push(n);
       lastIndexes.push(lastIndex);

@@ -117,7 +117,9 @@ export class ReplayEngine {
   /** Takes blocks that came one after the other: messages of several share a step, and the verification of their signatures. */
   private arrive(): void {
     let places = 0;
-    for (let task = this.tasks.first; task?.kind === "arrival" && places < STEP_PLACES; task = this.tasks.first) {
+    while (places < STEP_PLACES && !this.entries.isFull) {
+      const task = this.tasks.first;
+      if (task?.kind !== "arrival") break;
       const { cid } = task;
       if (this.store.block(cid) === undefined) {
         this.tasks.shift();
@@ -127,12 +129,13 @@ export class ReplayEngine {
       if (first !== undefined) this.takeManifest(first);
       const parts = this.store.partsAwaiting(cid, STEP_ANCHORS);
       for (const part of parts) this.takePart(part);
-      const missing = this.store.missingPlaces(cid, STEP_PLACES);
+      const limit = STEP_PLACES - places;
+      const missing = this.store.missingPlaces(cid, limit);
       for (const entry of missing) this.entries.receive(entry);
       // A block that nothing waits for costs a look, too.
       places += Math.max(1, missing.length);
       // What is not done stays first.
-      if (parts.length === STEP_ANCHORS || missing.length === STEP_PLACES) break;
+      if (parts.length === STEP_ANCHORS || missing.length === limit) break;
       this.tasks.shift();
     }
     this.entries.settle();

@@ -10,7 +10,7 @@ export interface ShardInput {
   readonly part: OpenPart;
   readonly block: Uint8Array;
   readonly store: Pick<ReplayStore, "listedCount">;
-  readonly entries: Pick<EntryJudge, "list" | "settle">;
+  readonly entries: Pick<EntryJudge, "list" | "settle" | "isFull">;
   /** Null for all rooms. */
   readonly onlyRoom: RoomId | null;
 }
@@ -44,7 +44,7 @@ export function* listShard({
       if (isListed && toPassOver > 0) toPassOver -= 1;
       else if (isListed) entries.list({ anchorIndex, ordinal, room, cid });
       ordinal += 1;
-      if (ordinal % STEP_PLACES !== 0) continue;
+      if (ordinal % STEP_PLACES !== 0 && !entries.isFull) continue;
       entries.settle();
       yield;
     }
