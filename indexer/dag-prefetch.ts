@@ -8,16 +8,23 @@ import { verified } from "../io/content/verified.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { manifestIn } from "../protocol/manifest.ts";
+import { MAX_SHARD_ENTRIES } from "../protocol/shard.ts";
 
-/** Larger DAGs are not prefetched whole; the rest is fetched once it is known to be missing. */
-const MAX_BYTES = 2 * 1024 * 1024;
-const MAX_BLOCKS = 4_096;
-/** Links of larger blocks are not followed: such a shard lists more messages than are prefetched. */
-const MAX_LINKING_BYTES = 262_144;
+/** What one prefetch takes at most. */
+export interface PrefetchLimits {
+  readonly maxBlocks: number;
+  readonly maxBytes: number;
+}
+
+/**
+ * A shard with all that it can list, of messages of a usual size. Larger DAGs are not prefetched whole; the
+ * rest is fetched once it is known to be missing.
+ */
+const LIMITS: PrefetchLimits = { maxBlocks: 2 * MAX_SHARD_ENTRIES, maxBytes: 8 * 1024 * 1024 };
 /** The follower waits for these blocks, and verifies their signatures on its own thread, so there are few. */
 const MAX_EVENTS_AT_ONCE = 16;
-const MAX_BLOCKS_AT_ONCE = 256;
-/** A manifest is 512 links and a few numbers. */
+const LIMITS_AT_ONCE: PrefetchLimits = { maxBlocks: 256, maxBytes: 2 * 1024 * 1024 };
+/** A manifest is 64 links and a few numbers. */
 const MAX_MANIFEST_BYTES = 32_768;
 
 /**
@@ -29,18 +36,18 @@ export async function prefetchDag(
   content: Pick<LocalStore, "getAll">,
   cids: readonly Cid[],
   isUnderWay: (cid: Cid) => boolean = () => false,
-  maxBlocks = MAX_BLOCKS,
+  { maxBlocks, maxBytes } = LIMITS,
 ): Promise<ReadonlyMap<Cid, Uint8Array>> {
   const found = new Map<Cid, Uint8Array>();
   let sizeBytes = 0;
   let left = maxBlocks;
   let wanted = cids;
   // A block that looks as if it linked further than a manifest does is not followed further.
-  for (let depth = 0; depth <= MAX_LINK_DEPTH && wanted.length > 0 && left > 0 && sizeBytes < MAX_BYTES; depth++) {
+  for (let depth = 0; depth <= MAX_LINK_DEPTH && wanted.length > 0 && left > 0 && sizeBytes < maxBytes; depth++) {
     const asked = wanted.slice(0, left);
     left -= asked.length;
     const links = new Set<Cid>();
-    for (const [cid, bytes] of await content.getAll(asked, MAX_BYTES - sizeBytes)) {
+    for (const [cid, bytes] of await content.getAll(asked, maxBytes - sizeBytes)) {
       if (verified(cid, bytes) === null) continue;
       found.set(cid, bytes);
       sizeBytes += bytes.length;
@@ -63,9 +70,9 @@ export async function readLocalBlocks(
   const manifests = events.flatMap((event) => (event.kind === "anchor" ? (event.cid ?? []) : []));
   const documents = events.flatMap((event) => (event.kind === "key" ? cidOfDigest(event.document) : []));
   try {
-    const found = new Map(await prefetchDag(content, manifests, undefined, MAX_BLOCKS_AT_ONCE));
+    const found = new Map(await prefetchDag(content, manifests, undefined, LIMITS_AT_ONCE));
     // A key document has no links.
-    for (const [cid, bytes] of await content.getAll(documents, MAX_BYTES)) {
+    for (const [cid, bytes] of await content.getAll(documents, LIMITS_AT_ONCE.maxBytes)) {
       if (verified(cid, bytes) !== null) found.set(cid, bytes);
     }
     return found;
@@ -74,10 +81,13 @@ export async function readLocalBlocks(
   }
 }
 
-/** The shards and heads of a manifest; of any other block, all that looks like a link. */
+/** The shards and heads of a manifest; of any other block, all that looks like a link, unless that is more than a shard may list. */
 function listChildLinks(block: Uint8Array): readonly Cid[] {
-  if (block.length > MAX_LINKING_BYTES) return [];
-  const digests = [...linkedDigests(block)];
+  const digests: Uint8Array[] = [];
+  for (const digest of linkedDigests(block)) {
+    if (digests.length === MAX_SHARD_ENTRIES) return [];
+    digests.push(digest);
+  }
   const manifest = digests.length === 0 || block.length > MAX_MANIFEST_BYTES ? null : manifestIn(block);
   return manifest === null ? digests.map(cidOfDigest) : [...manifest.rooms, ...manifest.heads];
 }

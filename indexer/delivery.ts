@@ -9,6 +9,8 @@ export interface DeliveryOptions {
   readonly deliver: (blocks: ReadonlyMap<Cid, Uint8Array>) => void;
   /** Works on blocks before they are delivered, beside all else. Never rejects. */
   readonly prepare?: (blocks: Iterable<Uint8Array>) => Promise<void>;
+  /** Whether earlier deliveries are still worked on: then the next one waits, and with it, in time, whoever fetches. */
+  readonly isBusy?: () => boolean;
   /** Called with what could not be delivered, after several tries. */
   readonly onFailure: (cids: Iterable<Cid>) => void;
   /** Called when something more can be taken. */
@@ -76,14 +78,19 @@ export class Delivery {
 
   /** To be called when something changed on which it depends whether to wait. */
   schedule(isLast: boolean): void {
-    if (this.isStopped || this.ready.size === 0) return;
-    const { clock } = this.options;
+    const { clock, isBusy } = this.options;
+    if (this.isStopped || this.ready.size === 0 || isBusy?.() === true) return;
     const isFailing = this.failures > 0;
     const waitMs = this.lastAtMs + this.pauseMs - clock.now();
     const isComplete = isLast && this.preparing.size === 0;
     const isEnough = isComplete || this.readyBytes >= MAX_BYTES / 4;
     if (waitMs <= 0 || (isEnough && !isFailing)) this.deliver();
-    else this.cancel ??= clock.after(waitMs, () => this.deliver());
+    else this.cancel ??= clock.after(waitMs, () => this.resume(isLast));
+  }
+
+  private resume(isLast: boolean): void {
+    this.cancel = null;
+    this.schedule(isLast);
   }
 
   /** Between the last delivery and the next. */

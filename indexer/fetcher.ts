@@ -15,7 +15,7 @@ import type { Log } from "./log.ts";
 import type { Want, WantList } from "./want-list.ts";
 import { WantQueue, type Attempt } from "./want-queue.ts";
 
-export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare"> {
+export interface FetcherOptions extends Pick<DeliveryOptions, "deliver" | "prepare" | "isBusy"> {
   /** From a local one, what a block leads to is fetched with it. */
   readonly content: ContentStore | LocalStore;
   /** What is missing now: another object after the history could not be written, or was taken back. */
@@ -50,7 +50,7 @@ export class Fetcher {
   private readonly clock: Clock;
   private cancelPump: () => void = () => undefined;
 
-  constructor({ content, missing, log, deliver, prepare, ...options }: FetcherOptions) {
+  constructor({ content, missing, log, deliver, prepare, isBusy, ...options }: FetcherOptions) {
     const { concurrency = 16, firstRetryMs = 500, maxRetryMs = 60_000, random = Math.random } = options;
     const { clock = SYSTEM_CLOCK } = options;
     this.content = content;
@@ -64,6 +64,7 @@ export class Fetcher {
     this.delivery = new Delivery({
       deliver,
       ...(prepare !== undefined && { prepare }),
+      ...(isBusy !== undefined && { isBusy }),
       log,
       clock,
       onFailure: (cids) => {
@@ -93,6 +94,7 @@ export class Fetcher {
     }
     if (!isAll) this.queue.surveyAgain();
     this.pump();
+    this.delivery.schedule(this.isIdle);
   }
 
   /**

@@ -89,6 +89,11 @@ export class History {
     return !this.current.isIdle;
   }
 
+  /** Whether turns are still to come for what was taken. Without a look at the disk, unlike {@link isBusy}. */
+  get isAtWork(): boolean {
+    return this.turns !== null && this.projection?.isIdle === false;
+  }
+
   get counts(): EventCounts {
     return this.log.counts;
   }
@@ -122,9 +127,12 @@ export class History {
       this.raiseFinalized(finalized, finalizedBlock);
       this.log.prune();
       if (events.length === 0) return;
-      this.content.offer(blocks);
-      // What waited for one of these first: what comes now finds them on disk, and nothing that waits for them.
-      projection.receive(blocks);
+      // Without them, they are fetched.
+      if (!this.content.isFull) {
+        this.content.offer(blocks);
+        // What waited for one of these first: what comes now finds them on disk, and nothing that waits for them.
+        projection.receive(blocks);
+      }
       projection.apply(events);
     });
   }
@@ -211,6 +219,8 @@ export class History {
       this.projection = null;
       this.content.withdraw();
       this.changes.discard();
+      // What the rows say is left to do goes on, whether or not somebody brings something more.
+      if (turns !== null) this.defer(turns, RETRY_MS);
       throw error;
     }
     this.goOn();

@@ -158,7 +158,8 @@ export function openEngine(chain: Chain, options: Omit<IndexerOptions, "host" | 
     };
     const prepare = (blocks: Iterable<Uint8Array>): Promise<void> => history.readAhead(blocks);
     const missing = () => history.missing;
-    const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare });
+    const isBusy = (): boolean => history.isAtWork;
+    const fetcher = new Fetcher({ ...options.fetching, ...timing, content, missing, deliver, prepare, isBusy });
     const readLocal = (events: readonly ChainEvent[]) => readLocalBlocks(content, events);
     const follower = new Follower({ ...timing, chain, history, pollIntervalMs, readLocal, onChange });
     const stop = (): Promise<void> => {

@@ -2,6 +2,8 @@
  * Reads messages ahead: while the index writes what came before, other threads verify signatures. It only remembers answers that
  * would be the same later; who asks for one that it does not have finds it out by himself.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 import { equal } from "../protocol/bytes.ts";
 import { headerOf, type SignedHeader } from "../protocol/entry.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
@@ -16,6 +18,8 @@ interface Reading extends Question {
 
 /** Larger blocks are rarely messages, and reading a shard without finding one costs more than it brings. */
 const MAX_BLOCK_BYTES = 16_384;
+/** Decoded one after the other, before somebody else has a turn. */
+const STEP_BLOCKS = 256;
 
 export class MessageReader {
   /** By the block's bytes, for as long as somebody holds them. */
@@ -31,17 +35,22 @@ export class MessageReader {
    * Resolves when the signatures of those that are messages are verified, each by the key that its sender has now. Never rejects.
    */
   async readAhead(blocks: Iterable<Uint8Array>, keysOf: (wallet: SignedHeader["sender"]) => KeyHistory): Promise<void> {
-    if (this.threads === null) return;
-    const readings: Reading[] = [];
+    const { threads } = this;
+    if (threads === null) return;
+    const batches: Promise<void>[] = [];
+    let readings: Reading[] = [];
+    let looked = 0;
     for (const block of blocks) {
       const reading = read(block, keysOf);
       if (reading !== null) readings.push(reading);
+      looked += 1;
+      if (looked % STEP_BLOCKS !== 0) continue;
+      batches.push(this.verify(threads, readings));
+      readings = [];
+      await nextTurn();
     }
-    const answers = await this.threads.verify(readings);
-    readings.forEach((reading, i) => {
-      reading.isValid = answers[i] ?? null;
-      this.readings.set(reading.block, reading);
-    });
+    batches.push(this.verify(threads, readings));
+    await Promise.all(batches);
   }
 
   /** @throws as decodeEnvelope */
@@ -53,6 +62,14 @@ export class MessageReader {
   isSignedBy(block: Uint8Array, publicKey: Uint8Array): boolean | null {
     const reading = this.readings.get(block);
     return reading !== undefined && equal(reading.publicKey, publicKey) ? reading.isValid : null;
+  }
+
+  private async verify(threads: SignatureThreads, readings: readonly Reading[]): Promise<void> {
+    const answers = await threads.verify(readings);
+    readings.forEach((reading, i) => {
+      reading.isValid = answers[i] ?? null;
+      this.readings.set(reading.block, reading);
+    });
   }
 }
 

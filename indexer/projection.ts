@@ -19,6 +19,9 @@ import type { KeyRows } from "./store/key-rows.ts";
 import { IndexStore } from "./store/replay-store.ts";
 import { WantRows } from "./store/want-rows.ts";
 
+/** Blocks that one step looks at. */
+const STEP_BLOCKS = 256;
+
 /** Only good as long as every transaction that it wrote in was committed; after a rollback a new one has to be made. */
 export class Projection {
   /** The blocks without which something stays undecided. */
@@ -26,6 +29,8 @@ export class Projection {
   private readonly content: ContentCache;
   private readonly store: IndexStore;
   private readonly engine: ReplayEngine;
+  /** What was offered, and not looked at yet. */
+  private readonly received: Cid[] = [];
   private counts: EventCounts;
 
   /** Goes on from what the rows say. */
@@ -66,7 +71,7 @@ export class Projection {
 
   /** Whether {@link work} has nothing to do. */
   get isIdle(): boolean {
-    return this.engine.isIdle;
+    return this.received.length === 0 && this.engine.isIdle;
   }
 
   /** Takes the next events, in chain order. {@link work} has to follow. */
@@ -79,24 +84,15 @@ export class Projection {
 
   /** Takes blocks that the content cache offers. {@link work} has to follow. */
   receive(blocks: ReadonlyMap<Cid, Uint8Array>): void {
-    for (const [cid, bytes] of blocks) {
-      if (!this.missing.has(cid)) continue;
-      const isNamedByAnchor = this.missing.isNamedByAnchor(cid);
-      this.missing.arrive(cid);
-      this.store.receiveDocument(cid, bytes);
-      if (!isNamedByAnchor) continue;
-      // Kept before it is judged, so that no later turn has to do without it.
-      this.content.take(cid);
-      this.engine.receive(cid);
-    }
+    for (const cid of blocks.keys()) this.received.push(cid);
   }
 
   /** Goes on with what was taken, step by step, until `isEnough` or nothing is left. What it found out is then in the rows. */
   work(isEnough: () => boolean): void {
     // One step at least, or a turn could come to nothing for ever.
-    while (this.engine.step() && !isEnough());
+    while (this.step() && !isEnough());
     this.store.flush();
-    if (this.engine.isIdle) this.missing.settle();
+    if (this.isIdle) this.missing.settle();
   }
 
   /** Takes back all events of each contract but the given number of first ones. Every verdict rests on what came before it, so none changes. */
@@ -105,6 +101,25 @@ export class Projection {
     this.store.tally.countKeys(left.keys - this.counts.keys);
     this.counts = left;
     this.store.flush();
+  }
+
+  /** Does one piece of the work that is left. @returns whether there was any */
+  private step(): boolean {
+    if (this.received.length === 0) return this.engine.step();
+    for (const cid of this.received.splice(0, STEP_BLOCKS)) this.receiveOne(cid);
+    return true;
+  }
+
+  private receiveOne(cid: Cid): void {
+    const bytes = this.missing.has(cid) ? this.content.look(cid) : undefined;
+    if (bytes === undefined) return;
+    const isNamedByAnchor = this.missing.isNamedByAnchor(cid);
+    this.missing.arrive(cid);
+    this.store.receiveDocument(cid, bytes);
+    if (!isNamedByAnchor) return;
+    // Kept before it is judged, so that no later turn has to do without it.
+    this.content.take(cid);
+    this.engine.receive(cid);
   }
 
   private count(event: ChainEvent): void {

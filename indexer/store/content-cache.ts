@@ -4,13 +4,16 @@ import type Database from "better-sqlite3";
 import { verifyBlock, type Cid } from "../../protocol/cid.ts";
 import { CidRows } from "./cid-rows.ts";
 
+const MAX_OFFERED_BYTES = 16 * 1024 * 1024;
+
 export class ContentCache {
   private readonly cids: CidRows;
   private readonly getBytes: Database.Statement<[Cid], Uint8Array>;
   private readonly putBytes: Database.Statement<[cidId: number, bytes: Uint8Array]>;
 
-  /** At hand for now, each the block that its CID names. */
-  private offered: ReadonlyMap<Cid, Uint8Array>[] = [];
+  /** Available for now, each the block that its CID names. */
+  private readonly offered = new Map<Cid, Uint8Array>();
+  private offeredBytes = 0;
   private readonly taken = new Set<Cid>();
 
   constructor(database: Database.Database) {
@@ -22,34 +25,39 @@ export class ContentCache {
     this.putBytes = database.prepare("INSERT OR REPLACE INTO content VALUES (?, ?)");
   }
 
+  /** Whether more should be offered when some of it was asked for, or withdrawn: it is all in memory. */
+  get isFull(): boolean {
+    return this.offeredBytes >= MAX_OFFERED_BYTES;
+  }
+
   /** Offers these blocks until {@link withdraw}: a block is kept once somebody asks for it. */
   offer(blocks: ReadonlyMap<Cid, Uint8Array>): void {
-    if (blocks.size > 0) this.offered.push(blocks);
+    for (const [cid, bytes] of blocks) {
+      this.offered.set(cid, bytes);
+      this.offeredBytes += bytes.length;
+    }
   }
 
   /** What was offered and not asked for is forgotten. */
   withdraw(): void {
-    this.offered = [];
+    this.offered.clear();
+    this.offeredBytes = 0;
     this.taken.clear();
   }
 
   /** A block that is offered; undefined for any other, also when it is kept. */
   take(cid: Cid): Uint8Array | undefined {
-    for (const blocks of this.offered) {
-      const bytes = blocks.get(cid);
-      if (bytes === undefined) continue;
-      if (!this.taken.has(cid)) {
-        this.taken.add(cid);
-        this.putBytes.run(this.cids.add(cid).id, bytes);
-      }
-      return bytes;
+    const bytes = this.offered.get(cid);
+    if (bytes !== undefined && !this.taken.has(cid)) {
+      this.taken.add(cid);
+      this.putBytes.run(this.cids.add(cid).id, bytes);
     }
-    return undefined;
+    return bytes;
   }
 
   /** A block that is offered or kept; it is not kept for that. */
   look(cid: Cid): Uint8Array | undefined {
-    return this.offered.find((blocks) => blocks.has(cid))?.get(cid) ?? this.read(cid);
+    return this.offered.get(cid) ?? this.read(cid);
   }
 
   /** A block that is offered, which is kept then, or that is kept already. */

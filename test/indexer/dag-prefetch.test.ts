@@ -73,15 +73,15 @@ describe("A block and what it leads to", () => {
   });
 
   it("asks a store for no more than some thousand blocks, and for none that a large shard names", async () => {
-    const links = (count: number): Uint8Array =>
-      encode(Array.from({ length: count }, (_, i) => linkTo(cidOf(encode([i])))));
-    const several = Array.from({ length: 5 }, (_, i) => links(6_000 - i));
+    const links = (count: number, from = 0): Uint8Array =>
+      encode(Array.from({ length: count }, (_, i) => linkTo(cidOf(encode([from + i])))));
+    const several = Array.from({ length: 5 }, (_, i) => links(8_000, 8_000 * i));
     const root = encode(several.map((bytes) => linkTo(cidOf(bytes))));
     const blocks = new Map([root, ...several].map((bytes) => [cidOf(bytes), bytes]));
     const { family, asked } = await ask(cidOf(root), blocks);
     expect(family).to.have.length(6);
-    expect(asked).to.have.length(4_096);
-    const large = links(8_000);
+    expect(asked).to.have.length(16_384);
+    const large = links(8_193);
     expect(await ask(cidOf(large), new Map([[cidOf(large), large]]))).to.deep.equal({
       family: [cidOf(large)],
       asked: [cidOf(large)],

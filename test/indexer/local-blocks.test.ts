@@ -42,9 +42,9 @@ describe("A block that comes on top of an index whose content is on this machine
     return engine;
   }
 
-  async function catchUp({ follower, fetcher }: Engine): Promise<void> {
+  async function catchUp({ follower, fetcher, history }: Engine): Promise<void> {
     while ((await follower.turn()) === "again");
-    await waitFor("what is there", () => Promise.resolve(fetcher.isSettled));
+    await waitFor("what is there", () => Promise.resolve(fetcher.isSettled && !history.isBusy));
   }
 
   /** An index of all but the last events, with some blocks withheld, that then takes these events in one block's look. */
@@ -163,7 +163,8 @@ describe("A block that comes on top of an index whose content is on this machine
     const messages = Array.from({ length: 300 }, (_, i) => large.message(ALICE, BOB, { seq: i + 1 }));
     large.anchor(deltaOf([room, messages]));
     const taken = await take(large, 1);
-    expect(taken.engine.history.missing.size).to.be.within(1, 299);
+    // Manifest, shard, heads and 253 messages came with the block; the rest may have been fetched since.
+    expect(taken.engine.history.missing.size).to.be.at.most(47);
     await catchUp(taken.engine);
     await expectRebuilt(taken.engine, taken.chain, taken.content);
 
