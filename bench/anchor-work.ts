@@ -11,9 +11,9 @@ import { EmbeddedStore } from "../io/content/embedded.ts";
 import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import { MAX_MESSAGES, type Block } from "../protocol/manifest.ts";
 import { makeDraft } from "../tasks/anchor-draft.ts";
-import { Backlog, fillMailbox, makeBacklogs } from "./backlog.ts";
+import { Backlog, fillMailbox, makeBacklogs, makeMembers } from "./backlog.ts";
 import { time } from "./measure.ts";
-import { anchorOnce, openSession, type Post } from "./operator.ts";
+import { anchorOnce, openSession, registerAll, type Post } from "./operator.ts";
 
 export interface BoundResult {
   readonly ms: number;
@@ -85,11 +85,13 @@ async function increments(post: Post, count: number, rooms: number, empty: reado
   let sizeBytes = 0;
   for (const [round, fresh] of empty.entries()) {
     // Rooms of the history, other ones each round.
-    const backlogs = Array.from({ length: rooms }, (_, i) => new Backlog(round * rooms + i, 1_000_000));
-    const messages = Array.from({ length: count }, (_, i) => backlogs[i % rooms]?.next()).filter(
-      (next) => next !== undefined,
-    );
+    const numbers = Array.from({ length: rooms }, (_, i) => round * rooms + i);
+    await registerAll(fresh, makeMembers(fresh.deployment, numbers));
     for (const place of [fresh, post]) {
+      const backlogs = numbers.map((number) => new Backlog(place.deployment, number, 1_000_000));
+      const messages = Array.from({ length: count }, (_, i) => backlogs[i % rooms]?.next()).filter(
+        (next) => next !== undefined,
+      );
       const session = await openSession(place);
       session.mailbox.add(messages);
       await session.content.put(messages.map(({ cid, block }) => ({ cid, bytes: block })));
@@ -116,8 +118,15 @@ const print = (result: unknown): void => void process.stdout.write(`${JSON.strin
 switch (work) {
   case "fill": {
     const [count, rooms] = args.map(Number);
+    await registerAll(
+      place,
+      makeMembers(
+        place.deployment,
+        Array.from({ length: rooms ?? 0 }, (_, number) => number),
+      ),
+    );
     const session = await openSession(place);
-    fillMailbox(session.folder, session.reader.identity, makeBacklogs(rooms ?? 0), count ?? 0);
+    fillMailbox(session.folder, session.reader.identity, makeBacklogs(place.deployment, rooms ?? 0), count ?? 0);
     await session.close();
     break;
   }

@@ -1,6 +1,6 @@
 /**
- * A mailbox full of messages that wait to be anchored, made quickly: well-formed envelopes whose ciphertext and signature are
- * made up, which nobody looks at before a replay.
+ * A mailbox full of messages that wait to be anchored, made quickly: well-formed envelopes between registered wallets, whose ciphertext and
+ * signature are made up, which nobody looks at before a replay.
  */
 import { join } from "node:path";
 
@@ -9,13 +9,13 @@ import Database from "better-sqlite3";
 import type { ChainIdentity } from "../io/chain/agreement/chain-identity.ts";
 import { Mailbox } from "../io/mailbox/mailbox.ts";
 import { Messages, type NewMessage } from "../io/mailbox/messages.ts";
-import { parseAddress, type Address } from "../protocol/address.ts";
-import { toHex, utf8 } from "../protocol/bytes.ts";
+import type { Address } from "../protocol/address.ts";
+import { utf8 } from "../protocol/bytes.ts";
 import { cidOf } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
-import { roomIdOf } from "../protocol/room.ts";
-import { DEPLOYMENT } from "./conversation.ts";
+import { roomIdOf, type Deployment } from "../protocol/room.ts";
+import { makePerson, type Person } from "./conversation.ts";
 
 /** A 200-byte text, padded and sealed. */
 const CIPHERTEXT_BYTES = 256 + 16;
@@ -31,16 +31,20 @@ export class Backlog {
   private readonly nonceAt: number;
   private count: number;
 
-  /** @param from how many messages the room has already */
-  constructor(number: number, from = 0) {
+  /**
+   * @param number of the room
+   * @param from how many messages the room has already
+   */
+  constructor(deployment: Deployment, number: number, from = 0) {
     this.count = from;
-    const [sender, receiver] = ["sender", "receiver"].map((role) => {
-      return parseAddress(toHex(primitives.sha256(utf8(`${role} ${number}`)).subarray(0, 20)));
-    }) as [Address, Address];
+    const [sender, receiver] = findMembers(number).map((person) => makeMember(deployment, person).wallet) as [
+      Address,
+      Address,
+    ];
     const nonce = primitives.sha256(utf8(`nonce ${number}`));
     this.envelope = {
       v: 1,
-      room: roomIdOf(DEPLOYMENT, sender, receiver),
+      room: roomIdOf(deployment, sender, receiver),
       sender,
       receiver,
       senderKeyVersion: 1,
@@ -70,8 +74,29 @@ export class Backlog {
   }
 }
 
-export function makeBacklogs(rooms: number): Backlog[] {
-  return Array.from({ length: rooms }, (_, number) => new Backlog(number));
+export function makeBacklogs(deployment: Deployment, rooms: number): Backlog[] {
+  return Array.from({ length: rooms }, (_, number) => new Backlog(deployment, number));
+}
+
+/** The people of these rooms, whose keys have to be registered. */
+export function makeMembers(deployment: Deployment, rooms: Iterable<number>): Person[] {
+  const numbers = new Set(Array.from(rooms, findMembers).flat());
+  return Array.from(numbers, (number) => makeMember(deployment, number));
+}
+
+/** The numbers of a room's two people, so that the first rooms have few people: 0 and 1, 0 and 2, 1 and 2, 0 and 3. */
+function findMembers(room: number): [number, number] {
+  const second = Math.floor((1 + Math.sqrt(1 + 8 * room)) / 2);
+  return [room - (second * (second - 1)) / 2, second];
+}
+
+const members = new Map<string, Person>();
+
+function makeMember(deployment: Deployment, number: number): Person {
+  const key = `${deployment.keyRegistry} ${number}`;
+  const member = members.get(key) ?? makePerson(`member ${number}`, number, deployment);
+  members.set(key, member);
+  return member;
 }
 
 /** Makes a mailbox with `count` messages, in turn in these rooms. */

@@ -31,7 +31,7 @@ export interface Person {
 }
 
 /** A person with a key that its wallet signed, registered as the registry's event `index`. */
-export function makePerson(name: string, index: number): Person {
+export function makePerson(name: string, index: number, deployment = DEPLOYMENT): Person {
   const wallet = new EthersWallet(toHex(primitives.sha256(utf8(`wallet of ${name}`))));
   const address = parseAddress(wallet.address);
   const identity = identityOfSeed(primitives.sha256(utf8(`seed of ${name}`)));
@@ -49,7 +49,7 @@ export function makePerson(name: string, index: number): Person {
     index,
     ...binding,
     deadline: BigInt(binding.deadline),
-    signature: fromHex(wallet.signingKey.sign(hashTypedData(bindingRequest(DEPLOYMENT, binding))).serialized),
+    signature: fromHex(wallet.signingKey.sign(hashTypedData(bindingRequest(deployment, binding))).serialized),
     hasCode: false,
     blockNumber: 1,
     logIndex: index,

@@ -11,6 +11,7 @@ import { benchAnchor } from "./anchor.ts";
 import { benchEmbedded } from "./embedded.ts";
 import { benchKubo } from "./kubo.ts";
 import { benchSeal, benchVerify } from "./crypto.ts";
+import { benchHostile } from "./hostile.ts";
 import { benchHttp } from "./http.ts";
 import { benchDenseChain, benchSparseChain } from "./index.ts";
 import type { Comparison, Duration, Limit } from "./measure.ts";
@@ -42,6 +43,10 @@ const GROUPS: Readonly<Record<string, () => Promise<string[][]>>> = {
   rebuild: async () => {
     const { comparisons, durations, limits } = await benchRebuild(note, size);
     return [...comparisons.map(ratioRow), ...limits.map(limitRow), ...durations.map(durationRow)];
+  },
+  hostile: async () => {
+    const { durations, limits } = await benchHostile(note, size);
+    return [...durations.map(durationRow), ...limits.map(limitRow)];
   },
   anchor: async () => {
     const { comparisons, limits } = await benchAnchor(size);

@@ -1,14 +1,17 @@
 /** Who anchors: a session as `npx hardhat anchor` opens it, without Hardhat, on a chain of this machine. */
+import { keyRegistryInterface } from "../io/chain/contracts.ts";
 import { NodeAccount } from "../io/chain/transactions/account.ts";
 import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import { ChainReader } from "../io/chain/reader.ts";
 import { parseEnvironment } from "../io/environment.ts";
 import { parseAddress } from "../protocol/address.ts";
+import { toHex } from "../protocol/bytes.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { deployLocally } from "../scripts/local-deployment.ts";
 import { anchorRound } from "../tasks/anchor-round.ts";
 import { DEFAULT_OPTIONS } from "../tasks/anchor-options.ts";
 import { Session } from "../tasks/session.ts";
+import type { Person } from "./conversation.ts";
 
 /** A deployment, and where its mailbox and blocks are: what another process needs to know. */
 export interface Post {
@@ -26,6 +29,26 @@ export async function deployPost(url: string, dataDir: string): Promise<Post> {
   const { deployment } = session;
   await session.close();
   return { url, dataDir, deployment, anchorer: accounts[0] ?? "" };
+}
+
+/** Registers these people's keys, whose documents are nowhere: the anchorer pays. */
+export async function registerAll({ url, deployment, anchorer }: Post, people: readonly Person[]): Promise<void> {
+  const rpc = httpRpc(url);
+  for (const { event } of people) {
+    const { wallet, encryptionKey, signingKey, document, deadline, signature } = event;
+    const data = keyRegistryInterface.encodeFunctionData("registerFor", [
+      wallet,
+      toHex(encryptionKey),
+      toHex(signingKey),
+      toHex(document),
+      deadline,
+      toHex(signature),
+    ]);
+    await rpc.request({
+      method: "eth_sendTransaction",
+      params: [{ from: anchorer, to: deployment.keyRegistry, data }],
+    });
+  }
 }
 
 /** The caller closes it. */

@@ -26,8 +26,8 @@ const ANCHOR_MESSAGES = 1_000;
 const FIRST_ANCHOR_BLOCK = 2;
 const STRETCH_BLOCKS = 8;
 
-export function makePeople(): Person[] {
-  return Array.from({ length: PEOPLE }, (_, i) => makePerson(`person ${i}`, i));
+export function makePeople(count = PEOPLE): Person[] {
+  return Array.from({ length: count }, (_, i) => makePerson(`person ${i}`, i));
 }
 
 /** At most 1,035. */
@@ -94,16 +94,22 @@ export class WrittenChain implements Chain {
   private readonly anchors: Cid[];
   private onHead: () => void = () => undefined;
 
-  private constructor(path: string, anchors: Cid[]) {
+  private constructor(path: string, anchors: Cid[], people: readonly Person[]) {
     this.path = path;
     this.anchors = anchors;
-    this.keys = makePeople().map(({ event }) => ({ ...event, blockHash: hashOf(1), transactionHash: hashOf(1) }));
+    this.keys = people.map(({ event }) => ({ ...event, blockHash: hashOf(1), transactionHash: hashOf(1) }));
   }
 
-  static async open(folder: string): Promise<WrittenChain> {
+  /** @param people who have a key */
+  static async open(folder: string, people = makePeople()): Promise<WrittenChain> {
     const path = join(folder, "cids");
-    const text = await readFile(path, "utf8");
-    return new WrittenChain(path, text.trim().split("\n") as Cid[]);
+    const lines = (await readFile(path, "utf8")).split("\n");
+    return new WrittenChain(path, lines.filter((line) => line !== "") as Cid[], people);
+  }
+
+  /** Anchors so far. */
+  get height(): number {
+    return this.anchors.length;
   }
 
   anchor(cid: Cid): void {
