@@ -108,6 +108,7 @@ async function replayAll(
     replay.settle((cid) => held.get(cid));
     const lacking = [
       ...replay.missingParts(),
+      ...[...replay.missingHeads()].flatMap(({ cids }) => cids),
       ...replay.entries(room).flatMap(({ cid, verdict }) => (verdict.status === "missing" ? [cid] : [])),
     ].filter((cid) => !asked.has(cid));
     if (lacking.length === 0) break;

@@ -59,9 +59,11 @@ export async function rebuild(
     // What anchors are made of comes first: it says which messages there are.
     const manifests = fetcher.choose(replay, replay.missingParts());
     const messages = manifests.length > 0 ? [] : fetcher.choose(replay, replay.missingMessages());
-    if (manifests.length + messages.length === 0) return replay;
+    const heads = manifests.length + messages.length > 0 ? [] : fetcher.chooseHeads(replay);
+    if (manifests.length + messages.length + heads.length === 0) return replay;
     await fetcher.fetch(manifests, "manifest");
     await fetcher.fetch(messages, "message");
+    await fetcher.fetch(heads, "manifest");
     replay.settle(fetcher.source);
     fetcher.forget();
     options.onProgress?.({ fetched: fetcher.fetched, missing: replay.missing().size });
@@ -75,6 +77,8 @@ class Fetcher {
   private readonly options: RebuildOptions;
   private held = new Map<Cid, Uint8Array>();
   private readonly absent = new Set<Cid>();
+  /** Anchors whose heads were all asked for at once: what is absent then stays so. */
+  private readonly askedAtOnce = new Set<number>();
 
   constructor(content: BlockReader, options: RebuildOptions) {
     this.content = content;
@@ -91,6 +95,16 @@ class Fetcher {
       if (!this.absent.has(cid)) chosen.add(cid);
     }
     return Array.from(chosen, (cid) => ({ cid, anchorIndex: replay.anchorNaming(cid) }));
+  }
+
+  /** The heads of one anchor of which none was found to be absent: 32 MiB at most, which one batch takes. */
+  chooseHeads(replay: Replay): readonly Wanted[] {
+    for (const { anchorIndex, cids } of replay.missingHeads()) {
+      if (this.askedAtOnce.has(anchorIndex)) continue;
+      this.askedAtOnce.add(anchorIndex);
+      if (!cids.some((cid) => this.absent.has(cid))) return cids.map((cid) => ({ cid, anchorIndex }));
+    }
+    return [];
   }
 
   /** Fetches these until a batch is full; what was absent in an earlier run comes last. */

@@ -97,9 +97,9 @@ export class StreamingStore implements ReplayStore, NodeRows {
     return this.blocks.get(cid);
   }
 
-  /** All heads of an anchor are available together, after its base is decided. */
-  keepBlock(): void {
-    // There is no later use of them.
+  /** In the order of the chain, an anchor's heads are given at the same time, and decide it while they are there. */
+  keepBlock(): boolean {
+    return true;
   }
 
   hasSigned(wallet: Address): boolean {

@@ -75,9 +75,9 @@ export class IndexStore implements ReplayStore {
     return this.options.missing.isNewlyMissing(cid) ? this.options.content.take(cid) : this.options.content.get(cid);
   }
 
-  /** Whatever was asked for is kept already. */
-  keepBlock(): void {
-    // Content is on disk.
+  /** Whatever was asked for is kept already: content is on disk. */
+  keepBlock(): boolean {
+    return true;
   }
 
   hasSigned(wallet: Address): boolean {

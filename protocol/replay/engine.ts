@@ -19,6 +19,7 @@ import { EntryJudge, type EntryJudgeOptions } from "./entry-judge.ts";
 import { listShard, STEP_PLACES } from "./listing.ts";
 import { FIRST_HEADS, type OpenPart, type ReplayStore, type StoredAnchor } from "./store.ts";
 import { TaskQueue } from "./task-queue.ts";
+import { WantedHeads } from "./wanted-heads.ts";
 
 export interface ReplayOptions extends Omit<EntryJudgeOptions, "deployment" | "store"> {
   /** Only this room's entries are listed, and no anchor gets a verdict: that would take the messages of all rooms. */
@@ -47,8 +48,7 @@ export class ReplayEngine {
   private readonly tasks = new TaskQueue<Task>();
   /** Anchors whose account is a task. */
   private readonly accounts = new Set<number>();
-  /** Anchors of whose account only heads are missing. */
-  private readonly counted = new Set<number>();
+  private readonly heads: WantedHeads;
 
   constructor(deployment: Deployment, store: ReplayStore, options: ReplayOptions = {}) {
     const { onlyRoom = null, ...judging } = options;
@@ -56,6 +56,7 @@ export class ReplayEngine {
     this.store = store;
     this.onlyRoom = onlyRoom;
     this.entries = new EntryJudge({ ...judging, deployment, store });
+    this.heads = new WantedHeads(store);
   }
 
   /** Whether {@link step} has nothing to do. */
@@ -80,6 +81,21 @@ export class ReplayEngine {
   resume(parts: Iterable<OpenPart>, undecided: Iterable<number>): void {
     for (const part of parts) this.takePart(part);
     for (const index of undecided) this.consider(index);
+  }
+
+  /** The anchors that wait for all of their heads to be available at the same time. */
+  waitingForHeads(): Iterable<number> {
+    return this.heads.waitingForAll();
+  }
+
+  /** All heads of such an anchor; none of any other. */
+  headsWantedAtOnce(index: number): readonly Cid[] {
+    return this.heads.wantedAtOnce(index);
+  }
+
+  /** Goes on with such an anchor, if its heads are available. */
+  receiveHeads(index: number): void {
+    this.consider(index);
   }
 
   /** Does one piece of the work that is left. @returns whether there was any */
@@ -172,8 +188,7 @@ export class ReplayEngine {
       store.setPart(listing);
       this.tasks.push({ kind: "listing", part: listing, run: null });
     } else {
-      store.keepBlock(part.cid, block);
-      store.deletePart(part);
+      this.heads.take(part, block);
       this.consider(part.anchorIndex);
     }
   }
@@ -215,12 +230,11 @@ export class ReplayEngine {
     const shards = open.filter(({ part }) => part < FIRST_HEADS);
     if (shards.some(({ status }) => status !== "refused")) return;
     if (onBase === null) {
-      // Its heads are fetched ahead, so that a line of a thousand anchors is not a thousand rounds.
-      if (open.length === 0) this.wantHeads(index, anchor.manifest);
+      if (open.length === 0) this.heads.fetchAhead(index, anchor.manifest);
       return;
     }
     // Until it was counted, heads that are missing decide nothing: a wrong count does, with or without them.
-    if (this.counted.has(index) && open.length > shards.length) return;
+    if (this.heads.isLacking(index, anchor.manifest)) return;
     const refusal = shards[0]?.refusal ?? null;
     if (refusal !== null) {
       this.decide(index, refusal);
@@ -239,22 +253,8 @@ export class ReplayEngine {
     if (done !== true) return false;
     this.accounts.delete(index);
     if ("verdict" in value) this.decide(index, value.verdict);
-    else {
-      this.counted.add(index);
-      this.wantHeads(index, value.lacking);
-    }
+    else this.heads.fetchNow(index, value.lacking);
     return true;
-  }
-
-  private wantHeads(anchorIndex: number, { heads }: Pick<Manifest, "heads">): void {
-    const wanted = new Set(this.store.openParts(anchorIndex).map(({ part }) => part));
-    heads.forEach((cid, number) => {
-      if (wanted.has(FIRST_HEADS + number)) return;
-      const part: OpenPart = { anchorIndex, part: FIRST_HEADS + number, cid, status: "missing", refusal: null };
-      const block = this.store.block(cid);
-      if (block === undefined) this.store.setPart(part);
-      else this.store.keepBlock(cid, block);
-    });
   }
 
   private *beginAccount(anchorIndex: number, anchor: StoredAnchor | undefined): Generator<undefined, AccountFinding> {
@@ -275,7 +275,7 @@ export class ReplayEngine {
   private decide(index: number, verdict: Verdict): void {
     const { store } = this;
     store.decideAnchor(index, verdict);
-    this.counted.delete(index);
+    this.heads.forget(index);
     // Shards that are missing are still listed when they come.
     for (const part of store.openParts(index)) {
       if (part.part >= FIRST_HEADS || part.status === "refused") store.deletePart(part);

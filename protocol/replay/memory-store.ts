@@ -40,6 +40,12 @@ export interface Settlement {
 /** A block's bytes, already proved to be what the CID names; undefined while no source has it. */
 export type BlockSource = (cid: Cid) => Uint8Array | undefined;
 
+/** A heads block, and the anchors that it is kept for. */
+interface KeptBlock {
+  readonly bytes: Uint8Array;
+  readonly anchors: Set<number>;
+}
+
 /** Of heads blocks that are held for later: an anchor that stays undecided must not fill the memory. */
 const MAX_HEADS_BYTES = 64 * 1024 * 1024;
 
@@ -48,8 +54,8 @@ export class MemoryStore implements ReplayStore {
   readonly anchors: Anchor[] = [];
   /** Where blocks are read from; nothing is kept of them. */
   source: BlockSource = () => undefined;
-  /** Of anchors that wait for their base. */
-  private readonly heads = new Map<Cid, Uint8Array>();
+  /** Of anchors that are not decided. */
+  private readonly heads = new Map<Cid, KeptBlock>();
   private headsBytes = 0;
   private readonly indexByCid = new Map<Cid, number>();
   private readonly waiting = new Map<number, number[]>();
@@ -67,13 +73,19 @@ export class MemoryStore implements ReplayStore {
   }
 
   block(cid: Cid): Uint8Array | undefined {
-    return this.heads.get(cid) ?? this.source(cid);
+    return this.heads.get(cid)?.bytes ?? this.source(cid);
   }
 
-  keepBlock(cid: Cid, bytes: Uint8Array): void {
-    if (this.heads.has(cid) || this.headsBytes + bytes.length > MAX_HEADS_BYTES) return;
-    this.heads.set(cid, bytes);
+  keepBlock(anchorIndex: number, cid: Cid, bytes: Uint8Array): boolean {
+    const kept = this.heads.get(cid);
+    if (kept !== undefined) {
+      kept.anchors.add(anchorIndex);
+      return true;
+    }
+    if (this.headsBytes + bytes.length > MAX_HEADS_BYTES) return false;
+    this.heads.set(cid, { bytes, anchors: new Set([anchorIndex]) });
     this.headsBytes += bytes.length;
+    return true;
   }
 
   hasSigned(wallet: Address): boolean {
@@ -137,8 +149,10 @@ export class MemoryStore implements ReplayStore {
     anchor.verdict = verdict;
     this.withoutManifest.delete(index);
     for (const cid of anchor.manifest?.heads ?? []) {
-      this.headsBytes -= this.heads.get(cid)?.length ?? 0;
+      const kept = this.heads.get(cid);
+      if (kept?.anchors.delete(index) !== true || kept.anchors.size > 0) continue;
       this.heads.delete(cid);
+      this.headsBytes -= kept.bytes.length;
     }
     this.decidedAnchors.push(anchor);
   }

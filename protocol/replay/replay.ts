@@ -42,6 +42,7 @@ export class Replay {
       return bytes;
     };
     for (const cid of this.missing()) if (this.store.block(cid) !== undefined) this.engine.receive(cid);
+    for (const index of [...this.engine.waitingForHeads()]) this.engine.receiveHeads(index);
     while (this.engine.step());
     this.store.source = () => undefined;
     return this.store.takeSettlement();
@@ -49,13 +50,21 @@ export class Replay {
 
   /** The blocks that settle would need to go on, without duplicates. */
   missing(): Set<Cid> {
-    return new Set([...this.missingParts(), ...this.missingMessages()]);
+    const heads = [...this.missingHeads()].flatMap(({ cids }) => cids);
+    return new Set([...this.missingParts(), ...heads, ...this.missingMessages()]);
   }
 
-  /** Of {@link missing}, those that anchors are made of: manifests, shards, and heads that an account needs now. */
+  /** Of {@link missing}, those that anchors are made of: manifests, shards, and heads. */
   *missingParts(): Generator<Cid> {
     yield* this.store.missingManifests;
     yield* this.store.missingParts;
+  }
+
+  /** Of {@link missing}, heads that are only of use to an anchor when all of these are there for the same {@link settle}. */
+  *missingHeads(): Generator<{ readonly anchorIndex: number; readonly cids: readonly Cid[] }> {
+    for (const index of this.engine.waitingForHeads()) {
+      yield { anchorIndex: index, cids: this.engine.headsWantedAtOnce(index) };
+    }
   }
 
   /** Of {@link missing}, those that are listed as messages: each is decided as soon as it is there. */
@@ -75,7 +84,8 @@ export class Replay {
     const anchor = this.anchors[index];
     if (anchor === undefined || anchor.event.cid === null) return [];
     if (anchor.manifest === null) return anchor.verdict.status === "missing" ? [anchor.event.cid] : [];
-    return this.store.openParts(index).flatMap(({ status, cid }) => (status === "missing" ? [cid] : []));
+    const parts = this.store.openParts(index).flatMap(({ status, cid }) => (status === "missing" ? [cid] : []));
+    return [...parts, ...this.engine.headsWantedAtOnce(index)];
   }
 
   /** Whether all is known that an anchor lists: its manifest and all its shards are here, or it lists nothing. */

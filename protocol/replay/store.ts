@@ -57,8 +57,11 @@ export const FIRST_HEADS = 32;
 export interface ReplayStore extends KeySource {
   /** A block that is available, proved to be what its CID names; undefined for any other. */
   block(cid: Cid): Uint8Array | undefined;
-  /** Keeps a block that will be asked for again: the heads of an anchor whose base has no verdict. What is forgotten is wanted again. */
-  keepBlock(cid: Cid, bytes: Uint8Array): void;
+  /**
+   * Keeps a heads block until the anchor is decided, whatever becomes of other anchors that have it, too.
+   * @returns false when there is no room for it
+   */
+  keepBlock(anchorIndex: number, cid: Cid, bytes: Uint8Array): boolean;
 
   /** Whether a version of the wallet is verified and bound by its signature (SPEC 8.2). */
   hasSigned(wallet: Address): boolean;
