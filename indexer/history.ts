@@ -58,8 +58,9 @@ export class History {
   private readonly content: ContentCache;
   private readonly reader: MessageReader;
   private readonly turns: Turns | null;
-  /** Null after a transaction failed: what is in memory may not be what is on disk. */
-  private projection: Projection | null = null;
+  private projection: Projection;
+  /** Whether what the projection has in memory may not be what is on disk: then the next change makes another first. */
+  private isStale = false;
   private isDeferred = false;
   private isClosed = false;
 
@@ -86,12 +87,12 @@ export class History {
 
   /** Whether what was taken is not all worked on yet. */
   get isBusy(): boolean {
-    return !this.current.isIdle;
+    return this.isStale || !this.projection.isIdle;
   }
 
-  /** Whether turns are still to come for what was taken. Without a look at the disk, unlike {@link isBusy}. */
+  /** Whether turns are still to come for what was taken. */
   get isAtWork(): boolean {
-    return this.turns !== null && this.projection?.isIdle === false;
+    return this.turns !== null && !this.isStale && !this.projection.isIdle;
   }
 
   get counts(): EventCounts {
@@ -100,12 +101,12 @@ export class History {
 
   /** The blocks without which something stays undecided. */
   get missing(): CidSet & WantList {
-    return this.current.missing;
+    return this.projection.missing;
   }
 
   /** Where the line of manifests stands that the next anchor should build on. */
   get tip(): Tip | null {
-    return this.current.tip;
+    return this.projection.tip;
   }
 
   block(cid: Cid): Uint8Array | undefined {
@@ -124,7 +125,7 @@ export class History {
       if (!isConfirmed) this.log.unconfirmedFrom ??= (this.log.cursor?.number ?? -1) + 1;
       this.log.append(events);
       this.log.cursor = cursor;
-      this.raiseFinalized(finalized, finalizedBlock);
+      this.log.raiseFinalized(finalized, finalizedBlock);
       this.log.prune();
       if (events.length === 0) return;
       // Without them, they are fetched.
@@ -145,7 +146,7 @@ export class History {
 
   /** Lets other threads verify messages that {@link receive} will be given soon. Never rejects. */
   readAhead(blocks: Iterable<Uint8Array>): Promise<void> {
-    return this.reader.readAhead(blocks, (wallet) => this.current.keys.history(wallet));
+    return this.reader.readAhead(blocks, (wallet) => this.projection.keys.history(wallet));
   }
 
   /** Takes blocks that were fetched, each the one that its CID names. Those that nothing waits for are not kept. */
@@ -191,11 +192,7 @@ export class History {
   }
 
   finalize(number: number, block: BlockId | null = null): void {
-    if (this.finalUpTo(number, block) !== null) this.change(() => this.raiseFinalized(number, block));
-  }
-
-  private get current(): Projection {
-    return (this.projection ??= this.project());
+    if (this.log.findFinal(number, block) !== null) this.change(() => this.log.raiseFinalized(number, block));
   }
 
   /** Does `work`, and what follows from it, for as long as one turn may last; the rest is done in turns of its own. */
@@ -205,8 +202,10 @@ export class History {
       // A crash before the commit leaves the index at the change before; the chain and the content are read again.
       const transaction = this.database.transaction(() => {
         const endMs = turns === null ? 0 : turns.now() + turns.maxMs;
-        work(this.current);
-        this.projection?.work(() => turns !== null && turns.now() >= endMs);
+        if (this.isStale) this.recover();
+        work(this.projection);
+        if (this.isStale) this.recover();
+        this.projection.work(() => turns !== null && turns.now() >= endMs);
         this.changes.prune();
       });
       translated(() => {
@@ -216,9 +215,10 @@ export class History {
     } catch (error) {
       if (error instanceof DmtpError && error.code.startsWith("DATABASE_")) this.failure = error;
       // They may be ahead of the disk.
-      this.projection = null;
+      this.isStale = true;
       this.content.withdraw();
       this.changes.discard();
+      this.tryToRecover();
       // What the rows say is left to do goes on, whether or not somebody brings something more.
       if (turns !== null) this.defer(turns, RETRY_MS);
       throw error;
@@ -230,7 +230,7 @@ export class History {
   /** Has the next turn come, when work is left. */
   private goOn(): void {
     const { projection, turns } = this;
-    if (projection === null || projection.isIdle) this.content.withdraw();
+    if (projection.isIdle) this.content.withdraw();
     else if (turns === null) this.change(() => undefined);
     else this.defer(turns, 0);
   }
@@ -251,6 +251,19 @@ export class History {
     }, delayMs);
   }
 
+  private tryToRecover(): void {
+    try {
+      this.recover();
+    } catch {
+      // The disk can't be read either: the next change tries again.
+    }
+  }
+
+  private recover(): void {
+    this.projection = this.project();
+    this.isStale = false;
+  }
+
   private project(): Projection {
     return new Projection(this.database, this.deployment, this.content, this.changes, this.counts, this.reader);
   }
@@ -264,25 +277,6 @@ export class History {
     if (left.anchors === before.anchors && left.keys === before.keys) return;
     projection.truncate(left);
     // Of what was taken back, nothing is waited for.
-    this.projection = null;
-  }
-
-  private raiseFinalized(number: number, block: BlockId | null): void {
-    const final = this.finalUpTo(number, block);
-    if (final === null) return;
-    this.log.see(final, 0);
-    this.log.finalized = final.number;
-  }
-
-  /** What more is final. Only what was seen can be, so that it can be told later whether it changed; null for no more. */
-  private finalUpTo(number: number, block: BlockId | null): BlockId | null {
-    const { alarm, cursor, finalized } = this.log;
-    if (alarm !== null || cursor === null || number <= finalized) return null;
-    const seen = this.log.seenAt(Math.min(number, cursor.number));
-    if (block !== null && block.number <= cursor.number && block.number !== seen?.number) return block;
-    // Another hash than was seen there: a reorg that the next look will find, and nothing to call final.
-    if (seen === null || seen.number <= finalized || (block?.number === seen.number && block.hash !== seen.hash))
-      return null;
-    return seen;
+    this.isStale = true;
   }
 }

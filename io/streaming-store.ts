@@ -26,7 +26,7 @@ const TABLES = `
   CREATE TABLE rejections (digest BLOB PRIMARY KEY, entries INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `;
 const NAME = "a temporary file";
-/** Of a verified entry that is told already, only that it stands before all that come now. */
+/** Stands for the place of any entry already reported: it is before every entry still to come. */
 const BEFORE: Place = { anchorIndex: -1, ordinal: -1 };
 
 export class StreamingStore implements ReplayStore, NodeRows {

@@ -9,12 +9,12 @@ import type { Deployment, RoomId } from "./room.ts";
 import { RoomPolicy } from "./room-policy.ts";
 import { rejected, type Verdict } from "./verdict.ts";
 
-/** One place in a room's history: a CID that a verified anchor lists there. */
+/** One place in a room's history: a CID that an anchor lists there, whatever the verdict on the anchor. */
 export interface Entry {
   readonly room: RoomId;
   readonly cid: Cid;
   readonly anchorIndex: number;
-  /** Its place among all entries of its anchor, from 0. */
+  /** 8,192 times the number of its shard, plus its place in that shard. */
   readonly ordinal: number;
   verdict: Verdict;
   /** What its envelope says; null while missing and when it is no envelope. */
@@ -38,7 +38,7 @@ export interface MessageSummary extends Pick<
 export const SIGNATURE_INVALID = rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
 export const DUPLICATE = rejected("DUPLICATE", "the room already has this message");
 
-/** Of an envelope, what all but its signature is decided by; no view of the block. */
+/** The fields that every check but the signature needs, copied so that the block can be freed. */
 export type SignedHeader = Omit<EnvelopeHeader, "nonce">;
 
 interface Decided {

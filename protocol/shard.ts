@@ -30,7 +30,7 @@ export function encodeShards(delta: Delta, maxBytes = MAX_BLOCK_BYTES): Uint8Arr
 
 /**
  * Packs a delta that comes room by room, by ascending id. It writes what `encode` gives for a map of lists of links, without
- * keeping a value of each of a million messages: keys of one length are in canonical order when they ascend.
+ * keeping a value of each of 262,144 messages: keys of one length are in canonical order when they ascend.
  */
 export class ShardPacker {
   private readonly maxBytes: number;

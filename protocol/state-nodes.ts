@@ -11,7 +11,7 @@ export interface NodeLink {
 /** A node as a row has it: a branch or a room. */
 export type NodeRow = { readonly bit: number; readonly left: NodeLink; readonly right: NodeLink } | RoomState;
 
-/** The rows. They need no trust: a node is believed when it hashes to what its parent says, and a room's last anchor rests on that. */
+/** The rows. A node's hash proves all of it but a room's last anchor, which no hash covers: a store whose rows can be damaged keeps a checksum. */
 export interface NodeRows {
   /** Undefined where there is none, or nothing that could be one. */
   read(ref: number): NodeRow | undefined;

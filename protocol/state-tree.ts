@@ -92,7 +92,7 @@ export class Branch {
   }
 }
 
-/** Who reads saved nodes. Of what it gives, the hash is the one that was asked for. */
+/** Reads saved nodes. A node that it returns has the hash that was asked for. */
 export interface NodeReader {
   read(saved: Saved): Node;
 }

@@ -105,7 +105,7 @@ export class State {
         hashed = 0;
         yield;
       }
-      leaves.push(new Leaf({ id: known?.id === id ? known.id : id, range, lastIndex: anchorIndex }, key));
+      leaves.push(new Leaf({ id, range, lastIndex: anchorIndex }, key));
       if (leaves.length < STEP_ROOMS) continue;
       tree = insert(tree, leaves);
       leaves = [];

@@ -194,6 +194,29 @@ export class BlockLog {
   }
 
   /** Events up to this block (null: all): looked for from the newest, so it costs what comes behind it. */
+  /** Notes what more is final, as {@link findFinal} finds it. */
+  raiseFinalized(number: number, block: BlockId | null): void {
+    const final = this.findFinal(number, block);
+    if (final === null) return;
+    this.see(final, 0);
+    this.finalized = final.number;
+  }
+
+  /**
+   * The highest block that is newly final, when the chain calls `number` final, and `block` where it names one; null for none. Only what was
+   * seen can be, so that it can be told later whether it changed.
+   */
+  findFinal(number: number, block: BlockId | null): BlockId | null {
+    const { alarm, cursor, finalized } = this;
+    if (alarm !== null || cursor === null || number <= finalized) return null;
+    const seen = this.seenAt(Math.min(number, cursor.number));
+    if (block !== null && block.number <= cursor.number && block.number !== seen?.number) return block;
+    // Another hash than was seen there: a reorg that the next look will find, and nothing to call final.
+    if (seen === null || seen.number <= finalized || (block?.number === seen.number && block.hash !== seen.hash))
+      return null;
+    return seen;
+  }
+
   private countUpTo(contract: Contract, number: number | null): number {
     const { index } = EVENTS[contract];
     const where = number === null ? "" : "WHERE block_number <= ?";

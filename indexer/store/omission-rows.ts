@@ -77,7 +77,7 @@ export class OmissionRows {
     const rows = this.statements.prepare<SequenceRow>(
       `${SEQUENCES} WHERE anchor_index >= ? AND status = 'verified' ORDER BY anchor_index DESC, ordinal DESC`,
     );
-    for (const row of rows.all(fromAnchor)) this.sequences.remove(row.roomNumber, row);
+    this.sequences.removeAll(rows.all(fromAnchor));
     this.statements.run("DELETE FROM named_ahead WHERE anchor_index >= ?", fromAnchor);
     this.statements.run("DELETE FROM unseen WHERE anchor_index >= ?", fromAnchor);
     // Of those that name what goes, the first one stays.

@@ -1,4 +1,4 @@
-/** The rooms that verified anchors list, one row each; what the tip has of them is in its state (state-rows.ts). */
+/** The rooms that any anchor lists, one row each; what the tip has of them is in its state (state-rows.ts). */
 import type Database from "better-sqlite3";
 
 import type { RoomId } from "../../protocol/room.ts";

@@ -41,7 +41,41 @@ export class SequenceRows {
   /** One message less has this number. */
   remove(roomNumber: number, { sender, senderKeyVersion, seq }: SequenceNumber): void {
     this.flush();
-    const owner: Owner = [roomNumber, sender, senderKeyVersion];
+    this.removeOne([roomNumber, sender, senderKeyVersion], seq);
+  }
+
+  /** As {@link remove}, of many: numbers that descend without a gap cost no more than one. */
+  removeAll(messages: Iterable<SequenceNumber & { readonly roomNumber: number }>): void {
+    this.flush();
+    const runs = new Map<string, { readonly owner: Owner; readonly run: Run }>();
+    for (const { roomNumber, sender, senderKeyVersion, seq } of messages) {
+      const key = `${roomNumber}/${sender}/${senderKeyVersion}`;
+      const removed = runs.get(key);
+      if (removed?.run.first === seq + 1) {
+        removed.run.first = seq;
+        continue;
+      }
+      if (removed !== undefined) this.removeRun(removed.owner, removed.run);
+      runs.set(key, { owner: [roomNumber, sender, senderKeyVersion], run: { first: seq, last: seq } });
+    }
+    for (const { owner, run } of runs.values()) this.removeRun(owner, run);
+  }
+
+  flush(): void {
+    for (const { owner, run } of this.pending.values()) this.write(owner, run);
+    this.pending.clear();
+  }
+
+  private removeRun(owner: Owner, { first, last }: Run): void {
+    const run = this.runUpTo(owner, last);
+    const forks = `SELECT 1 FROM sequence_forks WHERE ${OF_OWNER} AND seq BETWEEN ? AND ?`;
+    const isForked = this.statements.prepare(forks).get(...owner, first, last) !== undefined;
+    if (isForked || run === undefined || run.first > first || run.last < last) {
+      for (let seq = last; seq >= first; seq--) this.removeOne(owner, seq);
+    } else this.cut(owner, run, { first, last });
+  }
+
+  private removeOne(owner: Owner, seq: number): void {
     const { statements } = this;
     const fork = `sequence_forks SET messages = messages - 1 WHERE ${OF_OWNER} AND seq = ?`;
     if (statements.run(`UPDATE ${fork}`, ...owner, seq).changes > 0) {
@@ -49,15 +83,14 @@ export class SequenceRows {
       return;
     }
     const run = this.runUpTo(owner, seq);
-    if (run === undefined || run.last < seq) return;
-    this.delete(owner, run.first);
-    if (run.first < seq) this.insert(owner, { first: run.first, last: seq - 1 });
-    if (seq < run.last) this.insert(owner, { first: seq + 1, last: run.last });
+    if (run !== undefined && run.last >= seq) this.cut(owner, run, { first: seq, last: seq });
   }
 
-  flush(): void {
-    for (const { owner, run } of this.pending.values()) this.write(owner, run);
-    this.pending.clear();
+  /** Takes numbers out of a run that has them all. */
+  private cut(owner: Owner, run: Run, { first, last }: Run): void {
+    this.delete(owner, run.first);
+    if (run.first < first) this.insert(owner, { first: run.first, last: first - 1 });
+    if (last < run.last) this.insert(owner, { first: last + 1, last: run.last });
   }
 
   private write(owner: Owner, run: Run): void {

@@ -145,7 +145,7 @@ function* readHeads(
   rooms: readonly ListedRoom[],
   block: AccountInput["block"],
 ): Generator<undefined, ClaimedHeads | Verdict | "mismatch" | null> {
-  // A block that is lacking goes before one that is wrong.
+  // Rule 10 comes before rule 11: a missing block decides before a malformed one.
   for (const cid of manifest.heads) {
     if (block(cid) === undefined) return null;
     yield;

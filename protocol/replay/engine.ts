@@ -213,7 +213,7 @@ export class ReplayEngine {
     this.consider(part.anchorIndex);
   }
 
-  /** Decides of an anchor's account what can be decided without its entries, and begins with the rest when they are all listed. */
+  /** Gives the verdicts that need no entries. Begins to verify the account once all entries are listed. */
   private consider(index: number): void {
     if (this.onlyRoom !== null || this.accounts.has(index)) return;
     const { store } = this;

@@ -46,7 +46,7 @@ interface KeptBlock {
   readonly anchors: Set<number>;
 }
 
-/** Of heads blocks that are held for later: an anchor that stays undecided must not fill the memory. */
+/** The most bytes of heads blocks held for anchors without a verdict, so that these cannot fill the memory. */
 const MAX_HEADS_BYTES = 64 * 1024 * 1024;
 
 export class MemoryStore implements ReplayStore {
