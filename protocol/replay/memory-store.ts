@@ -11,14 +11,8 @@ import { MAX_SHARD_ENTRIES } from "../shard.ts";
 import type { State } from "../state.ts";
 import type { Verdict } from "../verdict.ts";
 import { OpenParts } from "./open-parts.ts";
-import {
-  comparePlaces,
-  type OpenPart,
-  type Place,
-  type PlacedEntry,
-  type ReplayStore,
-  type StoredAnchor,
-} from "./store.ts";
+import { MissingEntries, orderedAt, type Ordered } from "./ordered-entries.ts";
+import type { OpenPart, Place, PlacedEntry, ReplayStore, StoredAnchor } from "./store.ts";
 
 /** What has been found out about an anchor. */
 export interface Anchor {
@@ -229,9 +223,11 @@ export class MemoryStore implements ReplayStore {
   }
 
   listedCount(anchorIndex: number, shard: number): number {
+    const entries = this.byAnchor.get(anchorIndex);
+    if (entries === undefined) return 0;
     const first = shard * MAX_SHARD_ENTRIES;
-    const entries = this.byAnchor.get(anchorIndex)?.all ?? [];
-    return entries.filter(({ ordinal }) => ordinal >= first && ordinal < first + MAX_SHARD_ENTRIES).length;
+    const end = entries.position({ anchorIndex, ordinal: first + MAX_SHARD_ENTRIES });
+    return end - entries.position({ anchorIndex, ordinal: first });
   }
 
   listing(anchorIndex: number, from: number, limit: number): readonly PlacedEntry[] {
@@ -283,79 +279,4 @@ export class MemoryStore implements ReplayStore {
     if (anchor === undefined) throw new DmtpError("INTERNAL", `there is no anchor ${index}`);
     return anchor;
   }
-}
-
-/** Entries in the order of the history, in whatever order they come; sorted when somebody looks. */
-class Ordered<Item extends PlacedEntry> {
-  private items: Item[] = [];
-  private isSorted = true;
-
-  get all(): readonly Item[] {
-    if (!this.isSorted) this.items.sort(comparePlaces);
-    this.isSorted = true;
-    return this.items;
-  }
-
-  add(item: Item): void {
-    const last = this.items.at(-1);
-    if (last !== undefined && comparePlaces(last, item) > 0) this.isSorted = false;
-    this.items.push(item);
-  }
-
-  /** Where this place is, or would be. */
-  position(place: Place): number {
-    const { all } = this;
-    let [low, high] = [0, all.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const item = all[middle];
-      if (item !== undefined && comparePlaces(item, place) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  at(place: Place): Item | undefined {
-    const item = this.all[this.position(place)];
-    return item !== undefined && comparePlaces(item, place) === 0 ? item : undefined;
-  }
-
-  from(start: number, limit: number): readonly Item[] {
-    return this.all.slice(start, start + limit);
-  }
-}
-
-/** The entries of one message that are missing. They are decided from the first on, so each is passed over once. */
-class MissingEntries {
-  private readonly entries = new Ordered<Entry>();
-  private next = 0;
-  private count = 0;
-
-  add(entry: Entry): void {
-    this.entries.add(entry);
-    this.next = 0;
-    this.count += 1;
-  }
-
-  /** @returns how many are left */
-  removeOne(): number {
-    return --this.count;
-  }
-
-  first(limit: number): readonly Entry[] {
-    const { all } = this.entries;
-    while (all[this.next] !== undefined && all[this.next]?.verdict.status !== "missing") this.next += 1;
-    const found: Entry[] = [];
-    for (let at = this.next; at < all.length && found.length < limit; at++) {
-      const entry = all[at];
-      if (entry?.verdict.status === "missing") found.push(entry);
-    }
-    return found;
-  }
-}
-
-function orderedAt<Key, Item extends PlacedEntry>(map: Map<Key, Ordered<Item>>, key: Key): Ordered<Item> {
-  let ordered = map.get(key);
-  if (ordered === undefined) map.set(key, (ordered = new Ordered()));
-  return ordered;
 }
