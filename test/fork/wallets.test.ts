@@ -10,6 +10,7 @@ import {
 } from "ethers";
 import hre from "hardhat";
 
+import { LocalAccount } from "../../io/chain/transactions/account.ts";
 import { walletOf } from "../../io/chain/transactions/writer.ts";
 import { parseAddress, type Address } from "../../protocol/address.ts";
 import { hashTypedData } from "../../protocol/eip712.ts";
@@ -19,6 +20,7 @@ import { contentOfText } from "../../protocol/content.ts";
 import { roomIdOf } from "../../protocol/room.ts";
 import type { Opener } from "../../protocol/sealing.ts";
 import { anchor } from "../../tasks/anchor.ts";
+import { accountsOf } from "../../tasks/accounts.ts";
 import { audit } from "../../tasks/audit.ts";
 import { readConversation } from "../../tasks/conversation.ts";
 import { register } from "../../tasks/keys-register.ts";
@@ -61,7 +63,13 @@ for (const { name, start } of UPSTREAMS) {
       const accounts = await chain.connection.ethers.getSigners();
       // Who sends with a passphrase signs nothing with the wallet: its address is enough.
       const signers = [...accounts, delegated, new VoidSigner(safe.address, provider)];
-      session = chain.open({ signers: () => Promise.resolve(signers) });
+      session = chain.open();
+      const paying = [
+        ...(await accountsOf(chain.connection.networkConfig, session.rpc)),
+        new LocalAccount(delegated.privateKey),
+      ];
+      await session.close();
+      session = chain.open({ signers: () => Promise.resolve(signers), accounts: () => Promise.resolve(paying) });
     });
 
     after(async () => {
