@@ -8,7 +8,7 @@
  * valid ones, in as many new rooms. Prints the result as JSON.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
@@ -34,6 +34,8 @@ export interface IndexResult {
   /** The longest that an answer of /health took meanwhile. */
   readonly healthMs: number;
   readonly rssMiB: number;
+  /** Of the index. */
+  readonly diskMiB: number;
 }
 
 export interface RestartResult {
@@ -137,7 +139,8 @@ async function index(folder: string, kind: Case): Promise<IndexResult> {
   worker.postMessage("end");
   const healthMs = await answer;
   await close();
-  return { ms, healthMs, rssMiB: process.resourceUsage().maxRSS / 1_024 };
+  const { size } = await stat(join(folder, "index.sqlite"));
+  return { ms, healthMs, rssMiB: process.resourceUsage().maxRSS / 1_024, diskMiB: size / 2 ** 20 };
 }
 
 function isDecided({ verdict, counts }: AnchorDetailAnswer, kind: Case): boolean {

@@ -42,6 +42,7 @@ export async function benchHostile(note: (text: string) => void, size = MAX_MESS
       );
       limits.push(
         { name: `  peak memory of the index, ${what}`, value: Math.round(index.rssMiB), limit: 512, unit: "MiB" },
+        { name: `  size of the index, ${what}`, value: Math.round(index.diskMiB), limit: 768, unit: "MiB" },
         { name: `  peak memory of the audit, ${what}`, value: Math.round(audit.rssMiB), limit: 512, unit: "MiB" },
       );
     } finally {
