@@ -94,7 +94,7 @@ describe("A stranger's key whose document is another block", function () {
       expect(engine.history.missing.has(cid)).to.equal(true);
       expect(content.health().map(({ faults, absent }) => [faults.large, absent])).to.deep.equal([[0, 1]]);
     } finally {
-      engine.stop();
+      await engine.stop();
       engine.index.close();
       await content.close();
       await gateway.stop();
