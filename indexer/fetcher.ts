@@ -41,6 +41,7 @@ export class Fetcher {
   private readonly content: ContentStore;
   private readonly local: LocalStore | null;
   private readonly readMissing: () => WantList;
+  private readonly isBusy: () => boolean;
   private readonly log: Log;
   private readonly queue: WantQueue;
   private readonly delivery: Delivery;
@@ -56,6 +57,7 @@ export class Fetcher {
     this.content = content;
     this.clock = clock;
     this.readMissing = missing;
+    this.isBusy = isBusy ?? (() => false);
     this.log = log;
     this.local = "getAll" in content ? content : null;
     // A local store answers at once: one after the other they are delivered in the order in which they are wanted.
@@ -173,6 +175,8 @@ export class Fetcher {
       queue.found(want, attempt.lane);
       this.delivery.take(blocks, () => this.isIdle);
     }
+    // The thread that asks a local store also judges what is here: that goes first, and its next turn asks on.
+    if (blocks === null && this.local !== null && this.isBusy()) return;
     this.pump();
     this.delivery.schedule(this.isIdle);
   }
