@@ -204,7 +204,6 @@ export class History {
         const endMs = turns === null ? 0 : turns.now() + turns.maxMs;
         if (this.isStale) this.recover();
         work(this.projection);
-        if (this.isStale) this.recover();
         this.projection.work(() => turns !== null && turns.now() >= endMs);
         this.changes.prune();
       });
@@ -277,6 +276,6 @@ export class History {
     if (left.anchors === before.anchors && left.keys === before.keys) return;
     projection.truncate(left);
     // Of what was taken back, nothing is waited for.
-    this.isStale = true;
+    this.recover();
   }
 }
