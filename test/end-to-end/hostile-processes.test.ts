@@ -1,5 +1,4 @@
 /** What whoever may anchor can do to the processes of readers: each has little memory, and must end or serve all the same. */
-import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,17 +15,19 @@ import { draftManifest } from "../../protocol/manifest.ts";
 import { roomIdOf, type RoomId } from "../../protocol/room.ts";
 import { deployLocally, type LocalDeployment } from "../../scripts/local-deployment.ts";
 import { startLocalChain, type Service } from "../../scripts/service.ts";
-import { findTool, ROOT } from "../../scripts/tool.ts";
+import { findTool } from "../../scripts/tool.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { register } from "../../tasks/keys-register.ts";
 import { send } from "../../tasks/send.ts";
 import type { Session } from "../../tasks/session.ts";
 import { storeText } from "../fixtures/anchor.ts";
+import { runLocalCommand } from "../fixtures/command.ts";
 import { getOk, waitFor } from "../fixtures/indexer-client.ts";
 import { startIndexerProcess } from "../fixtures/indexer-process.ts";
 
 /** MiB of heap. Hardhat takes 120 of them itself; a node of a tree for each bit that two ids share would take 1,500. */
 const HEAP_MIB = 320;
+const LITTLE_MEMORY = { NODE_OPTIONS: `--max-old-space-size=${HEAP_MIB}` };
 const PLACES = 16_384;
 
 describe("An anchorer against the processes of readers", function () {
@@ -92,13 +93,12 @@ describe("An anchorer against the processes of readers", function () {
 
   /** What `audit` and an indexer make of it. */
   async function expectReaders(messages: { verified: number; rejected: number; missing: number }): Promise<void> {
-    const { code, stdout, stderr } = await run(["audit", "--json"]);
+    const place = { url: chain.url, deployment: session.deployment, dataDir };
+    const { code, stdout, stderr } = await runLocalCommand(place, ["audit", "--json"], LITTLE_MEMORY);
     expect(code, stderr).to.be.oneOf([65, 75]);
     expect(JSON.parse(stdout)).to.deep.include({ messages });
 
-    const reader = await startIndexerProcess(chain.url, session.deployment, dataDir, {
-      NODE_OPTIONS: `--max-old-space-size=${HEAP_MIB}`,
-    });
+    const reader = await startIndexerProcess(chain.url, session.deployment, dataDir, LITTLE_MEMORY);
     try {
       await waitFor(
         "all verdicts",
@@ -111,27 +111,5 @@ describe("An anchorer against the processes of readers", function () {
     } finally {
       await reader.stop();
     }
-  }
-
-  function run(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    const { cidStore, keyRegistry } = session.deployment;
-    return new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [findTool("hardhat"), ...args, "--network", "localhost"], {
-        cwd: ROOT,
-        env: {
-          ...process.env,
-          LOCALHOST_RPC_URL: chain.url,
-          DMTP_DATA_DIR: dataDir,
-          CID_STORE_ADDRESS: cidStore,
-          KEY_REGISTRY_ADDRESS: keyRegistry,
-          NODE_OPTIONS: `--max-old-space-size=${HEAP_MIB}`,
-        },
-      });
-      let [stdout, stderr] = ["", ""];
-      child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-      child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-      child.once("error", reject);
-      child.once("close", (code) => resolve({ code, stdout, stderr }));
-    });
   }
 });

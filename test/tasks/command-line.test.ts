@@ -10,16 +10,11 @@ import Database from "better-sqlite3";
 
 import { checksummed, type Address } from "../../protocol/address.ts";
 import { roomIdOf } from "../../protocol/room.ts";
+import { runLocalCommand, type Ending } from "../fixtures/command.ts";
 import { startFailingNode } from "../fixtures/failing-node.ts";
 import { deployLocally, type LocalDeployment } from "../../scripts/local-deployment.ts";
 import { startLocalChain, type Service } from "../../scripts/service.ts";
 import { findTool, ROOT } from "../../scripts/tool.ts";
-
-interface Ending {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** What a person does: commands in a shell, against a chain that is a process of its own. */
 describe("the commands, as a person runs them", () => {
@@ -45,32 +40,11 @@ describe("the commands, as a person runs them", () => {
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  const run = (args: readonly string[], variables: NodeJS.ProcessEnv = {}, input = ""): Promise<Ending> => {
-    const { cidStore, keyRegistry } = deployment.open().deployment;
-    return new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [findTool("hardhat"), ...args, "--network", "localhost"], {
-        cwd: ROOT,
-        env: {
-          ...process.env,
-          LOCALHOST_RPC_URL: chain.url,
-          DMTP_DATA_DIR: dataDir,
-          CID_STORE_ADDRESS: cidStore,
-          KEY_REGISTRY_ADDRESS: keyRegistry,
-          NODE_OPTIONS: "",
-          ...variables,
-        },
-      });
-      let stdout = "";
-      let stderr = "";
-      child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-      child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-      child.once("error", reject);
-      child.once("close", (code) => {
-        printed += stdout + stderr;
-        resolve({ code: code ?? -1, stdout, stderr });
-      });
-      child.stdin.end(input);
-    });
+  const run = async (args: readonly string[], variables: NodeJS.ProcessEnv = {}, input = ""): Promise<Ending> => {
+    const place = { url: chain.url, deployment: deployment.open().deployment, dataDir };
+    const ending = await runLocalCommand(place, args, variables, input);
+    printed += ending.stdout + ending.stderr;
+    return ending;
   };
 
   it("register, send, pin, anchor, read and audit a conversation", async () => {
@@ -195,7 +169,7 @@ describe("the commands, as a person runs them", () => {
 
   it("refuse a wrong or empty contract address, the wrong chain, and a node that is down", async () => {
     const { cidStore, keyRegistry } = deployment.open().deployment;
-    const codeOf = async (variables: NodeJS.ProcessEnv): Promise<[number, string | undefined]> => {
+    const codeOf = async (variables: NodeJS.ProcessEnv): Promise<[number | null, string | undefined]> => {
       const { code, stderr } = await run(["status"], variables);
       return [code, /^error\[(\w+)\]/m.exec(stderr)?.[1]];
     };

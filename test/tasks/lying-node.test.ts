@@ -1,6 +1,4 @@
-import { spawn } from "node:child_process";
 import { setTimeout } from "node:timers/promises";
-import { text } from "node:stream/consumers";
 
 import { expect } from "chai";
 import { AbiCoder, keccak256 } from "ethers";
@@ -19,7 +17,6 @@ import { encodeKeyDocument } from "../../protocol/key-document.ts";
 import { draftManifest } from "../../protocol/manifest.ts";
 import { roomKeyOf, sealMessage } from "../../protocol/message.ts";
 import { roomIdOf } from "../../protocol/room.ts";
-import { findTool, ROOT } from "../../scripts/tool.ts";
 import { accountsOf } from "../../tasks/accounts.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { audit } from "../../tasks/audit.ts";
@@ -29,6 +26,7 @@ import { send } from "../../tasks/send.ts";
 import type { Session } from "../../tasks/session.ts";
 import { sendAnchor } from "../fixtures/anchor.ts";
 import { startChain, type Chain } from "../fixtures/chain.ts";
+import { runLocalCommand, type Ending } from "../fixtures/command.ts";
 import { openDeployment, type TestDeployment } from "../fixtures/deployment.ts";
 import { startIndexerProcess } from "../fixtures/indexer-process.ts";
 import { startPlainNode } from "../fixtures/plain-node.ts";
@@ -42,12 +40,6 @@ const HAS_SIGNED = 1n << 240n;
 function outcome(verdict: unknown): string {
   const { status, code } = verdict as { status: string; code?: string };
   return code ?? status;
-}
-
-interface Ending {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 /**
@@ -103,24 +95,9 @@ describe("a node that invents a key", function () {
   const ask = ({ url }: Chain, method: string, ...params: unknown[]): Promise<unknown> =>
     httpRpc(url).request({ method, params });
 
-  async function run(node: Chain, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<Ending> {
-    const { cidStore, keyRegistry } = session.deployment;
-    const child = spawn(process.execPath, [findTool("hardhat"), ...args, "--network", "localhost"], {
-      cwd: ROOT,
-      env: {
-        ...process.env,
-        LOCALHOST_RPC_URL: node.url,
-        DMTP_DATA_DIR: chain.dataDir,
-        CID_STORE_ADDRESS: cidStore,
-        KEY_REGISTRY_ADDRESS: keyRegistry,
-        NODE_OPTIONS: "",
-        ...variables,
-      },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
-    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
-    return { code: await exit, stdout, stderr };
+  function run(node: Chain, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<Ending> {
+    const place = { url: node.url, deployment: session.deployment, dataDir: chain.dataDir };
+    return runLocalCommand(place, args, variables);
   }
 
   async function forgetSignature(node: Chain, wallet: Address): Promise<void> {
