@@ -1,12 +1,14 @@
 /** Notices that finality stands still while the chain goes on, or falls. */
 import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
 import type { Clock } from "./clock.ts";
+import type { Log } from "./log.ts";
 
 /** As long is worth a word. */
 const STALL_MS = 60_000;
 
 export class FinalityWatch {
   private readonly clock: Clock;
+  private readonly log: Log;
   private headNumber = -1;
   /** The head when finality last rose, and when that was. */
   private last: { readonly headNumber: number; readonly finalized: number; readonly atMs: number } | null = null;
@@ -14,11 +16,14 @@ export class FinalityWatch {
   /** The highest final block so far, with the head then, while the chain calls less final. */
   private fallen: { readonly from: number; readonly to: number } | null = null;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, log: Log) {
     this.clock = clock;
+    this.log = log;
   }
 
+  /** Takes what the chain calls final now, and logs an alarm when it is raised. */
   see({ block, finalized }: ChainHead): void {
+    const before = this.alarm;
     this.headNumber = block.number;
     // A node behind the others knows less of both; one whose head is as high must not take back what was final.
     if (this.last !== null && finalized < this.last.finalized && block.number >= this.last.headNumber)
@@ -26,6 +31,8 @@ export class FinalityWatch {
     if (this.last !== null && finalized >= this.last.finalized) this.fallen = null;
     if (this.last === null || finalized > this.last.finalized)
       this.last = { headNumber: block.number, finalized, atMs: this.clock.now() };
+    const { alarm } = this;
+    if (alarm !== null && alarm !== before) this.log(`alarm: ${alarm}`);
   }
 
   /** Null while what was called final once still is. */

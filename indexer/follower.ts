@@ -78,7 +78,7 @@ export class Follower {
     this.turnedAtMs = this.clock.now();
     const { pollIntervalMs, random = Math.random } = options;
     this.pace = new Pace({ intervalMs: pollIntervalMs, random, clock: this.clock });
-    this.finality = new FinalityWatch(this.clock);
+    this.finality = new FinalityWatch(this.clock, options.log);
   }
 
   /** How long it rests at most between two looks that succeed. */
@@ -238,20 +238,15 @@ export class Follower {
   }
 
   private takeConfirmation(look: Look): void {
-    const { log } = this.options;
     if (look.isConfirmed !== this.isConfirmed) {
-      log(
+      this.options.log(
         look.isConfirmed
           ? "most nodes answer again; what the others said meanwhile is read again"
           : "fewer nodes answer than have to agree: nothing more is final",
       );
     }
     this.isConfirmed = look.isConfirmed;
-    if (!look.isConfirmed) return;
-    const before = this.finality.alarm;
-    this.finality.see(look);
-    const { alarm } = this.finality;
-    if (alarm !== null && alarm !== before) log(`alarm: ${alarm}`);
+    if (look.isConfirmed) this.finality.see(look);
   }
 
   /** A block that is read again, unchanged, has the events that it had: a node that has none of them now is not believed. */

@@ -18,7 +18,7 @@ export interface FreshWantsOptions {
   readonly windows: AskingWindows;
   /** Called when some of a doubtful anchor, or documents, are not kept. */
   readonly onDrop: () => void;
-  /** Called when some are not kept that are as likely to be there as any. */
+  /** Called when wants that are neither documents nor doubtful are not kept. */
   readonly onOverflow: () => void;
 }
 
@@ -102,7 +102,7 @@ export class FreshWants {
     return document;
   }
 
-  /** To be called when a block of a doubtful group was found: the rest of it is as good as any other. */
+  /** To be called when a block of a doubtful group was found: the rest of the group is not doubtful any more. */
   trust(group: Group): void {
     const wants = this.doubtful.get(group) ?? [];
     this.doubtful.delete(group);

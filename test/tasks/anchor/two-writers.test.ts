@@ -71,7 +71,7 @@ describe("Two anchors at once, from copies of one data folder", function () {
     await expectOnce(2);
   });
 
-  it("with one message more in the copy: nothing is listed twice, and nothing is paid for in vain", async () => {
+  it("with one message more in the copy: nothing is listed twice, and no payment is wasted", async () => {
     await start({ blockTime: 1 });
     sent.push(...(await send("copy")));
     for (const ending of await Promise.all([run("first"), run("copy")])) expect(ending.code, ending.stderr).to.equal(0);
