@@ -65,11 +65,10 @@ contract KeyRegistryHandler is KeyRegistryTest {
     function register(uint256 who, bytes32 encryptionKey, bytes32 document, bool relayed, bool isSigned) external {
         _advance();
         address wallet = _move(who);
-        // Below 2^248 and never 1, so that the only key refused is zero; KeyRegistry.t.sol has the other edges.
+        // Below 2^248, so that hardly any is refused but zero; KeyRegistry.t.sol has the edges.
         encryptionKey = encryptionKey & ~bytes32(uint256(0xff));
-        if (encryptionKey == bytes32(uint256(1 << 248))) encryptionKey = 0;
         uint256 version = registry.versionCount(wallet) + 1;
-        bool good = encryptionKey != 0 && document != 0;
+        bool good = _isEncryptionKey(encryptionKey) && document != 0;
         if (!isSigned) good = good && wallet.code.length != 0 && !_hasSigned[wallet];
         bytes32 digest = _bindingDigest(wallet, version, encryptionKey, ED25519, document, NOW);
         bytes memory signature = _sign(isSigned ? _keyAt(who) : OWNER_KEY, digest);

@@ -30,6 +30,12 @@ abstract contract KeyRegistryTest is Test {
     /// The order of secp256k1.
     uint256 internal constant N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
 
+    /// The points of small order whose number is neither 0, 1 nor p - 1: two of Curve25519, two of Ed25519 without sign.
+    bytes32 internal constant SMALL_U1 = 0xe0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800;
+    bytes32 internal constant SMALL_U2 = 0x5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157;
+    bytes32 internal constant SMALL_Y1 = 0x26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05;
+    bytes32 internal constant SMALL_Y2 = 0xc7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a;
+
     KeyRegistry internal registry;
     address internal alice;
     address internal bob;
@@ -96,6 +102,25 @@ abstract contract KeyRegistryTest is Test {
     function _revocationDigest(address wallet, uint256 version, uint256 deadline) internal view returns (bytes32) {
         bytes32 purpose = keccak256(bytes(REVOCATION_PURPOSE));
         return _digest(keccak256(abi.encode(REVOCATION_TYPE, wallet, purpose, version, deadline)));
+    }
+
+    /// @dev SPEC 3.1, from its words and not from the contract. A fuzzer finds points of small order in the contract's code.
+    function _isEncryptionKey(bytes32 key) internal pure returns (bool) {
+        return _isBetweenOneAndMinusOne(_littleEndian(key)) && key != SMALL_U1 && key != SMALL_U2;
+    }
+
+    /// @dev The highest bit is the sign of x.
+    function _isSigningKey(bytes32 key) internal pure returns (bool) {
+        bytes32 unsigned = key & ~bytes32(uint256(0x80));
+        return _isBetweenOneAndMinusOne(_littleEndian(unsigned)) && unsigned != SMALL_Y1 && unsigned != SMALL_Y2;
+    }
+
+    function _isBetweenOneAndMinusOne(uint256 number) private pure returns (bool) {
+        return number > 1 && number < 2 ** 255 - 19 - 1;
+    }
+
+    function _littleEndian(bytes32 data) private pure returns (uint256 value) {
+        for (uint256 i = 0; i < 32; i++) value |= uint256(uint8(data[i])) << (8 * i);
     }
 
     function _expectInvalid(address wallet, bytes32 digest) internal {
