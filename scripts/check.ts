@@ -1,12 +1,7 @@
-/**
- * `npm run check`: types, ESLint, Prettier and solhint in turn. A tool speaks only when it finds something; at the end
- * there is one line for each.
- *
- *     npm run check -- [--fix]
- */
+/** `npm run check`: types, ESLint, Prettier and solhint in turn. */
 import { spawnSync } from "node:child_process";
-import { parseArgs } from "node:util";
 
+import { readOptions } from "./options.ts";
 import { findTool, ROOT } from "./tool.ts";
 
 interface Check {
@@ -15,7 +10,12 @@ interface Check {
   readonly args: readonly string[];
 }
 
-const { values } = parseArgs({ options: { fix: { type: "boolean", default: false } } });
+const { values } = readOptions({
+  command: "npm run check",
+  about:
+    "Types, ESLint, Prettier and solhint in turn. A tool speaks only when it finds something; at the end there is one line for each.",
+  options: { fix: { type: "flag", about: "Let ESLint and Prettier mend what they can" } },
+});
 
 const checks: readonly Check[] = [
   // Writes types/ and artifacts/, which the sources import.

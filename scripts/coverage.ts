@@ -1,13 +1,17 @@
-/**
- * `npm run coverage`: runs the Solidity tests with every line and statement of contracts/ counted, and demands all of them.
- *
- * Hardhat writes an HTML report to coverage/html/.
- */
+/** `npm run coverage`: runs the Solidity tests with every line and statement of contracts/ counted, and demands all of them. */
 import { spawnSync } from "node:child_process";
 import { globSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+import { readOptions } from "./options.ts";
 import { findTool, ROOT } from "./tool.ts";
+
+readOptions({
+  command: "npm run coverage",
+  about:
+    "Runs the Solidity tests with every line and statement of contracts/ counted, and demands all of them.\nHardhat writes an HTML report to coverage/html/.",
+  options: {},
+});
 
 const report = join(ROOT, "coverage", "lcov.info");
 

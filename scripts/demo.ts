@@ -1,12 +1,7 @@
-/**
- * `npm run demo`: the main job, from two wallets to a history that a stranger rebuilds, over real wires.
- *
- *     npm run demo -- [--keep] [--text "your own words"]
- */
+/** `npm run demo`: the main job, from two wallets to a history that a stranger rebuilds, over real wires. */
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
 import { checksummed, type Address } from "../protocol/address.ts";
 import { contentOfText } from "../protocol/content.ts";
@@ -18,6 +13,7 @@ import type { Session } from "../tasks/session.ts";
 import { plural, short } from "../tasks/terminal.ts";
 import { compareViews, formatConversation, readChainView, readIndexerView, type View } from "./demo-view.ts";
 import { deployLocally } from "./local-deployment.ts";
+import { readOptions } from "./options.ts";
 import { startIndexer, startLocalChain, type Service } from "./service.ts";
 import { findTool, ROOT } from "./tool.ts";
 
@@ -42,7 +38,15 @@ const services: Service[] = [];
 let folder: string | undefined;
 const ending = { hasBegun: false };
 
-const { values } = parseArgs({ options: { keep: { type: "boolean", default: false }, text: { type: "string" } } });
+const { values } = readOptions({
+  command: "npm run demo",
+  about:
+    "Two wallets write to each other on a chain of this machine, an operator anchors it, and a stranger rebuilds and verifies the history.\nIt needs no configuration, and leaves nothing behind.",
+  options: {
+    keep: { type: "flag", about: "Leave chain and indexer running, and say how to look around; Ctrl-C ends both" },
+    text: { type: "text", value: "TEXT", about: "Words of your own that Alice sends as well" },
+  },
+});
 process.once("SIGINT", () => void leave(130));
 process.once("SIGTERM", () => void leave(143));
 try {

@@ -1,18 +1,16 @@
 /**
  * `npm run mutants`: changes one thing in the contracts at a time, in a copy, and demands that the Solidity tests notice.
  *
- *     npm run mutants -- [--only TEXT] [--every N] [--list]
- *
- * `--only` takes the mutants whose place or line holds TEXT, such as `CIDStore.sol:37` or `keyAt`; `--every` one in N.
  * A mutant that no test catches is a hole in the tests, or means the same as the original; then EQUIVALENT says why.
  */
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs, stripVTControlCharacters } from "node:util";
+import { stripVTControlCharacters } from "node:util";
 
 import { mutantsOf, type Mutant } from "./mutation.ts";
+import { failWithUsage, readOptions } from "./options.ts";
 import { checkSolidity } from "./solidity.ts";
 import { findTool, ROOT } from "./tool.ts";
 
@@ -80,20 +78,29 @@ const CHEAP = "test_";
 
 type FileMutant = Mutant & { readonly file: string };
 
-const { values } = parseArgs({
+const usage = {
+  command: "npm run mutants",
+  about: "Changes one thing in the contracts at a time, in a copy, and demands that the Solidity tests notice.",
   options: {
-    only: { type: "string", default: "" },
-    every: { type: "string", default: "1" },
-    list: { type: "boolean", default: false },
+    only: {
+      type: "text",
+      value: "TEXT",
+      about: "The mutants whose place or line holds TEXT, such as CIDStore.sol:37 or keyAt",
+      default: "",
+    },
+    every: { type: "count", value: "N", about: "One mutant in N", default: 1 },
+    list: { type: "flag", about: "Print the mutants, and test nothing" },
   },
-});
+} as const;
+const { values } = readOptions(usage);
+if (values.every < 1) failWithUsage(usage, "--every takes a number from 1");
 
 const all = Object.keys(TESTS).flatMap((file) =>
   mutantsOf(file, readContract(file)).map((mutant): FileMutant => ({ file, ...mutant })),
 );
 const chosen = all
   .filter(({ place, line }) => `${place} ${line}`.includes(values.only))
-  .filter((_, index) => index % Number(values.every) === 0);
+  .filter((_, index) => index % values.every === 0);
 
 if (values.list) for (const mutant of chosen) console.log(describe(mutant));
 else process.exitCode = (await main()) ? 0 : 1;

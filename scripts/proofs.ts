@@ -1,16 +1,23 @@
-/**
- * `npm run proofs`: halmos proves the `check_` functions of test/contracts/*.symbolic.sol for all their arguments at once.
- *
- *     npm run proofs -- [options of halmos …]
- */
+/** `npm run proofs`: halmos proves the `check_` functions of test/contracts/*.symbolic.sol for all their arguments at once. */
 import { spawnSync } from "node:child_process";
 import { globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, delimiter, join } from "node:path";
 
+import { readOptions } from "./options.ts";
 import { installPythonTool } from "./python-tool.ts";
 import { compileSolidity } from "./solidity.ts";
 import { ROOT } from "./tool.ts";
+
+const { values } = readOptions({
+  command: "npm run proofs",
+  about:
+    "Halmos proves the check_ functions of test/contracts/*.symbolic.sol for all their arguments at once.\nNeeds Python 3, and PyPI the first time.",
+  options: {
+    only: { type: "text", value: "PREFIX", about: "The functions whose names begin with this", default: "check_" },
+    verbose: { type: "flag", about: "Let halmos say what it does" },
+  },
+});
 
 /** Strings of 59 bytes are copied word by word, in at most this many turns; a proof that needs more fails. */
 const LOOP_BOUND = 4;
@@ -27,8 +34,9 @@ try {
     ...["--root", folder, "--match-contract", "Symbolic$", "--no-status", "--loop", String(LOOP_BOUND)],
     // With a millisecond to rule a branch out, as is the default, it follows branches that can't be.
     ...["--solver", "z3", "--solver-timeout-branching", "5s"],
+    ...["--function", values.only, ...(values.verbose ? ["-v"] : [])],
   ];
-  const { status, stdout } = spawnSync(python, ["-m", "halmos", ...options, ...process.argv.slice(2)], {
+  const { status, stdout } = spawnSync(python, ["-m", "halmos", ...options], {
     cwd: folder,
     env: { ...process.env, PATH: [bin, process.env["PATH"]].join(delimiter) },
     encoding: "utf8",

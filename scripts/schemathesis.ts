@@ -1,14 +1,11 @@
 /**
  * `npm run schemathesis`: holds the indexer against its own OpenAPI document, with thousands of requests that Schemathesis makes
- * from it, good and bad; and its metrics against Prometheus' own parser. Needs Python 3 and PyPI, once.
- *
- *     npm run schemathesis -- [--seed N] [--examples N]
+ * from it, good and bad; and its metrics against Prometheus' own parser.
  */
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
 import { IndexerClient } from "../client/indexer.ts";
 import type { Address } from "../protocol/address.ts";
@@ -20,6 +17,7 @@ import { pin } from "../tasks/pin.ts";
 import { send } from "../tasks/send.ts";
 import type { Session } from "../tasks/session.ts";
 import { deployLocally } from "./local-deployment.ts";
+import { readOptions } from "./options.ts";
 import { pythonTools } from "./python.ts";
 import { startIndexer, startLocalChain, type Service } from "./service.ts";
 import { findTool, ROOT } from "./tool.ts";
@@ -44,8 +42,19 @@ samples = sum(len(family.samples) for family in families)
 print(f"metrics: {len(families)} families, {samples} samples")
 sys.exit(0 if samples > 30 else 1)`;
 
-const { values } = parseArgs({
-  options: { seed: { type: "string", default: "1" }, examples: { type: "string", default: "50" } },
+const { values } = readOptions({
+  command: "npm run schemathesis",
+  about:
+    "Holds the indexer against its own OpenAPI document, with thousands of requests that Schemathesis makes from it.\nNeeds Python 3, and PyPI the first time.",
+  options: {
+    seed: { type: "count", value: "N", about: "Where chance begins", default: 1 },
+    examples: {
+      type: "count",
+      value: "N",
+      about: "At most so many requests for each operation and phase",
+      default: 50,
+    },
+  },
 });
 const bin = pythonTools(join(ROOT, "scripts", "schemathesis-requirements.txt"));
 const folder = await mkdtemp(join(tmpdir(), "dmtp-schemathesis-"));
@@ -108,7 +117,7 @@ async function argumentsFor(url: string, examples: Examples): Promise<string[]> 
   await writeFile(path, JSON.stringify(document));
   return [
     ...["run", path, "--url", url, "--exclude-path", ENDLESS, "--workers", "2"],
-    ...["--seed", values.seed, "--max-examples", values.examples, "--no-color"],
+    ...["--seed", String(values.seed), "--max-examples", String(values.examples), "--no-color"],
     ...["--request-timeout", "5", "--generation-database", "none"],
   ];
 }

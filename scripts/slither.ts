@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { readOptions } from "./options.ts";
 import { installPythonTool } from "./python-tool.ts";
 import { compileSolidity } from "./solidity.ts";
 import { ROOT } from "./tool.ts";
@@ -15,6 +16,12 @@ import { ROOT } from "./tool.ts";
 const EXCLUDED: Readonly<Record<string, string>> = {
   pragma: "OpenZeppelin's files and our interfaces allow a range; what is deployed is pinned",
 };
+
+readOptions({
+  command: "npm run slither",
+  about: "Static analysis of the contracts: whatever Slither finds fails. Needs Python 3, and PyPI the first time.",
+  options: {},
+});
 
 const python = installPythonTool("slither");
 const folder = mkdtempSync(join(tmpdir(), "dmtp-slither-"));

@@ -1,14 +1,10 @@
-/**
- * `npm test`: builds once, runs the Solidity and the Mocha tests, ends with one line `N passed, N failed`.
- *
- *     npm test -- [file or folder …] [--grep PATTERN] [--grep-exclude PATTERN] [--bail]
- */
+/** `npm test`: builds once, runs the Solidity and the Mocha tests, ends with one line `N passed, N failed`. */
 import { spawn } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
 
+import { failWithUsage, readOptions, UsageError } from "./options.ts";
 import { addTestCounts, formatTestCounts, TestCountReader, type TestCounts } from "./test-counts.ts";
 import { listTestFiles } from "./test-files.ts";
 import { findTool, ROOT } from "./tool.ts";
@@ -21,8 +17,6 @@ interface Run {
   readonly files: readonly string[];
 }
 
-class UsageError extends Error {}
-
 /** Which runner gets which files. A file of one kind only starts that kind's runner. */
 function planRuns(paths: readonly string[]): Run[] {
   if (paths.length === 0) {
@@ -33,7 +27,12 @@ function planRuns(paths: readonly string[]): Run[] {
   }
   const files = paths.flatMap((path) => {
     const file = resolve(ROOT, path);
-    if (!existsSync(file)) throw new UsageError(`${path} does not exist`);
+    if (!existsSync(file)) {
+      const similar = join("test", path);
+      throw new UsageError(
+        `${path} does not exist${existsSync(join(ROOT, similar)) ? `: did you mean ${similar}?` : ""}`,
+      );
+    }
     return statSync(file).isDirectory() ? listTestFiles(file) : [file];
   });
   const isSolidity = (file: string) => file.endsWith(".sol");
@@ -111,15 +110,19 @@ function endBy(signal: NodeJS.Signals): Promise<never> {
   return new Promise(() => undefined);
 }
 
+const usage = {
+  command: "npm test",
+  about: "Builds once, runs the Solidity and the Mocha tests, and ends with one line: N passed, N failed.",
+  positionals: "file or folder …",
+  options: {
+    grep: { type: "text", value: "PATTERN", about: "The tests whose names match" },
+    "grep-exclude": { type: "text", value: "PATTERN", about: "The tests whose names do not match" },
+    bail: { type: "flag", about: "Stop at the first failure" },
+  },
+} as const;
+
 async function main(): Promise<TestCounts> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      grep: { type: "string" },
-      "grep-exclude": { type: "string" },
-      bail: { type: "boolean", default: false },
-    },
-  });
+  const { values, positionals } = readOptions(usage);
   const filter = (["grep", "grep-exclude"] as const).flatMap((name) => {
     const pattern = values[name];
     return pattern === undefined ? [] : [`--${name}`, pattern];
@@ -144,11 +147,6 @@ try {
   if (total.passed === 0 || total.failed > 0) process.exitCode = 1;
   console.log(formatTestCounts(total));
 } catch (error) {
-  // parseArgs reports a user's mistake as a TypeError with such a code.
-  const isUsage =
-    error instanceof UsageError || String((error as { code?: unknown }).code).startsWith("ERR_PARSE_ARGS");
-  if (!isUsage) throw error;
-  console.error(`error[USAGE]: ${(error as Error).message}`);
-  console.error("hint: npm test -- [file or folder …] [--grep PATTERN] [--grep-exclude PATTERN] [--bail]");
-  process.exitCode = 1;
+  if (!(error instanceof UsageError)) throw error;
+  failWithUsage(usage, error.message);
 }

@@ -2,33 +2,35 @@
  * `npm run chaos`: the indexer's simulation, seed after seed, for as long as it is told; and with every fourth seed an operator and
  * an indexer on a real chain, over wires that fail.
  *
- *     npm run chaos -- [--minutes 30] [--seed N] [--blocks 300] [--wires every]
- *
  * A seed that fails is printed with what went wrong, and belongs in test/indexer/simulation.test.ts or
- * test/end-to-end/faulty-wires.test.ts. `--wires every` takes the wires with each seed.
+ * test/end-to-end/faulty-wires.test.ts.
  */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { readOptions } from "../scripts/options.ts";
 import { FaultyWires } from "./fixtures/faulty-wires.ts";
 import { Simulation } from "./fixtures/simulation.ts";
 
-const { values } = parseArgs({
+const { values } = readOptions({
+  command: "npm run chaos",
+  about:
+    "The indexer in a world where everything goes wrong, seed after seed; and with every fourth seed an operator and an indexer\non a real chain, over wires that fail. A seed that fails is printed.",
   options: {
-    minutes: { type: "string", default: "30" },
-    seed: { type: "string", default: String(Math.floor(Math.random() * 2 ** 32)) },
-    blocks: { type: "string", default: "300" },
-    wires: { type: "string", default: "fourth" },
+    minutes: { type: "count", value: "N", about: "How long; one seed at least", default: 30 },
+    seed: { type: "count", value: "N", about: "The first seed (default: by chance)" },
+    blocks: { type: "count", value: "N", about: "Blocks of each seed's chain", default: 300 },
+    "all-wires": { type: "flag", about: "Take the wires with every seed" },
   },
 });
+const firstSeed = values.seed ?? Math.floor(Math.random() * 2 ** 32);
 
 // The wires lead to contracts.
 const { default: hre } = await import("hardhat");
 await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
 
-const endMs = performance.now() + Number(values.minutes) * 60_000;
+const endMs = performance.now() + values.minutes * 60_000;
 // In memory where there is such a folder: the disk's own speed is not what is tested here.
 const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 let failed = 0;
@@ -36,9 +38,7 @@ let runs = 0;
 const faults = new Map<string, number>();
 
 async function simulate(seed: number, folder: string): Promise<string> {
-  const { blocks, events, reorgs, crashes, requests, hours } = await new Simulation(seed, folder).run(
-    Number(values.blocks),
-  );
+  const { blocks, events, reorgs, crashes, requests, hours } = await new Simulation(seed, folder).run(values.blocks);
   return `${blocks} blocks, ${events} events, ${reorgs} reorgs, ${crashes} crashes, ${requests} requests, ${hours.toFixed(1)} h of its time`;
 }
 
@@ -65,11 +65,11 @@ async function run(seed: number, work: (seed: number, folder: string) => Promise
   }
 }
 
-for (let seed = Number(values.seed); performance.now() < endMs || runs === 0; seed++) {
+for (let seed = firstSeed; performance.now() < endMs || runs === 0; seed++) {
   await run(seed, simulate);
-  if (values.wires === "every" || seed % 4 === 0) await run(seed, overWires);
+  if (values["all-wires"] || seed % 4 === 0) await run(seed, overWires);
 }
 const made = [...faults].map(([fault, n]) => `${n} ${fault}`).join(", ");
 if (made !== "") process.stdout.write(`on the wires: ${made}\n`);
-process.stdout.write(`${runs} runs from seed ${values.seed}, ${failed} failed\n`);
+process.stdout.write(`${runs} runs from seed ${firstSeed}, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -4,7 +4,15 @@
  */
 import { writeFileSync } from "node:fs";
 
+import { readOptions } from "../scripts/options.ts";
 import { writeSetPieces } from "./fixtures/set-piece-file.ts";
+
+readOptions({
+  command: "npm run set-pieces",
+  about:
+    "Writes test/vectors/set-pieces.json anew from the code, after a format or a rule has changed. Read its difference.",
+  options: {},
+});
 
 const path = new URL("vectors/set-pieces.json", import.meta.url);
 writeFileSync(path, `${JSON.stringify(await writeSetPieces(), null, 1)}\n`);

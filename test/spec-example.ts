@@ -4,7 +4,15 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 
+import { readOptions } from "../scripts/options.ts";
 import { render, workedExample } from "./fixtures/worked-example.ts";
+
+readOptions({
+  command: "npm run spec-example",
+  about:
+    "Writes the worked example of protocol/SPEC.md anew from the code, after a format has changed. Read its difference.",
+  options: {},
+});
 
 const path = new URL("../protocol/SPEC.md", import.meta.url);
 const before = readFileSync(path, "utf8");

@@ -1,16 +1,12 @@
 /**
  * `npm run disk-faults`: `anchor` and `send` while the disk is full or fails, at each system call that writes.
  *
- *     npm run disk-faults -- [--all] [--only TEXT]
- *
  * Each run has one fault, and ends by itself with 0 or with 75, a code and a hint; nothing that it acknowledged is lost, and the
- * run after it anchors everything exactly once. `--all` takes every call with both errors, once and for good (half an hour);
- * without it, the first and last of calls in a row, with one of the four in turn. `--only` takes the scenarios that have this in
- * their names.
+ * run after it anchors everything exactly once.
  */
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 
+import { readOptions } from "../../scripts/options.ts";
 import { Laboratory, SCENARIOS, type Observation, type Scenario } from "./laboratory.ts";
 import { allFaults, placesOf, someFaults } from "./places.ts";
 import { whyNoStrace, type Fault } from "./strace.ts";
@@ -33,8 +29,14 @@ interface Tally {
 /** The first scenario comes to nearly every place that the others come to, so of theirs one in four is enough. */
 const OTHERS_STRIDE = 4;
 
-const { values } = parseArgs({
-  options: { all: { type: "boolean", default: false }, only: { type: "string", default: "" } },
+const { values } = readOptions({
+  command: "npm run disk-faults",
+  about:
+    "anchor and send while the disk is full or fails, at each system call that writes. Needs Linux and strace.\nOf calls in a row the first and the last are taken, with one of four faults in turn.",
+  options: {
+    all: { type: "flag", about: "Every call with both errors, once and for good: half an hour" },
+    only: { type: "text", value: "TEXT", about: "The scenarios that have this in their names", default: "" },
+  },
 });
 const reason = whyNoStrace();
 if (reason === null) process.exitCode = await main();
