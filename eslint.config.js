@@ -14,6 +14,7 @@ const SOURCES = [
   "bench",
   "client",
   "contracts",
+  "http",
   "ignition",
   "indexer",
   "io",
@@ -23,8 +24,8 @@ const SOURCES = [
   "types",
 ];
 /**
- * Who may import what: `protocol ← io ← tasks, indexer` and `protocol ← client`, and nothing outside test/ imports test/. The indexer and
- * its client share what the API answers with: client/api.
+ * Who may import what: `protocol ← io ← tasks, indexer`, `protocol ← http ← indexer` and `protocol ← client`, and nothing outside test/
+ * imports test/. Services and their client share what the API answers with: client/api.
  *
  * `folders` are the only folders of this repository that it may import from, `packages` the only packages (Node's own
  * modules among them), `not` the packages it may not import.
@@ -45,8 +46,13 @@ const LAYERS = {
     folders: SOURCES.filter((folder) => folder !== "indexer"),
     why: "tasks/ and indexer/ never import each other",
   },
+  http: {
+    folders: ["protocol", "http", "client/api"],
+    not: HARDHAT,
+    why: "http/ serves every service of this project and knows none",
+  },
   indexer: {
-    folders: ["protocol", "io", "indexer", "client/api"],
+    folders: ["protocol", "io", "http", "indexer", "client/api"],
     not: HARDHAT,
     why: "the indexer runs without Hardhat and tasks/",
   },

@@ -1,4 +1,7 @@
 /** The service put together: chain → history ← content, and HTTP in front. */
+import { makeApp } from "../http/app.ts";
+import type { BudgetOptions } from "../http/budget.ts";
+import { listen } from "../http/server.ts";
 import { ChainFeed, type FeedOptions } from "../io/chain/feed.ts";
 import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
@@ -10,12 +13,9 @@ import { readLocalBlocks } from "./dag-prefetch.ts";
 import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History, type Turns } from "./history.ts";
-import { appOf } from "./http/app.ts";
-import type { BudgetOptions } from "./http/budget.ts";
-import { ROUTES } from "./http/routes.ts";
-import { listen } from "./http/server.ts";
+import { INFO, ROUTES } from "./http/routes.ts";
 import { Streams, type StreamsOptions } from "./live/streams.ts";
-import type { Log } from "./log.ts";
+import { logStack, type Log } from "./log.ts";
 import { MessageReader } from "./message-reader.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
@@ -107,11 +107,17 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
     const { rpcMeter = null } = options;
     const metrics = new Metrics({ snapshots, follower, status, streams, rpcMeter });
     const service = { snapshots, history, follower, fetcher, streams, status, metrics };
-    const server = await listen(
-      appOf(ROUTES, service, { log, corsOrigins, ...(options.budget !== undefined && { budget: options.budget }) }),
-      host,
-      port,
-    );
+    const app = makeApp(ROUTES, service, {
+      info: INFO,
+      corsOrigins,
+      ...(options.budget !== undefined && { budget: options.budget }),
+      onBug: (request, error) => {
+        log(`error[${error.code}]: ${request}: ${error.message}`);
+        if (error.cause !== undefined) logStack(log, error.cause);
+      },
+      onAnswer: (seconds, labels) => metrics.latency.observe(seconds, labels),
+    });
+    const server = await listen(app, host, port);
 
     const running = follower.run();
     fetcher.want("history");

@@ -109,6 +109,8 @@ export const ERRORS = {
   PARAMETER_INVALID: "input",
   NOT_FOUND: "input",
   METHOD_NOT_ALLOWED: "input",
+  MEDIA_TYPE_WRONG: "input",
+  BODY_TOO_LARGE: "input",
   CURSOR_ORPHANED: "unavailable",
   INDEX_BEHIND: "unavailable",
   SERVICE_BUSY: "unavailable",
@@ -135,11 +137,18 @@ export class DmtpError extends Error {
   readonly kind: ErrorKind;
   /** What to do about it, where that is not what its code's hint says. */
   readonly hint: string | undefined;
+  /** When to ask again, in seconds, where that is known. */
+  readonly retryAfterS: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { readonly cause?: unknown; readonly hint?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly hint?: string; readonly retryAfterS?: number } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.kind = ERRORS[code];
     this.hint = options.hint;
+    this.retryAfterS = options.retryAfterS;
   }
 }

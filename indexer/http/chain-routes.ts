@@ -4,6 +4,7 @@ import { z } from "zod";
 import { anchorAnswerSchema, anchorsPageSchema, keysPageSchema } from "../../client/api/chain.ts";
 import { isSettled, readAnchor, readAnchors } from "../read/anchors.ts";
 import { readKeys } from "../read/keys.ts";
+import { Lasting } from "../../http/route.ts";
 import { openCursor, pageFrom } from "./page.ts";
 import {
   indexParameter,
@@ -13,13 +14,12 @@ import {
   sinceParameter,
   verdictParameter,
   walletParameter,
-} from "./parameters.ts";
-import { unknown } from "./problem.ts";
-import { jsonRoute, Lasting } from "./route.ts";
+} from "../../http/parameters.ts";
+import { route, unknown } from "./route.ts";
 
 const indexPlace = z.tuple([z.int()]);
 
-export const keys = jsonRoute(
+export const keys = route.json(
   {
     path: "/v1/wallets/{wallet}/keys",
     summary: "A wallet's key history, tombstones included, in chain order",
@@ -46,7 +46,7 @@ export const keys = jsonRoute(
     }),
 );
 
-export const anchors = jsonRoute(
+export const anchors = route.json(
   {
     path: "/v1/anchors",
     summary: "Anchors by index, all of them or those that list messages of one room",
@@ -78,7 +78,7 @@ export const anchors = jsonRoute(
     }),
 );
 
-export const anchor = jsonRoute(
+export const anchor = route.json(
   {
     path: "/v1/anchors/{index}",
     summary: "One anchor: manifest, verdict, and what it lacks",

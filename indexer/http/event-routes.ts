@@ -1,10 +1,11 @@
 /** Live updates. */
 import { z } from "zod";
 
-import { roomParameter, walletParameter } from "./parameters.ts";
-import { streamRoute } from "./route.ts";
+import { eventSchemas } from "../../client/api/events.ts";
+import { roomParameter, walletParameter } from "../../http/parameters.ts";
+import { route } from "./route.ts";
 
-export const events = streamRoute(
+export const events = route.stream(
   {
     path: "/v1/events",
     summary: "Live updates, as server-sent events",
@@ -15,6 +16,7 @@ export const events = streamRoute(
       "(the header Last-Event-ID, or `after`) what came since is sent first, each item once and in its newest state; without it, " +
       "only what is new. An id is good across restarts. To miss nothing: listen first, then read the lists.",
     problems: [503],
+    events: eventSchemas,
     query: {
       room: roomParameter.optional(),
       wallet: walletParameter.optional(),

@@ -2,14 +2,13 @@
 import { messageAnswerSchema } from "../../client/api/rooms.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { readBlock, readPlacesOf, readVerifiedPlaceOf } from "../read/messages.ts";
-import { cidParameter, includeParameter } from "./parameters.ts";
-import { unknown } from "./problem.ts";
-import { blockRoute, jsonRoute } from "./route.ts";
+import { cidParameter, includeParameter } from "../../http/parameters.ts";
+import { route, unknown } from "./route.ts";
 
 /** Places in the history that one message is shown at; honest operators list each once. */
 const MAX_PLACES = 100;
 
-export const message = jsonRoute(
+export const message = route.json(
   {
     path: "/v1/messages/{cid}",
     summary: "One message by its CID",
@@ -31,7 +30,7 @@ export const message = jsonRoute(
     }),
 );
 
-export const block = blockRoute(
+export const block = route.block(
   {
     path: "/v1/blocks/{cid}",
     summary: "A block as it is on IPFS: envelope, manifest, shard, heads or key document",

@@ -13,14 +13,13 @@ import {
   sinceParameter,
   verdictParameter,
   walletParameter,
-} from "./parameters.ts";
-import { unknown } from "./problem.ts";
-import { jsonRoute } from "./route.ts";
+} from "../../http/parameters.ts";
+import { route, unknown } from "./route.ts";
 
 const roomPlace = z.tuple([z.string()]);
 const messagePlace = z.tuple([z.int(), z.int()]);
 
-export const rooms = jsonRoute(
+export const rooms = route.json(
   {
     path: "/v1/rooms",
     summary: "Rooms by ascending id, all of them or those of one wallet",
@@ -50,7 +49,7 @@ export const rooms = jsonRoute(
     }),
 );
 
-export const room = jsonRoute(
+export const room = route.json(
   {
     path: "/v1/rooms/{room}",
     summary: "One room: counts, root, omissions, and what it lacks",
@@ -65,7 +64,7 @@ export const room = jsonRoute(
     })),
 );
 
-export const messages = jsonRoute(
+export const messages = route.json(
   {
     path: "/v1/rooms/{room}/messages",
     summary: "A room's messages in chain order, with their verdicts",

@@ -1,9 +1,9 @@
 /** How the service itself is doing. */
 import { healthSchema, readySchema, statusSchema } from "../../client/api/service.ts";
 import { illness, unreadiness } from "../read/status.ts";
-import { jsonRoute, metricsRoute } from "./route.ts";
+import { route } from "./route.ts";
 
-export const health = jsonRoute(
+export const health = route.json(
   {
     path: "/health",
     summary: "Whether the service works; restart it when it says no",
@@ -18,7 +18,7 @@ export const health = jsonRoute(
   },
 );
 
-export const ready = jsonRoute(
+export const ready = route.json(
   {
     path: "/ready",
     summary: "Whether the answers are current and complete",
@@ -36,7 +36,7 @@ export const ready = jsonRoute(
   },
 );
 
-export const status = jsonRoute(
+export const status = route.json(
   {
     path: "/status",
     summary: "Deployment, heights, counts, tip and state root",
@@ -46,8 +46,11 @@ export const status = jsonRoute(
   (service) => service.snapshots.read((snapshot) => service.status.read(snapshot)),
 );
 
-export const metrics = metricsRoute({
-  path: "/metrics",
-  summary: "What Prometheus collects",
-  isLive: true,
-});
+export const metrics = route.metrics(
+  {
+    path: "/metrics",
+    summary: "What Prometheus collects",
+    isLive: true,
+  },
+  ({ metrics }) => metrics.read(),
+);

@@ -5,8 +5,8 @@ import type { Follower } from "../follower.ts";
 import type { Streams } from "../live/streams.ts";
 import type { Snapshots } from "../read/snapshot.ts";
 import type { StatusAnswer, StatusReader } from "../read/status.ts";
-import { Histogram } from "./counter.ts";
-import { exposition, gauge, type Family, type Sample } from "./exposition.ts";
+import { Histogram } from "../../http/metrics/counter.ts";
+import { exposition, gauge, type Family, type Sample } from "../../http/metrics/exposition.ts";
 import type { RpcMeter } from "./rpc-meter.ts";
 
 interface Sources {

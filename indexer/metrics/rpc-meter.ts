@@ -1,8 +1,8 @@
 /** Counts what is asked of the chain's endpoints, and what goes wrong there. */
 import { faultOf } from "../../io/chain/rpc/rpc-fault.ts";
 import { attempt, type Rpc, type RpcCall } from "../../io/chain/rpc/rpc.ts";
-import { Counter } from "./counter.ts";
-import type { Family } from "./exposition.ts";
+import { Counter } from "../../http/metrics/counter.ts";
+import type { Family } from "../../http/metrics/exposition.ts";
 
 export class RpcMeter {
   private readonly calls = new Counter({

@@ -4,8 +4,8 @@ import { connect, type Socket } from "node:net";
 
 import { expect } from "chai";
 
-import { ServingBudget } from "../../indexer/http/budget.ts";
-import { inOrder } from "../../indexer/http/server.ts";
+import { ServingBudget } from "../../http/budget.ts";
+import { inOrder } from "../../http/server.ts";
 import { ALICE, BOB, deltaOf, History } from "../fixtures/history.ts";
 import { waitFor, waitForBlock } from "../fixtures/indexer-client.ts";
 import { listen, shut } from "../fixtures/loopback.ts";

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { request } from "node:http";
+import { request, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -321,8 +321,15 @@ describe("the indexer's HTTP interface", function () {
   it("answers only GET and HEAD, takes no body, and tells nothing about itself", async () => {
     const post = await fetch(`${url}/v1/rooms`, { method: "DELETE" });
     expect([post.status, post.headers.get("allow")]).to.deep.equal([405, "GET, HEAD"]);
-    const withBody = await fetch(`${url}/v1/rooms`, { method: "POST", body: "x".repeat(100_000) });
-    expect(withBody.status).to.equal(400);
+    const posted = await fetch(`${url}/v1/rooms`, { method: "POST", body: "x".repeat(100_000) });
+    expect([posted.status, posted.headers.get("connection")]).to.deep.equal([405, "close"]);
+    const withBody = await new Promise<IncomingMessage>((resolve, reject) => {
+      request(`${url}/v1/rooms`, { method: "GET", headers: { "Content-Length": 100_000 } }, resolve)
+        .once("error", reject)
+        .flushHeaders();
+    });
+    expect([withBody.statusCode, withBody.headers.connection]).to.deep.equal([400, "close"]);
+    withBody.destroy();
     const head = await fetch(`${url}/v1/rooms`, { method: "HEAD" });
     expect([head.status, await head.text()]).to.deep.equal([200, ""]);
     expect(head.headers.get("x-powered-by")).to.equal(null);

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 
 import { expect } from "chai";
 
-import { Counter, Histogram } from "../../indexer/metrics/counter.ts";
-import { exposition } from "../../indexer/metrics/exposition.ts";
+import { Counter, Histogram } from "../../http/metrics/counter.ts";
+import { exposition } from "../../http/metrics/exposition.ts";
 import { startIndexer } from "../../indexer/indexer.ts";
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";

@@ -1,8 +1,8 @@
 import { expect } from "chai";
 
 import { DESCRIPTIONS } from "../../client/api/descriptions.ts";
-import { openApiOf } from "../../indexer/http/openapi.ts";
-import { ROUTES } from "../../indexer/http/routes.ts";
+import { describeApi } from "../../http/openapi.ts";
+import { INFO, ROUTES } from "../../indexer/http/routes.ts";
 
 interface Described {
   readonly description?: string;
@@ -18,7 +18,7 @@ function descriptionsIn(value: unknown): string[] {
 }
 
 describe("the indexer's OpenAPI document", () => {
-  const { components } = openApiOf(ROUTES) as {
+  const { components } = describeApi(INFO, ROUTES) as {
     components: { schemas: Readonly<Record<string, Described>> };
   };
 

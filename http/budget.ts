@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from "node:http";
 
-import { DmtpError } from "../../protocol/error.ts";
+import { DmtpError } from "../protocol/error.ts";
 
 export interface BudgetOptions {
   /** Of answers that were made and have not left. One may go above it. */

@@ -2,7 +2,7 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
-import { DmtpError } from "../../protocol/error.ts";
+import { DmtpError } from "../protocol/error.ts";
 
 /** A request is one line and a few headers, and is answered in milliseconds. */
 const LIMITS = {

@@ -3,7 +3,7 @@ import type { Request, Response } from "express";
 
 import type { ServingBudget } from "./budget.ts";
 import { sendCompressed, sendPlain } from "./compression.ts";
-import { matches, strongTagOf, weakTagOf } from "./conditional.ts";
+import { makeStrongTag, makeWeakTag, matches } from "./conditional.ts";
 import type { Listener, RawBlock } from "./route.ts";
 
 /** A request, where its answer goes, and what the answer is counted against. */
@@ -15,6 +15,7 @@ export interface Exchange {
 
 export const EVENT_STREAM = "text/event-stream";
 export const JSON_TYPE = "application/json; charset=utf-8";
+
 const FOR_EVER = "public, max-age=31536000, immutable";
 
 /** An answer about this very moment. */
@@ -35,7 +36,7 @@ export async function sendJson(
   const { at, ...rest } = body as { readonly at?: unknown };
   const tagged = JSON.stringify(rest);
   response.set({ "Content-Type": JSON_TYPE, "Cache-Control": "no-cache" });
-  if (isUnchanged(request, response, weakTagOf(tagged))) return;
+  if (isUnchanged(request, response, makeWeakTag(tagged))) return;
   const text = `{"at":${JSON.stringify(at ?? null)},${tagged.slice(1)}`;
   if (hasBlocks) await sendPlain(budget, response, text);
   else await sendCompressed(budget, request, response, text);
@@ -46,7 +47,7 @@ export async function sendLasting({ request, response, budget }: Exchange, body:
   const text = JSON.stringify(body);
   response.set({ "Content-Type": JSON_TYPE, "Cache-Control": FOR_EVER });
   // Weak all the same: compressed or not, it is one answer.
-  if (!isUnchanged(request, response, weakTagOf(text))) await sendCompressed(budget, request, response, text);
+  if (!isUnchanged(request, response, makeWeakTag(text))) await sendCompressed(budget, request, response, text);
 }
 
 /** A block is what its CID says. Ciphertext does not compress. */
@@ -63,7 +64,7 @@ export async function sendBlock({ request, response, budget }: Exchange, { cid, 
 /** A text that changes with the program only. */
 export async function sendDocument({ request, response, budget }: Exchange, type: string, text: string): Promise<void> {
   response.set({ "Content-Type": type, "Cache-Control": "no-cache" });
-  if (!isUnchanged(request, response, strongTagOf(text))) await sendCompressed(budget, request, response, text);
+  if (!isUnchanged(request, response, makeStrongTag(text))) await sendCompressed(budget, request, response, text);
 }
 
 /** An answer that goes on. Not compressed: each event has to leave at once. */

@@ -3,13 +3,13 @@ import { hash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 
 /** Says that two answers mean the same: a part of a text may be left out of it. */
-export function weakTagOf(text: string): string {
-  return `W/"${digestOf(text)}"`;
+export function makeWeakTag(text: string): string {
+  return `W/"${digest(text)}"`;
 }
 
 /** Says that two answers are the same bytes. */
-export function strongTagOf(text: string): string {
-  return `"${digestOf(text)}"`;
+export function makeStrongTag(text: string): string {
+  return `"${digest(text)}"`;
 }
 
 /** Whether If-None-Match names this tag. By weak comparison, as the RFC has it for this header. */
@@ -22,6 +22,6 @@ export function matches({ "if-none-match": header }: IncomingHttpHeaders, tag: s
 }
 
 /** 128 bits are far more than two answers at one address ever collide in. */
-function digestOf(text: string): string {
+function digest(text: string): string {
   return hash("sha256", text, "base64url").slice(0, 22);
 }

@@ -6,9 +6,13 @@ const REQUEST_HEADERS = "If-None-Match, Last-Event-ID";
 const ANSWER_HEADERS = "ETag, Retry-After";
 const PREFLIGHT_SECONDS = "86400";
 
-/** @param origins such as `https://app.example`; `*` is every one */
-export function cors(origins: readonly string[]): RequestHandler {
+/**
+ * @param origins such as `https://app.example`; `*` is every one
+ * @param methods that the service answers
+ */
+export function cors(origins: readonly string[], methods: readonly string[]): RequestHandler {
   const allowed = new Set(origins);
+  const takes = methods.some((method) => method === "PUT" || method === "POST");
   return (request, response, next) => {
     const { origin } = request.headers;
     // An answer that a cache keeps for one page must not be given to another.
@@ -27,8 +31,8 @@ export function cors(origins: readonly string[]): RequestHandler {
       return;
     }
     response.set({
-      "Access-Control-Allow-Methods": "GET, HEAD",
-      "Access-Control-Allow-Headers": REQUEST_HEADERS,
+      "Access-Control-Allow-Methods": methods.join(", "),
+      "Access-Control-Allow-Headers": takes ? `Content-Type, ${REQUEST_HEADERS}` : REQUEST_HEADERS,
       "Access-Control-Max-Age": PREFLIGHT_SECONDS,
     });
     response.status(204).end();

@@ -1,10 +1,10 @@
 /** What requests may say: the parameters of all routes. */
 import { z } from "zod";
 
-import { parseAddress } from "../../protocol/address.ts";
-import { isCid, type Cid } from "../../protocol/cid.ts";
-import { parseRoomId } from "../../protocol/room.ts";
-import { DmtpError } from "../../protocol/error.ts";
+import { parseAddress } from "../protocol/address.ts";
+import { isCid, type Cid } from "../protocol/cid.ts";
+import { parseRoomId } from "../protocol/room.ts";
+import { DmtpError } from "../protocol/error.ts";
 
 export const MAX_LIMIT = 200;
 const DEFAULT_LIMIT = 50;

@@ -1,35 +1,44 @@
 /** The OpenAPI 3.1 document, made of the routes, and of the schemas that clients and tests hold the answers against. */
 import { z } from "zod";
 
-import { findDescription } from "../../client/api/descriptions.ts";
-import { eventSchemas } from "../../client/api/events.ts";
-import type { JsonSchema } from "../../client/api/schema.ts";
-import { problemSchema } from "../../client/api/service.ts";
+import { findDescription } from "../client/api/descriptions.ts";
+import type { JsonSchema } from "../client/api/schema.ts";
+import { problemSchema } from "../client/api/service.ts";
 import type { Route } from "./route.ts";
 
 type Json = Record<string, unknown>;
 
+const TAKEN = { 200: "OK", 201: "Taken", 202: "Accepted; what becomes of it can be followed" } as const;
 const PROBLEMS: Readonly<Record<number, string>> = {
-  400: "A parameter is invalid",
+  400: "A parameter, or what was brought, is invalid",
+  403: "Refused by the operator's policy",
   404: "There is nothing by that name",
+  409: "Right in itself, and it does not fit what is here: it has to be made again",
   410: "A reorg took back what the cursor rests on; the list has to be read from its start",
+  413: "Larger than anything that is taken here",
+  415: "Not of the type that is taken here",
+  422: "What was brought breaks the protocol: it will never be taken",
+  429: "Too much in a short time; Retry-After says when",
   500: "A defect of the service",
   503: "Not now; asking again can help",
 };
 
-export function openApiOf(routes: readonly Route[]): Json {
+/** What a document says of its service. */
+export interface ApiInfo {
+  readonly title: string;
+  readonly description: string;
+}
+
+export function describeApi<Service>(info: ApiInfo, routes: readonly Route<Service>[]): Json {
   const components: Json = {};
-  const paths: Json = {};
-  for (const route of routes) paths[route.path] = { get: operationOf(route, components) };
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const method = route.kind === "taking" ? route.method.toLowerCase() : "get";
+    paths[route.path] = { ...paths[route.path], [method]: describeOperation(route, method, components) };
+  }
   return {
     openapi: "3.1.0",
-    info: {
-      title: "DMTP indexer",
-      version: "1",
-      description:
-        "Verified histories of DMTP rooms. Everything served can be rebuilt and checked from one RPC endpoint and IPFS; this " +
-        "service is a convenience that nobody has to trust. Errors are RFC 9457 problem documents.",
-    },
+    info: { ...info, version: "1" },
     paths: {
       ...paths,
       "/openapi.json": {
@@ -44,36 +53,51 @@ export function openApiOf(routes: readonly Route[]): Json {
   };
 }
 
-function operationOf(route: Route, components: Json): Json {
+function describeOperation<Service>(route: Route<Service>, method: string, components: Json): Json {
   const parameters = [...parametersOf(route.params, "path"), ...parametersOf(route.query, "query")];
   const answer = contentOf(route, components);
   const problem = { "application/problem+json": { schema: schemaOf(problemSchema, components) } };
   // Whatever takes memory or time may have to wait, and how the service does is always told.
-  const statuses = [400, ...new Set([...route.problems, ...(route.isLive ? [] : [503])]), 500].sort((a, b) => a - b);
+  const problems = [400, ...new Set([...route.problems, ...(route.isLive ? [] : [503])]), 500].sort((a, b) => a - b);
+  const statuses = route.kind === "taking" ? route.statuses : [200 as const];
   return {
-    operationId: operationIdOf(route.path),
+    operationId: nameOperation(method, route.path),
     summary: route.summary,
     ...(route.description !== undefined && { description: route.description }),
     ...(parameters.length > 0 && { parameters }),
+    ...(route.kind === "taking" && {
+      requestBody: {
+        required: true,
+        content: {
+          [route.input.mediaType]: {
+            schema: { type: "string", contentMediaType: route.input.mediaType, maxLength: route.input.maxBytes },
+          },
+        },
+      },
+    }),
     responses: {
-      200: { description: "OK", content: answer },
-      ...Object.fromEntries(statuses.map((status) => [status, { description: PROBLEMS[status], content: problem }])),
+      ...Object.fromEntries(statuses.map((status) => [status, { description: TAKEN[status], content: answer }])),
+      ...Object.fromEntries(problems.map((status) => [status, { description: PROBLEMS[status], content: problem }])),
     },
   };
 }
 
-function contentOf({ body }: Route, components: Json): Json {
-  if (body === "block") {
-    const type = "application/vnd.ipld.raw";
-    return { [type]: { schema: { type: "string", contentMediaType: type } } };
+function contentOf<Service>(route: Route<Service>, components: Json): Json {
+  switch (route.kind) {
+    case "block": {
+      const type = "application/vnd.ipld.raw";
+      return { [type]: { schema: { type: "string", contentMediaType: type } } };
+    }
+    case "events":
+      // OpenAPI 3.1 has no words for a stream: its events' data are among the schemas, by name.
+      for (const schema of Object.values(route.events)) schemaOf(schema, components);
+      return { "text/event-stream": { schema: { type: "string" } } };
+    case "metrics":
+      return { "text/plain": { schema: { type: "string" } } };
+    case "json":
+    case "taking":
+      return { "application/json": { schema: schemaOf(route.body, components) } };
   }
-  if (body === "events") {
-    // OpenAPI 3.1 has no words for a stream: its events' data are among the schemas, by name.
-    for (const schema of Object.values(eventSchemas)) schemaOf(schema, components);
-    return { "text/event-stream": { schema: { type: "string" } } };
-  }
-  if (body === "metrics") return { "text/plain": { schema: { type: "string" } } };
-  return { "application/json": { schema: schemaOf(body, components) } };
 }
 
 function parametersOf(schema: z.ZodObject, place: "path" | "query"): Json[] {
@@ -124,8 +148,8 @@ function jsonOf(schema: JsonSchema, components: Json, path: readonly string[]): 
   };
 }
 
-/** /v1/rooms/{room}/messages → getV1RoomsRoomMessages */
-function operationIdOf(path: string): string {
+/** GET /v1/rooms/{room}/messages → getV1RoomsRoomMessages */
+function nameOperation(method: string, path: string): string {
   const words = path.match(/[a-z0-9]+/gi) ?? [];
-  return ["get", ...words.map((word) => word.charAt(0).toUpperCase() + word.slice(1))].join("");
+  return [method, ...words.map((word) => word.charAt(0).toUpperCase() + word.slice(1))].join("");
 }

@@ -1,0 +1,66 @@
+/** What requests bring: whole bodies, of a known type and size, as many at a time as there is memory for. */
+import type { Request, Response } from "express";
+
+import { DmtpError } from "../protocol/error.ts";
+import type { Input } from "./route.ts";
+
+export interface BodyOptions {
+  /** Of all bodies that are under way, as their clients announce them. */
+  readonly maxBytes?: number;
+}
+
+export class BodyReader {
+  private readonly maxBytes: number;
+  private bytes = 0;
+
+  constructor({ maxBytes = 64 * 1024 * 1024 }: BodyOptions = {}) {
+    this.maxBytes = maxBytes;
+  }
+
+  /**
+   * Decides by the headers alone; of what is refused nothing is read.
+   * @throws MEDIA_TYPE_WRONG, PARAMETER_INVALID without a length, BODY_TOO_LARGE, SERVICE_BUSY
+   */
+  check(request: Request, response: Response, { mediaType, maxBytes }: Input): void {
+    const refuse = (error: DmtpError): never => {
+      response.set("Connection", "close");
+      throw error;
+    };
+    const { "content-type": type = "", "content-encoding": coding, "content-length": length } = request.headers;
+    if (type.split(";")[0]?.trim().toLowerCase() !== mediaType || coding !== undefined) {
+      refuse(new DmtpError("MEDIA_TYPE_WRONG", `what is brought here has the type ${mediaType}, and no coding`));
+    }
+    if (length === undefined || !/^[0-9]{1,15}$/.test(length)) {
+      refuse(new DmtpError("PARAMETER_INVALID", "what is brought needs the header Content-Length"));
+    }
+    if (Number(length) > maxBytes) refuse(new DmtpError("BODY_TOO_LARGE", `at most ${maxBytes} bytes are taken`));
+    if (this.bytes + Number(length) > this.maxBytes) {
+      refuse(new DmtpError("SERVICE_BUSY", "more is being brought than can be taken now"));
+    }
+  }
+
+  /**
+   * The whole body; who is slow is cut off by the server.
+   * @throws PARAMETER_INVALID when it ends before its length
+   */
+  async read(request: Request, response: Response, { maxBytes }: Input): Promise<Uint8Array> {
+    const length = Number(request.headers["content-length"]);
+    this.bytes += length;
+    try {
+      // Node ends a body at its length, so that nothing longer can come.
+      const bytes = new Uint8Array(Math.min(length, maxBytes));
+      let at = 0;
+      for await (const part of request as AsyncIterable<Uint8Array>) {
+        bytes.set(part, at);
+        at += part.length;
+      }
+      if (at === length) return bytes;
+    } catch (cause) {
+      response.set("Connection", "close");
+      throw new DmtpError("PARAMETER_INVALID", "what was brought broke off", { cause });
+    } finally {
+      this.bytes -= length;
+    }
+    throw new DmtpError("PARAMETER_INVALID", "what was brought is shorter than it was announced");
+  }
+}
