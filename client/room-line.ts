@@ -32,6 +32,8 @@ interface Listing {
   readonly anchor: AnchorAnswer;
   readonly manifest: Manifest;
   readonly cids: readonly Cid[];
+  /** How many messages its shards list in all rooms; null unless all of them are there, read, and follow each other in order. */
+  readonly count: number | null;
 }
 
 /** Checks what the indexer claims, as far as it goes without the chain. @throws ANSWER_UNTRUE */
@@ -52,7 +54,7 @@ export async function followHeads(
   const messages = new Map<Cid, Uint8Array>();
   for (const anchor of anchors) {
     const listing = await readListing(anchor, room, hold);
-    if (anchor.verdict.status === "verified") await checkHead(listing, room, ranges, hold);
+    if (anchor.verdict.status === "verified") await checkAccount(listing, room, ranges, hold);
     for (const cid of listing.cids) {
       const bytes = await hold(cid);
       if (bytes !== undefined) messages.set(cid, bytes);
@@ -77,21 +79,32 @@ async function readListing(anchor: AnchorAnswer, room: RoomId, blocks: Blocks): 
   const manifest = manifestIn(bytes);
   if (manifest === null) throw untrue(`anchor ${index} is no manifest, and is said to list messages`);
   const cids: Cid[] = [];
+  let count: number | null = 0;
+  let lastRoom = "";
   for (const link of manifest.rooms) {
     const shard = await blocks(link);
-    if (shard !== undefined) cids.push(...(tryDecodeShard(shard)?.get(room) ?? []));
+    const delta = shard === undefined ? null : tryDecodeShard(shard);
+    for (const [id, listed] of delta ?? []) {
+      if (id === room) cids.push(...listed);
+      if (count !== null) count = id < lastRoom ? null : count + listed.length;
+      lastRoom = id;
+    }
+    if (delta === null) count = null;
   }
   if (cids.length === 0) throw untrue(`anchor ${index} lists nothing of the room`);
-  return { anchor, manifest, cids };
+  return { anchor, manifest, cids, count };
 }
 
-/** Holds what a verified anchor lists against its heads, which lead from one anchor of the room to the one before. */
-async function checkHead(
-  { anchor: { index }, manifest, cids }: Listing,
+/**
+ * Holds what a verified anchor lists against its count, and against its heads, which lead from one anchor of the room to the one before.
+ */
+async function checkAccount(
+  { anchor: { index }, manifest, cids, count }: Listing,
   room: RoomId,
   ranges: Map<number, CompactRange>,
   blocks: Blocks,
 ): Promise<void> {
+  if (count !== manifest.count) throw untrue(`anchor ${index} is called verified, and does not list what it counts`);
   const head = await findHead(index, manifest, room, blocks);
   const before = head.lastIndex === null ? EMPTY_RANGE : ranges.get(head.lastIndex);
   if (before === undefined) throw untrue(`anchor ${head.lastIndex} lists messages of the room, and is left out`);
@@ -164,6 +177,8 @@ function replayRoom(
   return found.entries(room).map(({ cid, anchorIndex, ordinal, verdict, message }) => {
     const index = anchors[anchorIndex]?.index ?? anchorIndex;
     const binding = message?.binding ?? null;
-    return { cid, anchorIndex: index, ordinal, verdict, binding, envelope: envelopeOf(held.get(cid)) };
+    // Whoever calls an anchor verified had to show that its own blocks say what its heads do.
+    const accounted = anchors[anchorIndex]?.verdict.status === "verified";
+    return { cid, anchorIndex: index, ordinal, verdict, accounted, binding, envelope: envelopeOf(held.get(cid)) };
   });
 }

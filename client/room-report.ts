@@ -17,6 +17,11 @@ export interface VerifiedMessage {
   /** As this client finds it. */
   readonly verdict: Verdict;
   /**
+   * Whether its anchor is verified, as this client finds it: then the counts and roots of the anchor's line cover it (SPEC 8.4). Without
+   * the chain's events that is found as far as the anchor's own blocks show it; of its base and its other rooms the indexer is believed.
+   */
+  readonly accounted: boolean;
+  /**
    * How the sender is known to have chosen the key: by its wallet's `signature`, which nobody can forge, or by the `chain` alone, as a
    * contract wallet. Show it. Null while missing, for what is no envelope, and for a key that the sender had not registered.
    */

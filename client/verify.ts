@@ -122,7 +122,8 @@ async function replayAll(
   return {
     messages: replay.entries(room).map(({ cid, anchorIndex, ordinal, verdict, message }) => {
       const binding = message?.binding ?? null;
-      return { cid, anchorIndex, ordinal, verdict, binding, envelope: envelopeOf(held.get(cid)) };
+      const accounted = replay.isAccounted({ anchorIndex });
+      return { cid, anchorIndex, ordinal, verdict, accounted, binding, envelope: envelopeOf(held.get(cid)) };
     }),
     state: state === undefined ? null : { n: state.range.size, root: toHex(rootOf(state.range)) },
     believed: [],
@@ -133,9 +134,10 @@ async function replayAll(
 function compare({ anchors, messages, state }: RoomClaims, found: RoomFinding, isWhole: boolean): void {
   const last = anchors.at(-1)?.index ?? -1;
   const places = isWhole ? found.messages : found.messages.filter(({ anchorIndex }) => anchorIndex <= last);
+  const accounts = new Map(anchors.map(({ index, verdict }) => [index, verdict.status]));
   if (messages.length !== places.length) throw untrue(`${messages.length} messages, and there are ${places.length}`);
   messages.forEach((claimed, i) => {
-    const { cid, anchorIndex, ordinal, verdict, binding } = places[i] ?? expectNever();
+    const { cid, anchorIndex, ordinal, verdict, accounted, binding } = places[i] ?? expectNever();
     const where = `message ${ordinal} of anchor ${anchorIndex}`;
     if (claimed.cid !== cid || claimed.anchorIndex !== anchorIndex || claimed.ordinal !== ordinal) {
       throw untrue(`another message in place of ${where}`);
@@ -144,6 +146,10 @@ function compare({ anchors, messages, state }: RoomClaims, found: RoomFinding, i
       throw untrue(`${where} is ${verdict.status}, not ${claimed.verdict.status}`);
     if (claimed.verdict.status === "verified" && verdict.status === "verified" && claimed.binding !== binding)
       throw untrue(`the key of ${where} is known by ${String(binding)}, not by ${String(claimed.binding)}`);
+    const account = accounts.get(anchorIndex);
+    if (claimed.accounted !== (account === "verified")) throw untrue(`${where} is not accounted as its anchor is`);
+    if (claimed.accounted && !accounted) throw untrue(`${where} is called accounted, and its anchor is not verified`);
+    if (accounted && account === "rejected") throw untrue(`the anchor of ${where} is verified, not rejected`);
   });
   if (state.n !== (found.state?.n ?? null) || state.root !== (found.state?.root ?? null)) {
     throw untrue("the room's root is not that of its messages");

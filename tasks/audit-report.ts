@@ -12,7 +12,7 @@ import type { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import type { Outcome } from "./command.ts";
 import { describeOmissions, formatOmissions } from "./omission-report.ts";
-import { formatBinding, formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
+import { formatAccount, formatBinding, formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
 import { countUnshown, formatUnshown, showsEach, type UnshownKind } from "./unshown.ts";
 
 /** Of anchors that are not verified, as many are named. */
@@ -35,6 +35,8 @@ export interface AuditFinding {
   readonly verifiedElsewhere: number;
   /** Whether a message has a verified entry anywhere. */
   readonly isVerified: (cid: Cid) => boolean;
+  /** How many of the verified entries are of anchors that are not verified: no count, room root or state covers them. */
+  readonly unaccounted: number;
   /** How many verified keys, and verified messages, no signature of a wallet stands behind: the chain alone vouches for them. */
   readonly unsigned: { readonly keys: number; readonly messages: number };
   /** Messages that were not asked for. */
@@ -53,7 +55,7 @@ export interface RoomFound {
 }
 
 export function reportAudit(found: AuditFinding): Outcome {
-  const { deployment, block, state, messages, verifiedElsewhere, others, unsigned, unshown } = found;
+  const { deployment, block, state, messages, verifiedElsewhere, unaccounted, others, unsigned, unshown } = found;
   const anchors = countVerdicts(found.anchors);
   const odd = found.anchors.filter(({ verdict }) => verdict.status !== "verified");
   const oddKinds = countUnshown(
@@ -69,6 +71,7 @@ export function reportAudit(found: AuditFinding): Outcome {
       anchors,
       messages,
       verifiedElsewhere,
+      unaccounted,
       unsigned,
       ...(others > 0 && { others }),
       state: toHex(state.root),
@@ -84,6 +87,9 @@ export function reportAudit(found: AuditFinding): Outcome {
         ...(verifiedElsewhere === 0
           ? []
           : [["", `of the rejected, ${verifiedElsewhere.toLocaleString("en")} verified at another place`] as const]),
+        ...(unaccounted === 0
+          ? []
+          : [["", `of the verified, ${unaccounted.toLocaleString("en")} not accounted: their anchor is not`] as const]),
         [
           "unsigned",
           `${plural(unsigned.keys, "key")} and ${plural(unsigned.messages, "message")} by the chain's word alone`,
@@ -154,6 +160,7 @@ function describeEntry(found: AuditFinding, entry: Entry): object {
     cid,
     anchorIndex,
     verdict,
+    accounted: isAccounted(found, entry),
     ...(verdict.status === "rejected" && { isVerifiedElsewhere: found.isVerified(cid) }),
     ...(message !== null && {
       sender: checksummed(message.sender),
@@ -175,10 +182,17 @@ function anchorLine({ event, verdict }: Pick<Anchor, "event" | "verdict">): stri
   return `  anchor ${event.index} ${formatVerdict(verdict)}: ${harmlessLine(event.text)}`;
 }
 
-function entryLine({ isVerified }: AuditFinding, { cid, anchorIndex, verdict, message }: Entry): string {
+function entryLine(found: AuditFinding, entry: Entry): string {
+  const { cid, anchorIndex, verdict, message } = entry;
   const who = message === null ? "" : ` ${short(checksummed(message.sender))} ${formatTime(message.timestamp)}`;
-  const elsewhere = verdict.status === "rejected" && isVerified(cid) ? ", verified at another place" : "";
-  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}${elsewhere}${formatBinding(message?.binding ?? null)}`;
+  const elsewhere = verdict.status === "rejected" && found.isVerified(cid) ? ", verified at another place" : "";
+  const account = formatAccount(isAccounted(found, entry));
+  return `  message ${cid} in anchor ${anchorIndex}${who} ${formatVerdict(verdict)}${elsewhere}${account}${formatBinding(message?.binding ?? null)}`;
+}
+
+/** Whether the anchor of an entry is verified (SPEC 8.4). */
+function isAccounted({ anchors }: Pick<AuditFinding, "anchors">, { anchorIndex }: Pick<Entry, "anchorIndex">): boolean {
+  return anchors[anchorIndex]?.verdict.status === "verified";
 }
 
 function summarize({ verified, rejected, missing }: VerdictCounts): string {

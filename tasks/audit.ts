@@ -76,6 +76,7 @@ export async function audit(
     verifiedElsewhere: entries.filter(({ cid, verdict }) => verdict.status === "rejected" && history.isVerified(cid))
       .length,
     isVerified: (cid) => history.isVerified(cid),
+    unaccounted: entries.filter((entry) => entry.verdict.status === "verified" && !history.isAccounted(entry)).length,
     unsigned: { keys: countUnsignedKeys(history.keys), messages: entries.filter(isUnsigned).length },
     others: 0,
     shown: room === undefined ? entries.filter(({ verdict }) => verdict.status !== "verified") : entries,
@@ -103,6 +104,8 @@ export async function auditArchive(
   let others = 0;
   let unsigned = 0;
   let verifiedElsewhere = 0;
+  /** Of each anchor, which is decided after its entries. */
+  const verifiedByAnchor = new Map<number, number>();
   let looked = 0;
   const replay = new OrderedReplay(deployment, file, (entry) => {
     if (++looked % 1_024 === 0) progress.progress(`verified ${plural(looked, "message")}`);
@@ -118,6 +121,9 @@ export async function auditArchive(
     messages[entry.verdict.status] += 1;
     unshown.add(entry);
     if (isUnsigned(entry)) unsigned += 1;
+    if (entry.verdict.status === "verified") {
+      verifiedByAnchor.set(entry.anchorIndex, (verifiedByAnchor.get(entry.anchorIndex) ?? 0) + 1);
+    }
     if (entry.verdict.status === "rejected") {
       if (replay.isVerified(entry.cid)) verifiedElsewhere += 1;
       else replay.noteRejected(entry.cid);
@@ -134,6 +140,10 @@ export async function auditArchive(
   function report(): Outcome {
     if (room !== undefined && shown.length === 0) requireKnown(room, replay.anchors);
     const last = events.at(-1);
+    let unaccounted = 0;
+    for (const [index, count] of verifiedByAnchor) {
+      if (replay.anchors[index]?.verdict.status !== "verified") unaccounted += count;
+    }
     const said = isCompared ? "checked against" : "and what it says of";
     return reportAudit({
       deployment,
@@ -148,6 +158,7 @@ export async function auditArchive(
       messages,
       verifiedElsewhere: verifiedElsewhere + replay.countMended(),
       isVerified: (cid) => replay.isVerified(cid),
+      unaccounted,
       unsigned: { keys: countUnsignedKeys(replay.keys), messages: unsigned },
       others,
       shown: shown.filter(({ anchorIndex, room: id }) => holds(anchorIndex, id)),

@@ -31,6 +31,8 @@ export interface Line {
   readonly verdict: Verdict | { readonly status: "pending" };
   /** Whether it is rejected here and verified at another place, in this room or in the one that it was written for. */
   readonly isVerifiedElsewhere: boolean;
+  /** Whether its anchor is verified: then counts and roots cover it (SPEC 8.4). Null while it is pending. */
+  readonly accounted: boolean | null;
   readonly anchor: { readonly index: number; readonly blockNumber: number; readonly transactionHash: string } | null;
 }
 
@@ -89,6 +91,7 @@ export async function readConversation(
       anchor,
       binding,
       isVerifiedElsewhere: verdict.status === "rejected" && replayed.isVerified(cid),
+      accounted: replayed.isAccounted({ anchorIndex }),
       ...(await readLine(envelope, verdict.status === "verified" ? open : null)),
     });
   }
@@ -98,7 +101,12 @@ export async function readConversation(
     const envelope = decodeEnvelope(block);
     const lookup = replayed.keys.find(envelope.sender, envelope.senderKeyVersion, END);
     const binding = lookup.status === "unknown" ? null : lookup.key.binding;
-    const pending = { verdict: { status: "pending" }, anchor: null, isVerifiedElsewhere: false } as const;
+    const pending = {
+      verdict: { status: "pending" },
+      anchor: null,
+      isVerifiedElsewhere: false,
+      accounted: null,
+    } as const;
     lines.push({ cid, ...pending, binding, ...(await readLine(envelope, open)) });
   }
   return { lines, omissions: findOmissions(replayed.entries(room)), unopened: finish() };
@@ -187,7 +195,7 @@ function findKey(keys: KeyDirectory, wallet: Address, version: number): KeyVersi
 async function readLine(
   envelope: Envelope | undefined,
   open: Open | null,
-): Promise<Omit<Line, "cid" | "verdict" | "anchor" | "binding" | "isVerifiedElsewhere">> {
+): Promise<Omit<Line, "cid" | "verdict" | "anchor" | "binding" | "isVerifiedElsewhere" | "accounted">> {
   if (envelope === undefined) {
     return { sender: null, senderKeyVersion: null, seq: null, timestamp: null, text: null, type: null };
   }

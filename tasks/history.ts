@@ -11,7 +11,7 @@ import { openEachWay } from "./identity.ts";
 import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
-import { formatBinding, formatTime, plural, short } from "./terminal.ts";
+import { formatAccount, formatBinding, formatTime, plural, short } from "./terminal.ts";
 import { countUnshown, formatUnshown, showsEach } from "./unshown.ts";
 
 export interface HistoryArguments {
@@ -100,7 +100,8 @@ function isWhole({ gaps, unseen }: Omissions): boolean {
 
 const WHOLE = "every message that a later one counts or names is here; what is missing may be the newest, or none";
 
-function formatLine({ cid, sender, timestamp, text, verdict, anchor, binding, isVerifiedElsewhere }: Line): string {
+function formatLine(line: Line): string {
+  const { cid, sender, timestamp, text, verdict, anchor, binding, isVerifiedElsewhere, accounted } = line;
   const who = sender === null ? "unknown sender" : short(checksummed(sender));
   const when = timestamp === null ? "" : `  ${formatTime(timestamp)}`;
   const what =
@@ -108,5 +109,5 @@ function formatLine({ cid, sender, timestamp, text, verdict, anchor, binding, is
   const where = anchor === null ? "" : `, anchor ${anchor.index}, tx ${short(anchor.transactionHash)}`;
   const elsewhere = isVerifiedElsewhere ? ", verified at another place" : "";
   const body = text === null ? `(${cid} cannot be shown)` : harmless(text);
-  return `${who}${when}  [${what}${elsewhere}${where}${formatBinding(binding)}]\n${body.replaceAll(/^/gm, "  ")}\n`;
+  return `${who}${when}  [${what}${elsewhere}${where}${formatAccount(accounted)}${formatBinding(binding)}]\n${body.replaceAll(/^/gm, "  ")}\n`;
 }

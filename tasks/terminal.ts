@@ -35,6 +35,11 @@ export function formatBinding(binding: Binding | null): string {
   return binding === "signature" ? ", key signed by its wallet" : ", key by the chain's word alone";
 }
 
+/** Whether the counts and roots of an anchor cover a message, to go behind its verdict; null for one that no anchor lists. */
+export function formatAccount(accounted: boolean | null): string {
+  return accounted === false ? ", not accounted" : "";
+}
+
 /** Lines of `name  value`, aligned. */
 export function table(rows: readonly (readonly [name: string, value: string | number])[], indent = "  "): string {
   const width = rows.reduce((longest, [name]) => Math.max(longest, name.length), 0);

@@ -93,6 +93,80 @@ describe("the keys of a room that a client verifies", function () {
   });
 });
 
+describe("what a client finds of accounts", function () {
+  this.timeout(30_000);
+  const start = useIndexers();
+  let url: string;
+  let story: History;
+  let between: RoomId;
+
+  /** A good anchor, one that counts a message too many, and one with the state root of something else. */
+  beforeEach(async () => {
+    story = new History();
+    for (const person of [ALICE, BOB]) story.register(person);
+    between = story.room(ALICE, BOB);
+    const draft = (seq: number): ReturnType<History["draft"]>["manifest"] =>
+      story.draft(deltaOf([between, [story.message(ALICE, BOB, { seq })]])).manifest;
+    story.anchor(deltaOf([between, [story.message(ALICE, BOB, { seq: 1 })]]));
+    const counted = draft(2);
+    story.anchorManifest({ ...counted, count: counted.count + 1 });
+    story.anchorManifest({ ...draft(3), state: new Uint8Array(32) });
+    const served = await start(new ScriptedChain(story), new WithheldStore(story.blocks));
+    url = served.url;
+    await waitForBlock(url, story.events.at(-1)!.blockNumber, 0);
+  });
+
+  /** Calls the anchors with these indexes verified, or only their messages accounted. */
+  const claim = (indexes: readonly number[], isVerified: boolean): IndexerClient => {
+    const lie: Lie = (path, { items }) => {
+      if (path.startsWith("/v1/blocks/")) return;
+      for (const item of items) {
+        if (path.endsWith("/messages") && indexes.includes(item["anchorIndex"] as number)) item["accounted"] = true;
+        if (!isVerified || path !== "/v1/anchors" || !indexes.includes(item["index"] as number)) continue;
+        item["verdict"] = { status: "verified" };
+      }
+    };
+    return new IndexerClient(url, { fetch: lying(lie) });
+  };
+
+  it("is true of messages whose anchor is verified, and of no others, however they were verified", async () => {
+    for (const events of [null, story.events]) {
+      const { messages } = await verifyRoom(new IndexerClient(url), DEPLOYMENT, between, events);
+      expect(messages.map(({ verdict, accounted }) => [verdict.status, accounted])).to.deep.equal([
+        ["verified", true],
+        ["verified", false],
+        ["verified", false],
+      ]);
+    }
+  });
+
+  it("refutes an indexer that calls a message accounted whose anchor it calls rejected", async () => {
+    for (const events of [null, story.events])
+      expect(await codeOfAsync(() => verifyRoom(claim([1], false), DEPLOYMENT, between, events))).to.equal(
+        "ANSWER_UNTRUE",
+      );
+  });
+
+  it("refutes one that calls the anchor verified too: by its count without the chain's events, by its state with them", async () => {
+    expect(await codeOfAsync(() => verifyRoom(claim([1], true), DEPLOYMENT, between))).to.equal("ANSWER_UNTRUE");
+    for (const index of [1, 2])
+      expect(await codeOfAsync(() => verifyRoom(claim([index], true), DEPLOYMENT, between, story.events))).to.equal(
+        "ANSWER_UNTRUE",
+      );
+  });
+
+  it("refutes one that calls a good anchor rejected, and its messages not accounted", async () => {
+    const client = new IndexerClient(url, {
+      fetch: lying((path, { items }) => {
+        if (path.endsWith("/messages")) Object.assign(items[0]!, { accounted: false });
+        if (path === "/v1/anchors")
+          Object.assign(items[0]!, { verdict: { status: "rejected", code: "STATE_MISMATCH", reason: "" } });
+      }),
+    });
+    expect(await codeOfAsync(() => verifyRoom(client, DEPLOYMENT, between, story.events))).to.equal("ANSWER_UNTRUE");
+  });
+});
+
 describe("a room that a client verifies", function () {
   this.timeout(30_000);
   const start = useIndexers();
