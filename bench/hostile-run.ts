@@ -165,7 +165,7 @@ async function audit(folder: string, kind: Case): Promise<AuditResult> {
   const content = new EmbeddedStore(join(folder, "blocks"));
   const chain = await openChain(folder, kind);
   const events: ChainEvent[] = [];
-  for await (const stretch of chain.stretches(null, (await chain.look(null)).block)) events.push(...stretch.events);
+  for await (const range of chain.ranges(null, (await chain.fetchView(null)).block)) events.push(...range.events);
   const startedAtMs = performance.now();
   const replay = await rebuild(chain.deployment, events, content);
   const ms = performance.now() - startedAtMs;

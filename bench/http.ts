@@ -103,11 +103,18 @@ function serve(path: string): Promise<Indexer> {
       fork: "0x",
       codes: ["0x", "0x"],
     },
-    look: () =>
-      Promise.resolve({ isConfirmed: true, block, finalized: 1, finalizedBlock: null, standing: block, next: null }),
+    fetchView: () =>
+      Promise.resolve({
+        isConfirmed: true,
+        block,
+        finalized: 1,
+        finalizedBlock: null,
+        checkpointBlock: block,
+        next: null,
+      }),
     block: () => Promise.resolve(block),
     prove: () => Promise.resolve(),
-    async *stretches() {
+    async *ranges() {
       // Nothing comes.
     },
   };

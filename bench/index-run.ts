@@ -11,8 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import Database from "better-sqlite3";
 
-import { openEngine } from "../indexer/indexer.ts";
-import { ChainFeed } from "../io/chain/feed.ts";
+import { CHAIN_OF_SERVICE, openEngine } from "../indexer/indexer.ts";
+import { ChainClient } from "../io/chain/client.ts";
 import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import { forEachConcurrent } from "../io/concurrent.ts";
 import type { ContentStore } from "../io/content/store.ts";
@@ -39,8 +39,8 @@ const NOTHING: ContentStore = {
 };
 
 async function sync(url: string, folder: string): Promise<void> {
-  const feed = await ChainFeed.open([httpRpc(url)], DEPLOYMENT);
-  const { index, follower, stop } = openEngine(feed, {
+  const chain = await ChainClient.open([httpRpc(url)], DEPLOYMENT, CHAIN_OF_SERVICE);
+  const { index, follower, stop } = openEngine(chain, {
     content: NOTHING,
     indexPath: join(folder, "index.sqlite"),
     pollIntervalMs: 1_000,

@@ -2,7 +2,7 @@
 import { keyRegistryInterface } from "../io/chain/contracts.ts";
 import { NodeAccount } from "../io/chain/transactions/account.ts";
 import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
-import { ChainReader } from "../io/chain/reader.ts";
+import { ChainClient } from "../io/chain/client.ts";
 import { parseEnvironment } from "../io/environment.ts";
 import { parseAddress } from "../protocol/address.ts";
 import { toHex } from "../protocol/bytes.ts";
@@ -57,7 +57,7 @@ export async function openSession({ url, dataDir, deployment, anchorer }: Post):
   const quiet = (): void => undefined;
   return new Session({
     rpc,
-    reader: await ChainReader.open([rpc], deployment, deployment.chainId),
+    reader: await ChainClient.open([rpc], deployment, { chainId: deployment.chainId }),
     environment: parseEnvironment({ DMTP_DATA_DIR: dataDir }),
     terminal: { result: quiet, note: quiet, progress: quiet },
     signers: () => Promise.resolve([]),

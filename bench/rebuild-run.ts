@@ -106,7 +106,7 @@ async function exportAll(folder: string): Promise<ExportResult> {
   const content = new EmbeddedStore(join(folder, "blocks"));
   const chain = await WrittenChain.open(folder);
   const events: ChainEvent[] = [];
-  for await (const stretch of chain.stretches(null, (await chain.look(null)).block)) events.push(...stretch.events);
+  for await (const range of chain.ranges(null, (await chain.fetchView(null)).block)) events.push(...range.events);
   const scope = { room: null, wallet: null, since: 0 };
   const archive = new ArchiveExport({ deployment: chain.deployment, events, scope }, content);
   const path = join(folder, "archive.car");

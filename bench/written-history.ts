@@ -6,9 +6,9 @@ import { finished } from "node:stream/promises";
 
 import type { Chain } from "../indexer/follower.ts";
 import type { Block as ChainBlock } from "../io/chain/rpc/parsed-answer.ts";
-import type { Look } from "../io/chain/agreement/chain-view.ts";
-import type { Place } from "../io/chain/agreement/node-view.ts";
-import type { Stretch } from "../io/chain/events/block-range.ts";
+import type { ChainView } from "../io/chain/agreement/chain-view.ts";
+import type { Checkpoint } from "../io/chain/agreement/node-view.ts";
+import type { BlockRange } from "../io/chain/events/block-range.ts";
 import { EmbeddedStore } from "../io/content/embedded.ts";
 import { toHex, utf8, type Hex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
@@ -24,7 +24,7 @@ const PEOPLE = 46;
 const ANCHOR_MESSAGES = 1_000;
 /** All of the registry's events are in the first. */
 const FIRST_ANCHOR_BLOCK = 2;
-const STRETCH_BLOCKS = 8;
+const RANGE_BLOCKS = 8;
 
 export function makePeople(count = PEOPLE): Person[] {
   return Array.from({ length: count }, (_, i) => makePerson(`person ${i}`, i));
@@ -118,20 +118,30 @@ export class WrittenChain implements Chain {
     this.onHead();
   }
 
-  look(place: Place | null): Promise<Look> {
+  fetchView(checkpoint: Checkpoint | null): Promise<ChainView> {
     const head = blockOf(this.anchors.length + FIRST_ANCHOR_BLOCK - 1);
-    const standing = place === null ? null : blockOf(place.number);
-    const next = place !== null && place.number < head.number ? this.stretch(place.number + 1, place.number + 1) : null;
-    return Promise.resolve({ isConfirmed: true, block: head, finalized: 0, finalizedBlock: null, standing, next });
+    const checkpointBlock = checkpoint === null ? null : blockOf(checkpoint.number);
+    const next =
+      checkpoint !== null && checkpoint.number < head.number
+        ? this.range(checkpoint.number + 1, checkpoint.number + 1)
+        : null;
+    return Promise.resolve({
+      isConfirmed: true,
+      block: head,
+      finalized: 0,
+      finalizedBlock: null,
+      checkpointBlock,
+      next,
+    });
   }
 
   block(number: number): Promise<ChainBlock> {
     return Promise.resolve(blockOf(number));
   }
 
-  async *stretches(place: Place | null, head: ChainBlock): AsyncGenerator<Stretch> {
-    for (let from = (place?.number ?? 0) + 1; from <= head.number; from += STRETCH_BLOCKS) {
-      yield await Promise.resolve(this.stretch(from, Math.min(head.number, from + STRETCH_BLOCKS - 1)));
+  async *ranges(checkpoint: Checkpoint | null, head: ChainBlock): AsyncGenerator<BlockRange> {
+    for (let from = (checkpoint?.number ?? 0) + 1; from <= head.number; from += RANGE_BLOCKS) {
+      yield await Promise.resolve(this.range(from, Math.min(head.number, from + RANGE_BLOCKS - 1)));
     }
   }
 
@@ -144,7 +154,7 @@ export class WrittenChain implements Chain {
     return () => undefined;
   }
 
-  private stretch(from: number, to: number): Stretch {
+  private range(from: number, to: number): BlockRange {
     const events: ChainEvent[] = from === 1 ? [...this.keys] : [];
     for (let number = Math.max(from, FIRST_ANCHOR_BLOCK); number <= to; number++) {
       const index = number - FIRST_ANCHOR_BLOCK;

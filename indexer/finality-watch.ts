@@ -1,5 +1,5 @@
 /** Notices that finality stands still while the chain goes on, or falls. */
-import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 

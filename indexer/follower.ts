@@ -1,22 +1,22 @@
 /**
  * Follows the chain: takes new blocks from the cursor on, notices a reorg, and never takes one for what it is not.
  *
- * What the chain feed gives is whole and of one chain; here it is held against what the index has.
+ * What the chain client gives is whole and of one chain; here it is held against what the index has.
  */
 import type { Block } from "../io/chain/rpc/parsed-answer.ts";
-import type { Look } from "../io/chain/agreement/chain-view.ts";
-import type { ChainFeed } from "../io/chain/feed.ts";
+import type { ChainView } from "../io/chain/agreement/chain-view.ts";
+import type { ChainClient } from "../io/chain/client.ts";
 import {
   checkLastAnchor,
-  gapIn,
-  gapOf,
+  findGap,
+  getGap,
   incomplete,
   type Contract,
   type Gap,
 } from "../io/chain/events/missing-events.ts";
-import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
-import type { Place } from "../io/chain/agreement/node-view.ts";
-import type { Stretch } from "../io/chain/events/block-range.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
+import type { Checkpoint } from "../io/chain/agreement/node-view.ts";
+import type { BlockRange } from "../io/chain/events/block-range.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
@@ -27,12 +27,12 @@ import { logStack, type Log } from "./log.ts";
 import { Pace, type Outcome } from "./pace.ts";
 import { commonAncestor, relationTo, type Relation } from "./relation.ts";
 
-/** What of the chain feed is used. */
+/** What of the chain client is used. */
 export type Chain = Pick<
-  ChainFeed,
-  "identity" | "deployment" | "startBlock" | "look" | "block" | "prove" | "stretches"
+  ChainClient,
+  "identity" | "deployment" | "startBlock" | "fetchView" | "block" | "prove" | "ranges"
 > &
-  Partial<Pick<ChainFeed, "subscribe" | "endpoints">>;
+  Partial<Pick<ChainClient, "subscribe" | "endpoints">>;
 
 /** What a look at the chain led to: `again` when there is more to do right now. */
 type Turn = "again" | "current" | "behind";
@@ -116,45 +116,45 @@ export class Follower {
   /** One look at the chain, and what it leads to. */
   async turn(): Promise<Turn> {
     const { chain, history } = this.options;
-    const place = this.place();
+    const checkpoint = this.checkpoint();
     this.pace.begin();
-    const look = await chain.look(place);
+    const view = await chain.fetchView(checkpoint);
     if (this.isStopped()) return "behind";
-    this.head = look;
-    this.takeConfirmation(look);
-    if (look.isConfirmed && history.log.unconfirmedFrom !== null) {
+    this.head = view;
+    this.takeConfirmation(view);
+    if (view.isConfirmed && history.log.unconfirmedFrom !== null) {
       history.withdrawUnconfirmed();
       this.isCurrent = false;
       return "again";
     }
-    const relation = await relationTo(chain, history.log, look);
+    const relation = await relationTo(chain, history.log, view);
     if (this.isStopped()) return "behind";
     try {
-      return await this.follow(look, relation, place);
+      return await this.follow(view, relation, checkpoint);
     } catch (error) {
-      const gap = gapOf(error);
+      const gap = getGap(error);
       if (gap !== null && !this.isStopped()) this.rewind(gap);
       throw error;
     }
   }
 
-  private async follow(look: Look, relation: Relation, place: Place | null): Promise<Turn> {
+  private async follow(view: ChainView, relation: Relation, checkpoint: Checkpoint | null): Promise<Turn> {
     const { chain, history, log } = this.options;
     switch (relation) {
       case "behind":
         this.problem = null;
         return "behind";
       case "same":
-        history.finalize(look.finalized, look.finalizedBlock);
-        // A stretch ended there whose counts no node had, or a step back did: at a head they are there.
-        if (place !== null && history.log.cursor?.isProved !== true) {
-          await chain.prove(place);
+        history.finalize(view.finalized, view.finalizedBlock);
+        // A range ended there whose counts no node had, or a step back did: at a head they are there.
+        if (checkpoint !== null && history.log.cursor?.isProved !== true) {
+          await chain.prove(checkpoint);
           if (this.isStopped()) return "behind";
           history.prove();
         }
         return this.becomeCurrent();
       case "contradicts": {
-        const ancestor = await commonAncestor(chain, history.log, look);
+        const ancestor = await commonAncestor(chain, history.log, view);
         if (this.isStopped()) return "behind";
         // The node still has the cursor's block: its head and what lies below it came from two chains.
         if (ancestor !== null && ancestor.hash === history.log.cursor?.hash) return "behind";
@@ -167,11 +167,11 @@ export class Follower {
         return "again";
       }
       case "ahead":
-        return this.advance(look, place);
+        return this.advance(view, checkpoint);
     }
   }
 
-  /** One look, and what the next has to wait for. Never rejects. */
+  /** One look at the chain, and what the next has to wait for. Never rejects. */
   private async attempt(): Promise<Outcome> {
     const { history, log } = this.options;
     try {
@@ -191,41 +191,41 @@ export class Follower {
     }
   }
 
-  private place(): Place | null {
+  private checkpoint(): Checkpoint | null {
     const { log, counts } = this.options.history;
     const { cursor } = log;
     return cursor === null ? null : { number: cursor.number, hash: cursor.hash, counts };
   }
 
-  /** Takes what lies between the cursor and the head, stretch by stretch. */
-  private async advance(look: Look, place: Place | null): Promise<Turn> {
+  /** Takes what lies between the cursor and the head, range by range. */
+  private async advance(view: ChainView, checkpoint: Checkpoint | null): Promise<Turn> {
     const { chain, history } = this.options;
-    const { next, block: head } = look;
-    const isNext = next !== null && (place === null || next.first.parentHash === place.hash);
-    if (isNext && gapIn(next, place?.counts ?? { anchors: 0, keys: 0 }) === null) {
-      await this.take(next, look, await this.options.readLocal?.(next.events));
+    const { next, block: head } = view;
+    const isNext = next !== null && (checkpoint === null || next.first.parentHash === checkpoint.hash);
+    if (isNext && findGap(next, checkpoint?.counts ?? { anchors: 0, keys: 0 }) === null) {
+      await this.take(next, view, await this.options.readLocal?.(next.events));
       if (this.isStopped()) return "behind";
       if (next.last.number === head.number) return this.becomeCurrent();
     }
     this.isCurrent = false;
-    for await (const stretch of chain.stretches(this.place(), head, this.reach)) {
+    for await (const range of chain.ranges(this.checkpoint(), head, this.reach)) {
       if (this.isStopped()) return "behind";
-      await this.take(stretch, look);
+      await this.take(range, view);
       if (this.isStopped()) return "behind";
     }
     return history.log.cursor?.hash === head.hash ? this.becomeCurrent() : "again";
   }
 
   private async take(
-    stretch: Stretch,
-    { finalized, finalizedBlock, isConfirmed }: Look,
+    range: BlockRange,
+    { finalized, finalizedBlock, isConfirmed }: ChainView,
     blocks?: ReadonlyMap<Cid, Uint8Array>,
   ): Promise<void> {
     const { history, onChange } = this.options;
-    checkLastAnchor(stretch, history.log.lastAnchor);
-    await this.refuseLoss(stretch);
+    checkLastAnchor(range, history.log.lastAnchor);
+    await this.refuseLoss(range);
     if (this.isStopped()) return;
-    const { events, last, counts } = stretch;
+    const { events, last, counts } = range;
     const { number, hash, timestamp } = last;
     const cursor = { number, hash, timestamp, isProved: counts !== null };
     history.extend({ events, cursor, finalized, finalizedBlock, isConfirmed, blocks });
@@ -233,24 +233,24 @@ export class Follower {
     if (this.problem?.code !== "CHAIN_INCOMPLETE") this.problem = null;
     this.turnedAtMs = this.clock.now();
     onChange(this.isCurrent);
-    // Between two stretches, HTTP gets its turn.
+    // Between two ranges, HTTP gets its turn.
     await new Promise(setImmediate);
   }
 
-  private takeConfirmation(look: Look): void {
-    if (look.isConfirmed !== this.isConfirmed) {
+  private takeConfirmation(view: ChainView): void {
+    if (view.isConfirmed !== this.isConfirmed) {
       this.options.log(
-        look.isConfirmed
+        view.isConfirmed
           ? "most nodes answer again; what the others said meanwhile is read again"
           : "fewer nodes answer than have to agree: nothing more is final",
       );
     }
-    this.isConfirmed = look.isConfirmed;
-    if (look.isConfirmed) this.finality.see(look);
+    this.isConfirmed = view.isConfirmed;
+    if (view.isConfirmed) this.finality.see(view);
   }
 
   /** A block that is read again, unchanged, has the events that it had: a node that has none of them now is not believed. */
-  private async refuseLoss({ first, last, events }: Stretch): Promise<void> {
+  private async refuseLoss({ first, last, events }: BlockRange): Promise<void> {
     const { chain, history } = this.options;
     const orphans = history.log.orphansBetween(first.number, last.number);
     if (orphans.length === 0) return;

@@ -2,7 +2,7 @@
 import { makeApp } from "../http/app.ts";
 import type { BudgetOptions } from "../http/budget.ts";
 import { listen } from "../http/server.ts";
-import { ChainFeed, type FeedOptions } from "../io/chain/feed.ts";
+import { ChainClient, type ClientOptions } from "../io/chain/client.ts";
 import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { translated } from "../io/database.ts";
@@ -64,7 +64,7 @@ export interface ChainOptions {
   readonly addresses: { readonly cidStore: Address; readonly keyRegistry: Address };
   readonly chainId?: number;
   readonly finalityDepth?: number;
-  readonly reading?: Pick<FeedOptions, "concurrency" | "maxRangeBlocks">;
+  readonly reading?: Pick<ClientOptions, "concurrency" | "maxRangeBlocks">;
 }
 
 export interface Indexer {
@@ -73,6 +73,9 @@ export interface Indexer {
   close(): Promise<void>;
 }
 
+/** How the indexer asks its nodes. */
+export const CHAIN_OF_SERVICE = { policy: "majority", isService: true } as const satisfies ClientOptions;
+
 /** A transaction of the index that takes longer is divided: meanwhile nobody is served. */
 const TURN_MS = 25;
 /** What is still asked of a node or a content store is not waited for longer than this. */
@@ -80,13 +83,15 @@ const STOP_MS = 1_000;
 
 /**
  * Opens the chain and the index, and starts following and serving; resolves when the service listens.
- * @throws what ChainFeed.open throws; DATABASE_BUSY, DATABASE_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
+ * @throws what ChainClient.open throws; DATABASE_BUSY, DATABASE_FOREIGN, ADDRESS_IN_USE, CONFIGURATION_INVALID
  */
 export async function startIndexer(options: IndexerOptions & ChainOptions): Promise<Indexer> {
   const { addresses, chainId, finalityDepth } = options;
   const rpcMeter = new RpcMeter();
   const rpcs = options.rpcs.map((rpc, place) => rpcMeter.meter(rpc, place));
-  const chain = await ChainFeed.open(rpcs, addresses, chainId, {
+  const chain = await ChainClient.open(rpcs, addresses, {
+    ...CHAIN_OF_SERVICE,
+    chainId,
     ...options.reading,
     ...(options.log !== undefined && { log: options.log }),
     ...(finalityDepth !== undefined && { finalityDepth }),

@@ -1,14 +1,14 @@
 /** `npm run indexer`: the service as a process of its own, configured by environment variables (io/environment.ts). */
 import { join } from "node:path";
 
-import { ChainFeed } from "../io/chain/feed.ts";
+import { ChainClient } from "../io/chain/client.ts";
 import { openRpc } from "../io/chain/rpc/open-rpc.ts";
 import { openContent } from "../io/content/open.ts";
 import { dataFolder } from "../io/data-folder.ts";
 import { parseEnvironment, type Environment } from "../io/environment.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
-import { startIndexerOn } from "./indexer.ts";
+import { CHAIN_OF_SERVICE, startIndexerOn } from "./indexer.ts";
 import { logStack, openLog } from "./log.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
 
@@ -27,7 +27,11 @@ async function serve(): Promise<void> {
   if (cidStore === undefined || keyRegistry === undefined || rpcUrls.length === 0) throw incomplete(environment);
   const rpcMeter = new RpcMeter();
   const rpcs = rpcUrls.map((url, place) => rpcMeter.meter(openRpc(url), place));
-  const chain = await ChainFeed.open(rpcs, { cidStore, keyRegistry }, chainId, { finalityDepth, log });
+  const chain = await ChainClient.open(
+    rpcs,
+    { cidStore, keyRegistry },
+    { ...CHAIN_OF_SERVICE, chainId, finalityDepth, log },
+  );
   const folder = dataFolder(chain.deployment, environment);
   const content = openContent(environment, folder, {
     onFault: ({ code, message }) => log(`warning[${code}]: ${message}; what only this source has shows as missing`),

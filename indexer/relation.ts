@@ -1,25 +1,25 @@
 /** How what a node shows of the chain relates to the blocks that the index has seen. */
-import type { Look } from "../io/chain/agreement/chain-view.ts";
-import type { ChainFeed } from "../io/chain/feed.ts";
-import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
+import type { ChainView } from "../io/chain/agreement/chain-view.ts";
+import type { ChainClient } from "../io/chain/client.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { BlockId, BlockLog } from "./store/block-log.ts";
 
-/** What of the chain feed is used. */
-export type SeenChain = Pick<ChainFeed, "startBlock" | "block">;
+/** What of the chain client is used. */
+export type SeenChain = Pick<ChainClient, "startBlock" | "block">;
 
 export type Relation = "ahead" | "same" | "behind" | "contradicts";
 
 /** Only a hash that contradicts one that was seen is a reorg; a lower head alone is a node that lags. */
-export async function relationTo(chain: SeenChain, log: BlockLog, look: Look): Promise<Relation> {
+export async function relationTo(chain: SeenChain, log: BlockLog, view: ChainView): Promise<Relation> {
   const { cursor } = log;
-  const { block: head, standing } = look;
+  const { block: head, checkpointBlock } = view;
   if (cursor === null) return head.number < chain.startBlock ? "behind" : "ahead";
   if (head.number === cursor.number) return head.hash === cursor.hash ? "same" : "contradicts";
   if (head.number > cursor.number) {
     // A node that has a head but not what lies below it answers from two places: it is asked again.
-    if (standing === null) return "behind";
-    if (standing.hash !== cursor.hash) return "contradicts";
+    if (checkpointBlock === null) return "behind";
+    if (checkpointBlock.hash !== cursor.hash) return "contradicts";
     return head.number > cursor.number + 1 || head.parentHash === cursor.hash ? "ahead" : "contradicts";
   }
   const seen = log.seenAt(head.number);

@@ -1,8 +1,8 @@
 /** The mailbox, brought up to what the chain says: its own anchors by their journal, everything else by a replay. */
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainHead } from "./chain/agreement/chain-head.ts";
-import type { ChainReader } from "./chain/reader.ts";
+import type { ChainHead } from "./chain/agreement/chain-view.ts";
+import type { ChainClient } from "./chain/client.ts";
 import { rebuild, type BlockReader } from "./history.ts";
 import { readLogUpdate } from "./log-update.ts";
 import type { LogUpdate } from "./mailbox/chain-log.ts";
@@ -19,7 +19,7 @@ export interface Standing {
   readonly at: ChainHead;
 }
 
-type Reader = Pick<ChainReader, "deployment" | "startBlock" | "entryHead" | "block" | "newEvents">;
+type Reader = Pick<ChainClient, "deployment" | "startBlock" | "entryHead" | "block" | "newEvents">;
 
 /** What a look at the chain found, and what it makes of the mailbox. */
 export interface Look {
@@ -39,7 +39,7 @@ const MAX_ATTEMPTS = 5;
 
 /**
  * Brings the mailbox up to the newest block, if the chain has gone on without it, or another way.
- * @throws what ChainReader, ContentStore and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
+ * @throws what ChainClient, ContentStore and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
  */
 export async function catchUp(
   mailbox: Mailbox,
@@ -113,7 +113,7 @@ export async function lookAtChain(
 /**
  * Brings the mailbox's log up to the newest block, and its own anchors and messages as far as the log alone can tell.
  * @returns whether it knows all that there is now; if not, what others anchored was not read
- * @throws what ChainReader and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
+ * @throws what ChainClient and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
  */
 export async function followLog(mailbox: Mailbox, reader: Reader, at: ChainHead): Promise<boolean> {
   const update: LogUpdate | null = await readLogUpdate(mailbox.log, reader, at);

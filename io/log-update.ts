@@ -1,11 +1,11 @@
 /** What the chain says that a mailbox's log does not know: only what is new is read, and what a reorg replaced is found by its block's hash. */
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainHead } from "./chain/agreement/chain-head.ts";
+import type { ChainHead } from "./chain/agreement/chain-view.ts";
 import { isHeadAfter } from "./chain/events/stored-entry.ts";
-import type { ChainReader } from "./chain/reader.ts";
+import type { ChainClient } from "./chain/client.ts";
 import type { ChainLog, LogUpdate, LogView } from "./mailbox/chain-log.ts";
 
-type Reader = Pick<ChainReader, "startBlock" | "block" | "newEvents">;
+type Reader = Pick<ChainClient, "startBlock" | "block" | "newEvents">;
 
 /**
  * Null when the log has all of it up to this head.

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
-import { ChainReader } from "../io/chain/reader.ts";
+import { ChainClient } from "../io/chain/client.ts";
 import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import { parseEnvironment } from "../io/environment.ts";
@@ -55,7 +55,7 @@ export async function deployOver(
     CID_STORE_ADDRESS: cidStore,
     KEY_REGISTRY_ADDRESS: keyRegistry,
   });
-  const reader = await ChainReader.open([rpc], { cidStore, keyRegistry });
+  const reader = await ChainClient.open([rpc], { cidStore, keyRegistry });
   const signers = await connection.ethers.getSigners();
   const quiet = (): void => {
     // Whoever deploys here says itself what is going on.

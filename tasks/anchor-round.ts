@@ -48,7 +48,7 @@ const TURN_PAUSE_MS = 500;
 /**
  * Anchors everything that waits; with nothing to do it costs nothing.
  * @throws ANCHOR_RUNNING, NOT_ANCHORER, FEE_TOO_HIGH, FUNDS_INSUFFICIENT, HEAD_MOVED, TRANSACTION_PENDING, TRANSACTION_FAILED,
- *   CONTENT_MISSING, CONTENT_WRITE_FAILED, and what ChainReader and Mailbox throw
+ *   CONTENT_MISSING, CONTENT_WRITE_FAILED, and what ChainClient and Mailbox throw
  */
 export async function anchorRound(
   session: Session,

@@ -154,7 +154,9 @@ function sealAll(
 
 function warnOfUnsigned({ reader, terminal }: Session, wallet: Address, version: number): void {
   const who =
-    reader.nodeCount === 1 ? "one node alone, which RPC_URL can name others beside," : `${reader.nodeCount} nodes`;
+    reader.endpoints.length === 1
+      ? "one node alone, which RPC_URL can name others beside,"
+      : `${reader.endpoints.length} nodes`;
   terminal.note(
     `warning[RECEIVER_KEY_UNSIGNED]: key ${version} of ${checksummed(wallet)} is accepted from now on, on the word of ${who} that it is the key of a contract wallet`,
   );

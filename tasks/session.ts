@@ -10,7 +10,7 @@ import { z } from "zod";
 import { AbsenceLog } from "../io/absence-log.ts";
 import { BlockFinder, type FinderTimes } from "../io/block-finder.ts";
 import type { Account } from "../io/chain/transactions/account.ts";
-import { ChainReader } from "../io/chain/reader.ts";
+import { ChainClient } from "../io/chain/client.ts";
 import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import { providerRpc } from "../io/chain/rpc/provider-rpc.ts";
@@ -32,7 +32,7 @@ export type Addresses = Pick<Deployment, "cidStore" | "keyRegistry">;
 
 /** Everything that reaches out of a command is given to it here, so that a test can give something else. */
 export interface SessionParts {
-  readonly reader: ChainReader;
+  readonly reader: ChainClient;
   readonly environment: Environment;
   readonly terminal: Terminal;
   /** Where transactions go; what is read through `reader` comes from the same node, and all others that are configured say the same. */
@@ -52,7 +52,7 @@ export interface SessionParts {
 }
 
 export class Session {
-  readonly reader: ChainReader;
+  readonly reader: ChainClient;
   readonly environment: Environment;
   readonly terminal: Terminal;
   readonly rpc: Rpc;
@@ -171,7 +171,7 @@ function fingerprintOf({ ipfsApis, contentSources }: Environment): string {
   return createHash("sha256").update(sources).digest("hex");
 }
 
-/** @throws DEPLOYMENT_UNKNOWN, CONFIGURATION_INVALID and what ChainReader.open throws */
+/** @throws DEPLOYMENT_UNKNOWN, CONFIGURATION_INVALID and what ChainClient.open throws */
 export async function openSession(
   hre: HardhatRuntimeEnvironment,
   variables: NodeJS.ProcessEnv,
@@ -183,14 +183,11 @@ export async function openSession(
   const addresses = await findAddresses(environment, join(hre.config.paths.ignition, "deployments"), chainId);
   // A chain that lives in this process has no other node.
   const others = url === null ? [] : openOthers(environment, url, terminal);
-  const reader = await ChainReader.open(
-    [rpc, ...others],
-    addresses,
-    environment.chainId ?? expectedChainId ?? chainId,
-    {
-      finalityDepth: environment.finalityDepth,
-    },
-  );
+  const reader = await ChainClient.open([rpc, ...others], addresses, {
+    policy: "all",
+    chainId: environment.chainId ?? expectedChainId ?? chainId,
+    finalityDepth: environment.finalityDepth,
+  });
   return new Session({
     reader,
     rpc,

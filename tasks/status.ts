@@ -1,7 +1,7 @@
 import { formatEther } from "ethers/utils";
 
 import { followLog } from "../io/catch-up.ts";
-import type { ChainHead } from "../io/chain/agreement/chain-head.ts";
+import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
 import { readStatus } from "../io/chain/transactions/writer.ts";
 import type { JournalState } from "../io/mailbox/journal.ts";
 import { checksummed } from "../protocol/address.ts";

@@ -11,7 +11,7 @@ import { DmtpError } from "../../protocol/error.ts";
 import { comparePositions, type AnchorEvent, type ChainEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
-import type { ChainHead } from "../chain/agreement/chain-head.ts";
+import type { ChainHead } from "../chain/agreement/chain-view.ts";
 import type { EventCounts } from "../chain/events/event-sequence.ts";
 import { accessMailbox } from "./access.ts";
 import { decodeLogged, Registry } from "./registry.ts";

@@ -2,7 +2,7 @@ import { expect } from "chai";
 
 import { IndexerClient } from "../../client/indexer.ts";
 import { verifyRoom } from "../../client/verify.ts";
-import { ChainReader } from "../../io/chain/reader.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { startIndexer } from "../../indexer/indexer.ts";
@@ -377,7 +377,7 @@ describe("a room that a client verifies", function () {
         pollIntervalMs: 20,
       });
       await waitForBlock(indexer.url, await deployed.provider.getBlockNumber());
-      const { events } = await (await ChainReader.open([rpc], deployed.deployment)).allEvents();
+      const { events } = await (await ChainClient.open([rpc], deployed.deployment)).allEvents();
       for (const given of [null, events]) {
         const found = await verifyRoom(new IndexerClient(indexer.url), deployed.deployment, real, given);
         expect(found.messages.map(({ verdict }) => verdict.status)).to.deep.equal(Array(3).fill("verified"));

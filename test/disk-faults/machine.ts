@@ -5,7 +5,7 @@ import { Wallet } from "ethers/wallet";
 
 import { LocalAccount, NodeAccount } from "../../io/chain/transactions/account.ts";
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
-import { ChainReader } from "../../io/chain/reader.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import { parseEnvironment } from "../../io/environment.ts";
 import { parseAddress } from "../../protocol/address.ts";
 import { Session } from "../../tasks/session.ts";
@@ -25,7 +25,7 @@ export async function openMachine(machine: Machine, payer: string, terminal: Ter
   const isKey = payer.length === "0x".length + 64;
   const addresses = { cidStore: parseAddress(machine.cidStore), keyRegistry: parseAddress(machine.keyRegistry) };
   return new Session({
-    reader: await ChainReader.open([rpc], addresses),
+    reader: await ChainClient.open([rpc], addresses),
     rpc,
     environment: parseEnvironment({ DMTP_DATA_DIR: machine.folder }),
     terminal,

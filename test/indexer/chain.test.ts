@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { expect } from "chai";
 
-import { ChainReader } from "../../io/chain/reader.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
 import { rebuild } from "../../io/history.ts";
@@ -98,7 +98,7 @@ describe("the indexer on a real chain with real blocks", function () {
     expect([receipt!.blockNumber, receipt!.blockHash]).to.deep.equal([messages[0].blockNumber, messages[0].blockHash]);
 
     // A stranger, with the chain and the blocks alone, comes to the same.
-    const reader = await ChainReader.open([httpRpc(chain.url)], deployed.deployment);
+    const reader = await ChainClient.open([httpRpc(chain.url)], deployed.deployment);
     const { events } = await reader.allEvents();
     const replay = await rebuild(deployed.deployment, events, content);
     expect((await getOk(url, "/status")).stateRoot).to.equal(toHex(replay.state.root));

@@ -98,9 +98,9 @@ describe("the indexer on a chain that misbehaves", () => {
     await waitForBlock(url, 103);
     const before = await exportHistory(url);
     lines.length = 0;
-    const look = chain.look.bind(chain);
-    chain.look = async (place) => {
-      const head = await look(place);
+    const fetchView = chain.fetchView.bind(chain);
+    chain.fetchView = async (checkpoint) => {
+      const head = await fetchView(checkpoint);
       const foreign = toHex(fixedBytes("another chain's block"));
       return { ...head, block: { ...head.block, number: 104, hash: foreign, parentHash: foreign } };
     };

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { openEngine, type Engine } from "../../indexer/indexer.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { Ledger } from "../fixtures/ledger.ts";
-import { LedgerNode, openFeed } from "../fixtures/ledger-node.ts";
+import { LedgerNode, openClient } from "../fixtures/ledger-node.ts";
 import { WithheldStore } from "../fixtures/scripted-chain.ts";
 
 /** Of the chain that goes and of the one that takes its place, the blocks with an anchor; from the first one on they differ. */
@@ -32,7 +32,7 @@ describe("A reorg before any one call of what an index asks", function () {
   }
 
   async function begin(node: LedgerNode): Promise<Engine> {
-    const chain = await openFeed([node], { maxRangeBlocks: 4 });
+    const chain = await openClient([node], { maxRangeBlocks: 4 });
     const indexPath = join(folder(), `index ${indices++}`);
     return openEngine(chain, { content: new WithheldStore(new Map()), indexPath, pollIntervalMs: 5 });
   }

@@ -6,7 +6,7 @@ import { openEngine, type Engine } from "../../indexer/indexer.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { ALICE, History } from "../fixtures/history.ts";
 import { Ledger } from "../fixtures/ledger.ts";
-import { LedgerNode, openFeed } from "../fixtures/ledger-node.ts";
+import { LedgerNode, openClient } from "../fixtures/ledger-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { WithheldStore } from "../fixtures/scripted-chain.ts";
 
@@ -20,7 +20,7 @@ describe("An index whose nodes leave events out", () => {
 
   /** The one index of a test, as a process opens it that begins. */
   async function begin(node: LedgerNode, maxRangeBlocks = 10): Promise<Engine> {
-    const chain = await openFeed([node], { maxRangeBlocks });
+    const chain = await openClient([node], { maxRangeBlocks });
     const content = new WithheldStore(new Map());
     const engine = openEngine(chain, { content, indexPath: join(folder(), "index"), pollIntervalMs: 5 });
     open.add(engine);
@@ -33,7 +33,7 @@ describe("An index whose nodes leave events out", () => {
     engine.index.close();
   }
 
-  /** Takes the first stretch, and not a step more. */
+  /** Takes the first range, and not a step more. */
   async function takeOne({ history, follower, stop }: Engine): Promise<void> {
     history.onCommit = () => void stop();
     await follower.turn();
@@ -73,7 +73,7 @@ describe("An index whose nodes leave events out", () => {
     it(`starts again where nothing was counted, and is current only as far as the contracts count: ${isWhole ? "as much" : "more"}`, async () => {
       const ledger = ledgerOf(30, () => 1);
       const node = new LedgerNode(ledger);
-      // What it leaves out at the end of a stretch would only show in a state that it does not have any more.
+      // What it leaves out at the end of a range would only show in a state that it does not have any more.
       node.stateDepth = 0;
       if (!isWhole) node.omits = ({ blockNumber }) => Number(blockNumber) === 10;
       const killed = await begin(node);

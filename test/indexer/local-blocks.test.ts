@@ -62,12 +62,12 @@ describe("A block that comes on top of an index whose content is on this machine
     const last: ChainEvent[] = history.events.splice(-count);
     const [first] = last;
     const chain = new ScriptedChain(history);
-    const look = chain.look.bind(chain);
+    const fetchView = chain.fetchView.bind(chain);
     // What comes next comes with the look that finds it.
-    chain.look = async (place) => {
-      const seen = await look(place);
+    chain.fetchView = async (place) => {
+      const seen = await fetchView(place);
       if (place?.number !== seen.block.number - 1) return seen;
-      for await (const next of chain.stretches(place, seen.block)) return { ...seen, next };
+      for await (const next of chain.ranges(place, seen.block)) return { ...seen, next };
       return seen;
     };
     for (const cid of withheld) content.withheld.add(cid);

@@ -7,7 +7,7 @@ import { unreadiness } from "../../indexer/read/status.ts";
 import { cidOfDigest, type Cid } from "../../protocol/cid.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { Ledger } from "../fixtures/ledger.ts";
-import { LedgerNode, openFeed } from "../fixtures/ledger-node.ts";
+import { LedgerNode, openClient } from "../fixtures/ledger-node.ts";
 import { WithheldStore } from "../fixtures/scripted-chain.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -23,7 +23,7 @@ describe("An index whose nodes lie while no other says better", () => {
   });
 
   async function begin(...nodes: LedgerNode[]): Promise<Engine> {
-    const chain = await openFeed(nodes, { now: () => nowMs });
+    const chain = await openClient(nodes, { now: () => nowMs });
     const content = new WithheldStore(new Map());
     engine = openEngine(chain, { content, indexPath: join(folder(), "index"), pollIntervalMs: 5 });
     return engine;

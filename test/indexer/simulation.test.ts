@@ -9,7 +9,7 @@ const SEEDS: readonly [seed: number, blocks: number, what: string][] = [
   [105, 40, "a block with more events than a node without receipts gives at once"],
   [106, 60, "the same in another block"],
   [2_898_077_466, 80, "a message that nobody has, listed at two places"],
-  [20_261_279, 40, "a node's head that lags on an unproved stretch"],
+  [20_261_279, 40, "a node's head that lags on an unproved range"],
 ];
 
 describe("an index in a world where everything goes wrong", function () {

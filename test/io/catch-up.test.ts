@@ -2,7 +2,7 @@ import { expect } from "chai";
 
 import { catchUp, type Standing } from "../../io/catch-up.ts";
 import { headAfter } from "../../io/chain/events/stored-entry.ts";
-import type { ChainReader } from "../../io/chain/reader.ts";
+import type { ChainClient } from "../../io/chain/client.ts";
 import { Mailbox } from "../../io/mailbox/mailbox.ts";
 import { toHex } from "../../protocol/bytes.ts";
 import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
@@ -38,7 +38,7 @@ describe("The mailbox, brought up to the chain", () => {
   afterEach(() => mailbox.close());
 
   /** What catchUp uses of a reader, on the made-up chain, as long as nothing there is this mailbox's own. */
-  function reader(): ChainReader {
+  function reader(): ChainClient {
     const at = {
       block: { number: 1_000, hash: `0x${String(1_000 * blocks + history.events.length).padStart(64, "0")}` },
       finalized: 0,
@@ -62,7 +62,7 @@ describe("The mailbox, brought up to the chain", () => {
       const event = history.events.find(({ blockNumber }) => blockNumber === number);
       return Promise.resolve(event === undefined ? null : { number, hash: event.blockHash });
     };
-    return { deployment: DEPLOYMENT, startBlock: 0, entryHead, newEvents, block } as unknown as ChainReader;
+    return { deployment: DEPLOYMENT, startBlock: 0, entryHead, newEvents, block } as unknown as ChainClient;
   }
 
   const look = (): Promise<Standing> => catchUp(mailbox, reader(), store, { now: () => now });

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
-import { ChainReader, type ReaderOptions } from "../../io/chain/reader.ts";
+import { ChainClient, type ClientOptions } from "../../io/chain/client.ts";
 import { FakeNode, type FakeLog } from "../fixtures/fake-node.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
 import { Ledger } from "../fixtures/ledger.ts";
@@ -10,19 +10,19 @@ import { codeOfAsync } from "../fixtures/refusal.ts";
 
 const pause = () => Promise.resolve();
 
-function open(nodes: readonly FakeNode[], options: ReaderOptions = {}): Promise<ChainReader> {
-  return ChainReader.open(nodes, DEPLOYMENT, DEPLOYMENT.chainId, { pause, ...options });
+function open(nodes: readonly FakeNode[], options: ClientOptions = {}): Promise<ChainClient> {
+  return ChainClient.open(nodes, DEPLOYMENT, { chainId: DEPLOYMENT.chainId, pause, ...options });
 }
 
 /** An anchor in every third block. */
 const EVERY_THIRD = Array.from({ length: 300 }, (_, i) => 3 * i + 2);
 
-async function indices(reader: ChainReader): Promise<number[]> {
+async function indices(reader: ChainClient): Promise<number[]> {
   return (await reader.allEvents()).events.map(({ index }) => index);
 }
 const ALL = EVERY_THIRD.map((_, i) => i);
 
-describe("The chain reader and a node that is not what it should be", () => {
+describe("The chain client and a node that is not what it should be", () => {
   for (const maxRange of [1, 7, 100, 1_000]) {
     it(`reads everything from a node that grants ${maxRange} blocks at a time`, async () => {
       const node = new FakeNode(EVERY_THIRD, 905);
@@ -38,15 +38,15 @@ describe("The chain reader and a node that is not what it should be", () => {
     const node = new FakeNode(EVERY_THIRD, 905);
     node.maxRange = 50;
     const reader = await open([node]);
-    await reader.events(1, 905);
+    await reader.allEvents();
     node.queries.length = 0;
-    await reader.events(1, 905);
+    await reader.allEvents();
     expect(node.queries[0]?.to).to.be.within(20, 50);
     expect(node.queries.filter(({ from, to }) => to - from + 1 > 50).length).to.be.lessThan(3);
     node.maxRange = Infinity;
-    for (let i = 0; i < 30; i++) await reader.events(1, 905);
+    for (let i = 0; i < 30; i++) await reader.allEvents();
     node.queries.length = 0;
-    await reader.events(1, 905);
+    await reader.allEvents();
     expect(node.queries.length).to.be.lessThan(6);
   });
 
@@ -68,7 +68,7 @@ describe("The chain reader and a node that is not what it should be", () => {
       if (to - from > 100) throw node.failure("timeout", 0, "no answer within 30000 ms");
       return logs;
     };
-    const reader = await open([node]);
+    const reader = await open([node], { concurrency: 1 });
     expect(await indices(reader)).to.deep.equal(ALL);
     for (const [fault, code] of [
       ["network", 0],
@@ -108,7 +108,7 @@ describe("The chain reader and a node that is not what it should be", () => {
     const node = new LedgerNode(ledger);
     node.omits = ({ blockNumber }) => Number(blockNumber) === 10;
     const rpc = httpRpc("http://node", { fetch: node.fetch, pause });
-    const reader = await ChainReader.open([rpc], DEPLOYMENT, DEPLOYMENT.chainId, { pause });
+    const reader = await ChainClient.open([rpc], DEPLOYMENT, { chainId: DEPLOYMENT.chainId, pause });
     expect((await reader.allEvents()).events).to.deep.equal(ledger.eventsUpTo(ledger.head.hash));
     const head = await reader.head();
     const { events } = await reader.newEvents(5, head, { anchors: 4, keys: 0 });
@@ -189,7 +189,8 @@ describe("The chain reader and a node that is not what it should be", () => {
     const reader = await open([node], { finalityDepth: 30 });
     node.calls.length = 0;
     expect((await reader.head()).finalized).to.equal(70);
-    expect(node.calls).to.have.length(4);
+    // The newest block and the final one, three times.
+    expect(node.calls).to.have.length(6);
     node.calls.length = 0;
     expect((await reader.head()).finalized).to.equal(70);
     expect(node.calls).to.deep.equal(["eth_getBlockByNumber"]);
@@ -227,23 +228,58 @@ describe("The chain reader and a node that is not what it should be", () => {
 
   it("refuses nodes that differ: in a head, a count, an event, the chain id", async () => {
     const pair = () => [new FakeNode([2, 4], 10, "a"), new FakeNode([2, 4], 10, "b")] as const;
-    const refused = (nodes: readonly FakeNode[], act: (reader: ChainReader) => Promise<unknown>) =>
+    const refused = (nodes: readonly FakeNode[], act: (reader: ChainClient) => Promise<unknown>) =>
       codeOfAsync(async () => act(await open(nodes)));
 
     const forked = pair();
     forked[1].fork = "other";
     expect(await refused(forked, (reader) => reader.head())).to.equal("CHAIN_DISAGREES");
     const short = [new FakeNode([2, 4], 10, "a"), new FakeNode([2], 10, "b")];
-    expect(await refused(short, (reader) => reader.counts(10))).to.equal("CHAIN_DISAGREES");
+    expect(await refused(short, (reader) => reader.allEvents())).to.equal("CHAIN_DISAGREES");
     const lying = pair();
     lying[1].tamper = (logs) =>
       logs.map((log) => ({ ...log, topics: [...log.topics.slice(0, 2), `0x${"ab".repeat(32)}`] }));
-    expect(await refused(lying, (reader) => reader.events(1, 10))).to.equal("CHAIN_DISAGREES");
+    expect(await refused(lying, (reader) => reader.allEvents())).to.equal("CHAIN_DISAGREES");
     const other = pair();
     other[1].before = ({ method }) => {
       if (method === "eth_chainId") throw other[1].failure("network", 0, "gone");
     };
     expect(await refused(other, (reader) => reader.head())).to.equal("CHAIN_UNREACHABLE");
+  });
+
+  it("takes no event by the word of one node where all have to agree, and takes it by that of most where these are enough", async () => {
+    const ledger = new Ledger();
+    for (let block = 1; block <= 30; block++) ledger.mineAnchors(1);
+    const nodes = ["honest", "forgetful", "too"].map((name) => new LedgerNode(ledger, name));
+    const rpcs = nodes.map(({ name, fetch }) => httpRpc(`http://${name}`, { fetch, pause }));
+    const [, forgetful] = nodes;
+    forgetful!.omits = ({ blockNumber }) => Number(blockNumber) === 10;
+    const options = { chainId: DEPLOYMENT.chainId, pause };
+    const all = ledger.eventsUpTo(ledger.head.hash);
+    for (const policy of ["all", "majority"] as const) {
+      const client = await ChainClient.open(rpcs, DEPLOYMENT, { ...options, policy });
+      expect((await client.allEvents()).events, policy).to.deep.equal(all);
+    }
+    // Without receipts it can't say by itself what it left out of its list.
+    forgetful!.hasReceipts = false;
+    const unanimous = await ChainClient.open(rpcs.slice(0, 2), DEPLOYMENT, { ...options, policy: "all" });
+    expect(await codeOfAsync(() => unanimous.allEvents())).to.equal("CHAIN_INCOMPLETE");
+    const most = await ChainClient.open(rpcs, DEPLOYMENT, { ...options, policy: "majority" });
+    expect((await most.allEvents()).events).to.deep.equal(all);
+  });
+
+  it("reads nothing once while fewer nodes answer than have to agree", async () => {
+    const ledger = new Ledger();
+    ledger.mineAnchors(1);
+    const nodes = ["first", "second", "third"].map((name) => new LedgerNode(ledger, name));
+    const rpcs = nodes.map(({ name, fetch }) => httpRpc(`http://${name}`, { fetch, pause }));
+    const client = await ChainClient.open(rpcs, DEPLOYMENT, { chainId: DEPLOYMENT.chainId, pause, policy: "majority" });
+    expect((await client.head()).block.number).to.equal(1);
+    nodes[0]!.fault = () => "refused";
+    expect((await client.head()).block.number).to.equal(1);
+    nodes[1]!.fault = () => "refused";
+    expect(await codeOfAsync(() => client.head())).to.equal("CHAIN_UNREACHABLE");
+    expect((await client.fetchView(null)).isConfirmed).to.equal(false);
   });
 
   it("needs a node, and a block that is there", async () => {

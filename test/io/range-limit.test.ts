@@ -1,6 +1,7 @@
 import { expect } from "chai";
 
-import { LogRange, readRanges } from "../../io/chain/events/log-range.ts";
+import { readRanges } from "../../io/chain/events/entry-search.ts";
+import { LogRange } from "../../io/chain/events/log-range.ts";
 import { isBusy, rangeLimitOf, type RangeLimit } from "../../io/chain/rpc/range-limit.ts";
 import { unreachable } from "../../io/chain/rpc/rpc-fault.ts";
 
@@ -77,7 +78,7 @@ describe("What a provider grants of logs", () => {
           const message = isNamed ? `eth_getLogs is limited to a ${limit} range` : "no";
           throw unreachable("fake", { fault: "answer", code: -32_005, message, data: undefined });
         };
-        const found = await readRanges(range, 1, Math.min(20 * limit, 20_000), read);
+        const found = await readRanges(range, 1, Math.min(20 * limit, 20_000), read, () => false);
         expect(found).to.deep.equal(Array.from({ length: Math.min(20 * limit, 20_000) }, (_, i) => i + 1));
         // Once a larger one is tried again, and refused.
         expect(refused).to.be.at.most((isNamed ? 1 : Math.ceil(Math.log2(10_000 / limit))) + 2);

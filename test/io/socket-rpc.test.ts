@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 
 import { expect } from "chai";
 
-import { ChainFeed } from "../../io/chain/feed.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import { openRpc } from "../../io/chain/rpc/open-rpc.ts";
 import { faultOf } from "../../io/chain/rpc/rpc-fault.ts";
 import { socketRpc } from "../../io/chain/rpc/socket-rpc.ts";
@@ -69,17 +69,17 @@ describe("JSON-RPC over a WebSocket", function () {
     rpc.subscribe(() => undefined)();
   });
 
-  it("tells of a new block of a real node, and carries a whole chain feed", async () => {
-    const feed = await ChainFeed.open([openRpc(url)], deployed.deployment);
+  it("tells of a new block of a real node, and carries a whole chain client", async () => {
+    const client = await ChainClient.open([openRpc(url)], deployed.deployment);
     let told = 0;
-    const end = feed.subscribe(() => (told += 1));
+    const end = client.subscribe(() => (told += 1));
     await waitFor("a word of a block", async () => {
       await deployed.provider.send("anvil_mine", ["0x1"]);
       return told > 0;
     });
-    const { block } = await feed.look(null);
+    const { block } = await client.fetchView(null);
     let last = 0;
-    for await (const stretch of feed.stretches(null, block)) last = stretch.last.number;
+    for await (const range of client.ranges(null, block)) last = range.last.number;
     expect(last).to.equal(block.number);
     end?.();
   });

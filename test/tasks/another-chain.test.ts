@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
-import { ChainReader } from "../../io/chain/reader.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import type { Address } from "../../protocol/address.ts";
 import { contentOfText } from "../../protocol/content.ts";
 import { DmtpError } from "../../protocol/error.ts";
@@ -68,7 +68,7 @@ describe("A mailbox on another chain with the same id and the same addresses", f
   async function openAt(url: string, { open }: LocalDeployment): Promise<() => Session> {
     const rpc = httpRpc(url);
     const { deployment } = open();
-    const reader = await ChainReader.open([rpc], deployment);
+    const reader = await ChainClient.open([rpc], deployment);
     return () => open({ rpc, reader });
   }
 

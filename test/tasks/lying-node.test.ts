@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { AbiCoder, keccak256 } from "ethers";
 import hre from "hardhat";
 
-import { ChainReader } from "../../io/chain/reader.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import { keyRegistryInterface } from "../../io/chain/contracts.ts";
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { checksummed, type Address } from "../../protocol/address.ts";
@@ -72,7 +72,7 @@ describe("a node that invents a key", function () {
     await forgetSignature(lying, chain.bob);
     await registerUnsigned(lying, chain.bob, 2, mallory);
     const rpc = httpRpc(lying.url);
-    const reader = await ChainReader.open([rpc], session.deployment);
+    const reader = await ChainClient.open([rpc], session.deployment);
     const signers = await lyingConnection.ethers.getSigners();
     const accounts = await accountsOf(lyingConnection.networkConfig, rpc);
     believer = chain.open({

@@ -1,57 +1,81 @@
 /**
- * A stretch of the chain as several nodes give it, each of which may have left out events: agreed on by a quorum, and made whole
+ * A range of the chain as several nodes give it, each of which may have left out events: agreed on by a quorum, and made whole
  * where it has a gap.
  */
-import { toHex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { ChainEvent } from "../../../protocol/event.ts";
-import type { Deployment } from "../../../protocol/room.ts";
 import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
-import { gapIn, gapOf, incomplete, isFirstMissing, isOfReplaced, mend, type Gap } from "../events/missing-events.ts";
+import {
+  findGap,
+  getGap,
+  incomplete,
+  isFirstMissing,
+  isReplaced,
+  repairRange,
+  type Gap,
+} from "../events/missing-events.ts";
 import { countsAfter, sortEvents, type EventCounts } from "../events/event-sequence.ts";
-import type { Place } from "./node-view.ts";
-import { join, readStretch, type Stretch } from "../events/block-range.ts";
+import { join, readRange, type BlockRange, type RangeRequest } from "../events/block-range.ts";
+import type { Checkpoint } from "./node-view.ts";
+import type { NodePool } from "./node-pool.ts";
+import { readFromQuorum, toComparableText } from "./quorum.ts";
 
-/** Blocks, both included, and whose events of them. */
-export interface StretchBounds {
-  readonly deployment: Deployment;
-  readonly from: number;
-  readonly to: number;
+/** A range as some nodes give it, whole or not. */
+export interface GivenRange {
+  readonly range: BlockRange;
+  /** Who is asked for what it lacks. */
+  readonly by: readonly Endpoint[];
 }
 
-/** A stretch as a quorum of the nodes gives it, whole or not. */
-export async function readAgreed(
-  endpoints: readonly Endpoint[],
-  quorum: number,
-  { deployment, from, to }: StretchBounds,
-  isCounted: boolean,
-): Promise<Stretch> {
-  const waiting = [...endpoints];
-  const given: Stretch[] = [];
-  let reason: unknown;
-  while (waiting.length > 0) {
-    const asked = waiting.splice(0, Math.max(1, quorum - given.length));
-    for (const answer of await Promise.allSettled(
-      asked.map((endpoint) => readStretch(endpoint, deployment, from, to, isCounted)),
-    )) {
-      if (answer.status === "fulfilled") given.push(answer.value);
-      else if (isPassing(answer.reason)) reason = answer.reason;
-      else throw answer.reason;
-    }
-    if (given.length < quorum) continue;
-    try {
-      return uniteMost(given, quorum);
-    } catch (error) {
-      // One of them may be wrong: those that were not asked yet decide.
-      if (!isPassing(error)) throw error;
-      reason = error;
-    }
-  }
-  throw reason;
+/**
+ * A range as the nodes give it. Where most of them are enough it is one, which any of them may complete: what one node leaves out
+ * another has. Where all have to agree it is one for each node, which that node alone may complete: nothing is taken by the word of
+ * fewer.
+ */
+export async function readGiven(pool: NodePool, request: RangeRequest): Promise<GivenRange[]> {
+  const { trusted, quorum } = pool;
+  if (!pool.isUnanimous) return [{ range: await readAgreed(trusted, quorum, request), by: trusted }];
+  return Promise.all(trusted.map(async (endpoint) => ({ range: await readRange(endpoint, request), by: [endpoint] })));
+}
+
+/**
+ * One whole range of those that nodes gave for the same blocks.
+ * @param before how many events there are before it
+ * @throws CHAIN_UNREACHABLE; CHAIN_DISAGREES; CHAIN_INCOMPLETE with a Gap as its cause
+ */
+export async function completeRange(
+  given: readonly GivenRange[],
+  request: RangeRequest,
+  before: EventCounts,
+): Promise<BlockRange> {
+  // A node that has no state as old as that is held against the counts of one that has it.
+  const counts = given.find(({ range }) => range.counts !== null)?.range.counts ?? null;
+  const wholes = await Promise.all(
+    given.map(async ({ range, by }) => {
+      const counted = { ...range, counts: range.counts ?? counts };
+      return findGap(counted, before) === null ? counted : readWhole(by, request, counted, before);
+    }),
+  );
+  return wholes.reduce((first, other) => {
+    const united = unite(first, other);
+    if (united.events.length === first.events.length && united.events.length === other.events.length) return united;
+    // Only what the contracts count at the head can tell which of them left something out.
+    throw incomplete("anchors", true, request.from, request.to);
+  });
+}
+
+/** A range as a quorum of the nodes gives it, whole or not. */
+function readAgreed(endpoints: readonly Endpoint[], quorum: number, request: RangeRequest): Promise<BlockRange> {
+  return readFromQuorum(
+    endpoints,
+    quorum,
+    (endpoint) => readRange(endpoint, request),
+    (given) => uniteMost(given, quorum),
+  );
 }
 
 /** What a quorum of them says together. @throws CHAIN_DISAGREES */
-function uniteMost(given: readonly Stretch[], quorum: number): Stretch {
+function uniteMost(given: readonly BlockRange[], quorum: number): BlockRange {
   let reason: unknown;
   for (const one of given) {
     let united = one;
@@ -75,16 +99,13 @@ function uniteMost(given: readonly Stretch[], quorum: number): Stretch {
  * Compares the number of events up to a block with what the contracts count there.
  * @throws CHAIN_INCOMPLETE with a Gap as its cause, CHAIN_UNREACHABLE, CHAIN_DISAGREES
  */
-export async function proveCounts(
-  endpoints: readonly Endpoint[],
-  quorum: number,
-  deployment: Deployment,
-  { number, hash, counts }: Place,
-): Promise<void> {
-  const block = await readAgreed(endpoints, quorum, { deployment, from: number, to: number }, true);
+export async function proveCounts(pool: NodePool, { number, hash, counts }: Checkpoint): Promise<void> {
+  const { deployment } = pool.identity;
+  const request = { deployment, from: number, to: number, isCounted: true };
+  const block = await readAgreed(pool.trusted, pool.quorum, request);
   if (block.last.hash !== hash)
     throw new DmtpError("CHAIN_DISAGREES", `block ${number} was replaced while it was read`);
-  const contract = gapIn({ events: [], counts: block.counts }, counts);
+  const contract = findGap({ events: [], counts: block.counts }, counts);
   if (contract === null) return;
   if ((block.counts?.[contract] ?? 0) < counts[contract])
     throw new DmtpError(
@@ -96,109 +117,99 @@ export async function proveCounts(
   });
 }
 
-/** A stretch that has a gap, read on where an answer may have been cut off, then from other nodes, then from receipts. */
-export async function readWhole(
+/** A range that has a gap, read on where an answer may have been cut off, then from other nodes, then from receipts. */
+async function readWhole(
   endpoints: readonly Endpoint[],
-  bounds: StretchBounds,
-  gappy: Stretch,
+  request: RangeRequest,
+  gappy: BlockRange,
   before: EventCounts,
-): Promise<Stretch> {
-  let stretch = gappy;
+): Promise<BlockRange> {
+  let range = gappy;
   for (const endpoint of endpoints) {
     try {
-      stretch = unite(stretch, await readCarefully(endpoint, bounds, before));
+      range = unite(range, await readCarefully(endpoint, request, before));
     } catch (error) {
       if (!isPassing(error)) throw error;
     }
-    if (gapIn(stretch, before) === null) return stretch;
+    if (findGap(range, before) === null) return range;
   }
   let reason: unknown;
   for (const endpoint of endpoints) {
     try {
-      return await mend(endpoint, bounds.deployment, stretch, before);
+      return await repairRange(endpoint, request.deployment, range, before);
     } catch (error) {
-      if (!isPassing(error) || isOfReplaced(error)) throw error;
-      if (reason === undefined || gapOf(error) !== null) reason = error;
+      if (!isPassing(error) || isReplaced(error)) throw error;
+      if (reason === undefined || getGap(error) !== null) reason = error;
     }
   }
-  if (gapOf(reason) !== null) throw reason;
-  const contract = gapIn(stretch, before) ?? "anchors";
-  throw incomplete(contract, isFirstMissing(stretch, before, contract), bounds.from, bounds.to);
+  if (getGap(reason) !== null) throw reason;
+  const contract = findGap(range, before) ?? "anchors";
+  throw incomplete(contract, isFirstMissing(range, before, contract), request.from, request.to);
 }
 
 /** Range by range, each read on where its answer may have been cut off: some nodes do that and say nothing. */
-async function readCarefully(
-  endpoint: Endpoint,
-  { deployment, from, to }: StretchBounds,
-  before: EventCounts,
-): Promise<Stretch> {
-  let whole: Stretch | null = null;
+async function readCarefully(endpoint: Endpoint, request: RangeRequest, before: EventCounts): Promise<BlockRange> {
+  const { from, to } = request;
+  let whole: BlockRange | null = null;
   let counts = before;
   for (let start = from; start <= to;) {
     const end = Math.min(to, start + endpoint.range.sizeBlocks - 1);
-    let part = await readStretch(endpoint, deployment, start, end, false);
-    if (isCutOff(part, counts)) part = await readOn(endpoint, deployment, part, counts);
+    let part = await readRange(endpoint, { ...request, from: start, to: end, isCounted: false });
+    if (isCutOff(part, counts)) part = await readOn(endpoint, request, part, counts);
     counts = part.counts ?? countsAfter(part, counts);
     whole = whole === null ? part : join(whole, part);
     start = end + 1;
   }
-  if (whole === null) throw new DmtpError("INTERNAL", "a stretch without blocks");
+  if (whole === null) throw new DmtpError("INTERNAL", "a range without blocks");
   return whole;
 }
 
 async function readOn(
   endpoint: Endpoint,
-  deployment: Deployment,
-  part: Stretch,
+  request: RangeRequest,
+  part: BlockRange,
   before: EventCounts,
-): Promise<Stretch> {
+): Promise<BlockRange> {
   const { first, last } = part;
   if (last.number > first.number) endpoint.range.shrink(last.number - first.number + 1);
   let whole = part;
   for (let start = first.number; start <= last.number && isCutOff(whole, before);) {
     start = Math.max(start, whole.events.at(-1)?.blockNumber ?? start);
     const end = Math.min(last.number, start + endpoint.range.sizeBlocks - 1);
-    const { events } = await readStretch(endpoint, deployment, start, end, false);
+    const { events } = await readRange(endpoint, { ...request, from: start, to: end, isCounted: false });
     const united = unite(whole, { ...whole, events });
     if (united.events.length === whole.events.length) start = end + 1;
     whole = united;
   }
   // All of it must be of the chain that the first answer was of.
-  return unite(whole, await readStretch(endpoint, deployment, last.number, last.number, false));
+  return unite(whole, await readRange(endpoint, { ...request, from: last.number, to: last.number, isCounted: false }));
 }
 
 /**
- * The events that either of two nodes gives for one stretch: both may leave some out. What one of them made up would not go
+ * The events that either of two nodes gives for one range: both may leave some out. What one of them made up would not go
  * together with the other's, with the indices or with the counts.
  * @throws CHAIN_DISAGREES
  */
-function unite(a: Stretch, b: Stretch): Stretch {
+function unite(a: BlockRange, b: BlockRange): BlockRange {
   const differ = (): DmtpError => new DmtpError("CHAIN_DISAGREES", `the nodes differ up to block ${a.last.number}`);
   const counts = a.counts ?? b.counts;
   const anchorHead = a.anchorHead ?? b.anchorHead;
   if (a.last.hash !== b.last.hash || JSON.stringify(counts) !== JSON.stringify(b.counts ?? counts)) throw differ();
   if (anchorHead !== (b.anchorHead ?? anchorHead)) throw differ();
-  const known = new Map(a.events.map((event) => [placeOf(event), textOf(event)]));
+  const known = new Map(a.events.map((event) => [toPositionText(event), toComparableText(event)]));
   const added = b.events.filter((event) => {
-    const text = known.get(placeOf(event));
-    if (text !== undefined && text !== textOf(event)) throw differ();
+    const text = known.get(toPositionText(event));
+    if (text !== undefined && text !== toComparableText(event)) throw differ();
     return text === undefined;
   });
   return { ...a, counts, anchorHead, events: added.length === 0 ? a.events : sortEvents([...a.events, ...added]) };
 }
 
 /** Whether all that is missing comes after the last event that is there. */
-function isCutOff(stretch: Stretch, before: EventCounts): boolean {
-  return gapIn(stretch, before) !== null && gapIn({ ...stretch, counts: null }, before) === null;
+function isCutOff(range: BlockRange, before: EventCounts): boolean {
+  return findGap(range, before) !== null && findGap({ ...range, counts: null }, before) === null;
 }
 
-function placeOf({ blockNumber, logIndex }: ChainEvent): string {
+function toPositionText({ blockNumber, logIndex }: ChainEvent): string {
   return `${blockNumber} ${logIndex}`;
-}
-
-function textOf(value: unknown): string {
-  return JSON.stringify(value, (_, member: unknown) => {
-    if (typeof member === "bigint") return String(member);
-    return member instanceof Uint8Array ? toHex(member) : member;
-  });
 }

@@ -79,13 +79,14 @@ function isNotOther(a: Hex, b: Hex): boolean {
 }
 
 /**
- * The identity that every node has that answers; one that does not is put off.
- * @throws CHAIN_UNREACHABLE when none answers; CHAIN_ID_WRONG, CONTRACT_MISSING, CONTRACT_WRONG, CHAIN_DISAGREES
+ * The identity that all nodes have that answer; one that does not is put off.
+ * @throws CHAIN_UNREACHABLE when none answers, or when one does not and each is needed; CHAIN_ID_WRONG, CONTRACT_MISSING,
+ *   CONTRACT_WRONG, CHAIN_DISAGREES
  */
 export async function identify(
   endpoints: readonly Endpoint[],
   contracts: Contracts,
-  expectedChainId?: number,
+  { chainId, isEachNeeded }: { readonly chainId: number | undefined; readonly isEachNeeded: boolean },
 ): Promise<ChainIdentity> {
   if (endpoints.length === 0) throw new DmtpError("CONFIGURATION_INVALID", "no RPC URL is given");
   let identity: ChainIdentity | null = null;
@@ -93,11 +94,11 @@ export async function identify(
   const found = await Promise.all(
     endpoints.map(async (endpoint) => {
       try {
-        return { endpoint, own: await readIdentity(endpoint.rpc, contracts, expectedChainId) };
+        return { endpoint, own: await readIdentity(endpoint.rpc, contracts, chainId) };
       } catch (error) {
         if (!(error instanceof DmtpError))
           throw new DmtpError("INTERNAL", "a node was asked wrongly", { cause: error });
-        if (error.code !== "CHAIN_UNREACHABLE") throw error;
+        if (error.code !== "CHAIN_UNREACHABLE" || isEachNeeded) throw error;
         endpoint.rest();
         reasons.push(error);
         return { endpoint, own: null };

@@ -8,16 +8,11 @@ import type { Deployment } from "../../../protocol/room.ts";
 import { parseCount, parseData, parseQuantity } from "../rpc/parsed-answer.ts";
 import { cidStoreInterface, keyRegistryInterface } from "../contracts.ts";
 import { faultOf } from "../rpc/rpc-fault.ts";
-import { attempt, resultOf, type Rpc, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
+import { resultOf, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
 
 export interface Contracts {
   readonly cidStore: Address;
   readonly keyRegistry: Address;
-}
-
-/** @throws CHAIN_UNREACHABLE, CHAIN_ID_WRONG */
-export async function readChainId(rpc: Rpc, expected?: number): Promise<number> {
-  return requireChainId(rpc.name, await rpc.request(CHAIN_ID), expected);
 }
 
 export const CHAIN_ID: RpcCall = { method: "eth_chainId", params: [] };
@@ -72,11 +67,6 @@ export function judgeContracts(
     at += 1 + own.length;
   }
   return { startBlock: Math.min(...probes.map((judge) => judge())), codes };
-}
-
-/** @throws CHAIN_UNREACHABLE, CONTRACT_MISSING, CONTRACT_WRONG */
-export async function checkContracts(rpc: Rpc, deployment: Deployment): Promise<number> {
-  return judgeContracts(deployment, await attempt(rpc, contractCalls(deployment))).startBlock;
 }
 
 function probe(deployment: Deployment, name: (typeof NAMES)[number], answers: readonly RpcAnswer[]): number {

@@ -26,6 +26,7 @@ export class FinalityTag {
   private refusals = 0;
   private firstRefusalMs = 0;
   private refusedAtMs: number | null = null;
+  private hasFailed = false;
 
   constructor(options: FinalityTagOptions) {
     this.options = options;
@@ -39,6 +40,11 @@ export class FinalityTag {
   /** Whether the node is known not to have the tag. */
   get isRefused(): boolean {
     return this.last === null && this.refusedAtMs !== null;
+  }
+
+  /** Whether the node never called a block final and its last answer was an error that may pass. */
+  get isInDoubt(): boolean {
+    return this.last === null && this.hasFailed && !this.isRefused;
   }
 
   /** Whether the tag is worth a call now. */
@@ -55,6 +61,7 @@ export class FinalityTag {
 
   /** Takes the answer to a call for the block with the tag. @throws CHAIN_DISAGREES; CHAIN_UNREACHABLE where there was no answer */
   take(answer: RpcAnswer): void {
+    this.hasFailed = "error" in answer;
     if (!("error" in answer)) {
       const block = parseBlock(answer.result ?? null);
       // Null: nothing is final yet, or the node has forgotten it for a moment.

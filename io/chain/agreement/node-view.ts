@@ -1,4 +1,4 @@
-/** What one node shows of the chain in one request: its head, what is final, what it has at a place, and the block after that. */
+/** What one node shows of the chain in one request: its head, what is final, its block at a checkpoint, and the block after that. */
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { Deployment } from "../../../protocol/room.ts";
@@ -6,63 +6,61 @@ import { parseBlock, type Block } from "../rpc/parsed-answer.ts";
 import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
 import { resultOf, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
 import type { EventCounts } from "../events/event-sequence.ts";
-import { headerCall, stretchCalls, stretchOf, type Stretch } from "../events/block-range.ts";
+import { encodeRangeCalls, headerCall, parseRange, type BlockRange } from "../events/block-range.ts";
 
-/** Where an index stands. */
-export interface Place {
+/** The last block that a reader has taken. */
+export interface Checkpoint {
   readonly number: number;
   readonly hash: Hex;
   /** The events of both contracts up to there. */
   readonly counts: EventCounts;
 }
 
-export interface Sight {
+export interface NodeView {
   readonly endpoint: Endpoint;
   readonly latest: Block;
   /** The last one that the node called final, now or before. */
   readonly finalizedBlock: Block | null;
-  readonly standing: Block | null;
-  readonly next: Stretch | null;
+  readonly checkpointBlock: Block | null;
+  readonly next: BlockRange | null;
 }
 
-export interface SightOptions {
-  readonly place: Place | null;
-  /** The block after the place. */
-  readonly next: number;
-  /** Whether it is asked for the next block too. */
-  readonly isPrimary: boolean;
+export interface NodeViewOptions {
+  readonly checkpoint: Checkpoint | null;
+  /** The block whose events are asked for in the same request; null for none. */
+  readonly next: number | null;
 }
 
 /** @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
-export async function see(
+export async function fetchNodeView(
   endpoint: Endpoint,
   deployment: Deployment,
-  { place, next, isPrimary }: SightOptions,
-): Promise<Sight> {
+  { checkpoint, next }: NodeViewOptions,
+): Promise<NodeView> {
   const calls: RpcCall[] = [];
   const ask = (...asked: RpcCall[]): ((answers: RpcAnswer[]) => RpcAnswer[]) => {
     const at = calls.length;
     calls.push(...asked);
     return (answers) => answers.slice(at, at + asked.length);
   };
-  const latestOf = ask(headerCall("latest"));
-  const finalizedOf = endpoint.finality.isAsked ? ask(headerCall("finalized")) : null;
-  const standingOf = place === null ? null : ask(headerCall(place.number));
-  const stretchesOf = isPrimary ? ask(...stretchCalls(deployment, next, next)) : null;
+  const takeLatest = ask(headerCall("latest"));
+  const takeFinalized = endpoint.finality.isAsked ? ask(headerCall("finalized")) : null;
+  const takeCheckpoint = checkpoint === null ? null : ask(headerCall(checkpoint.number));
+  const takeRange = next === null ? null : ask(...encodeRangeCalls(deployment, next, next));
   const answers = await endpoint.attempt(calls);
 
-  const latest = parseBlock(resultOf(latestOf(answers)[0]) ?? null);
+  const latest = parseBlock(resultOf(takeLatest(answers)[0]) ?? null);
   if (latest === null) throw new DmtpError("CHAIN_DISAGREES", `${endpoint.name} has no newest block`);
-  const finalized = finalizedOf?.(answers)[0];
+  const finalized = takeFinalized?.(answers)[0];
   if (finalized !== undefined) endpoint.finality.take(finalized);
-  const standing = place === null ? null : parseBlock(resultOf(standingOf?.(answers)[0]) ?? null);
-  let stretch: Stretch | null = null;
+  const checkpointBlock = takeCheckpoint === null ? null : parseBlock(resultOf(takeCheckpoint(answers)[0]) ?? null);
+  let range: BlockRange | null = null;
   try {
-    if (stretchesOf !== null && latest.number >= next)
-      stretch = stretchOf(deployment, next, next, true, stretchesOf(answers));
+    if (takeRange !== null && next !== null && latest.number >= next)
+      range = parseRange(deployment, { from: next, to: next, isCounted: true }, takeRange(answers));
   } catch (error) {
     // A node that lags behind its own head; what it left out of this answer is asked for again.
     if (!isPassing(error)) throw error;
   }
-  return { endpoint, latest, finalizedBlock: endpoint.finality.block, standing, next: stretch };
+  return { endpoint, latest, finalizedBlock: endpoint.finality.block, checkpointBlock, next: range };
 }

@@ -1,4 +1,4 @@
-/** A stretch of the chain with its events, by one node's word, and proved to be of one chain that the node has. */
+/** A range of the chain with its events, by one node's word, and proved to be of one chain that the node has. */
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { ChainEvent } from "../../../protocol/event.ts";
@@ -13,7 +13,7 @@ import { resultOf, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
 import { EMPTY_HEAD } from "./stored-entry.ts";
 import { sortEvents, type EventCounts } from "./event-sequence.ts";
 
-export interface Stretch {
+export interface BlockRange {
   readonly first: Block;
   readonly last: Block;
   /** In chain order. */
@@ -22,6 +22,17 @@ export interface Stretch {
   readonly counts: EventCounts | null;
   /** CIDStore's head at its end, 32 bytes; null where the counts are. */
   readonly anchorHead: Hex | null;
+}
+
+/** Which blocks are read, both ends included, and whose events. */
+export interface RangeRequest {
+  readonly deployment: Deployment;
+  readonly from: number;
+  readonly to: number;
+  /** Whether the contracts' counts at the end must be there. */
+  readonly isCounted: boolean;
+  /** Up to this block no reorg replaces anything, so no event's block is held against the chain's header of it. */
+  readonly finalUpTo?: number | undefined;
 }
 
 /** Headers of event blocks that are asked for in one request. */
@@ -57,11 +68,11 @@ function parseUint(answer: unknown): number {
 }
 
 /**
- * The calls that {@link stretchOf} takes the answers of. A node answers one after the other, and its chain may change in between: the
+ * The calls that {@link parseRange} takes the answers of. A node answers one after the other, and its chain may change in between: the
  * last block's header comes after the logs, so that it was there when they were all told, and once more after all that has to
  * belong to it.
  */
-export function stretchCalls(deployment: Deployment, from: number, to: number): RpcCall[] {
+export function encodeRangeCalls(deployment: Deployment, from: number, to: number): RpcCall[] {
   const filter: LogFilter = {
     address: [deployment.cidStore, deployment.keyRegistry],
     topics: [Object.values(TOPICS)],
@@ -77,17 +88,14 @@ export function stretchCalls(deployment: Deployment, from: number, to: number): 
 }
 
 /**
- * The answers to {@link stretchCalls}, parsed and held against each other.
- * @param isCounted whether the counts must be there
+ * The answers to {@link encodeRangeCalls}, parsed and held against each other.
  * @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES
  */
-export function stretchOf(
+export function parseRange(
   deployment: Deployment,
-  from: number,
-  to: number,
-  isCounted: boolean,
+  { from, to, isCounted }: Omit<RangeRequest, "deployment" | "finalUpTo">,
   answers: readonly RpcAnswer[],
-): Stretch {
+): BlockRange {
   const [logsAnswer, lastAnswer, ...others] = answers;
   const counted = others.splice(0, 3);
   const last = parseBlock(resultOf(lastAnswer) ?? null);
@@ -118,38 +126,29 @@ export function stretchOf(
  * header that the node has under its number.
  * @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES
  */
-export async function readStretch(
-  endpoint: Endpoint,
-  deployment: Deployment,
-  from: number,
-  to: number,
-  isCounted: boolean,
-): Promise<Stretch> {
-  let whole: Stretch | null = null;
+export async function readRange(endpoint: Endpoint, request: RangeRequest): Promise<BlockRange> {
+  const { from, to, isCounted, finalUpTo = -1 } = request;
+  let whole: BlockRange | null = null;
   const known = new Map<number, Hex>();
   for (let start = from; start <= to;) {
     const sizeBlocks = Math.min(endpoint.range.sizeBlocks, to - start + 1);
     const end = start + sizeBlocks - 1;
-    const part = await readPart(endpoint, deployment, start, end, isCounted && end === to);
+    const part = await readPart(endpoint, { ...request, from: start, to: end, isCounted: isCounted && end === to });
     if (part === null) continue;
     for (const { number, hash } of [part.first, part.last]) known.set(number, hash);
     whole = whole === null ? part : join(whole, part);
     start = end + 1;
     if (sizeBlocks === endpoint.range.sizeBlocks) endpoint.range.grow();
   }
-  if (whole === null) throw new DmtpError("INTERNAL", "a stretch without blocks");
-  await verifyBlocks(endpoint, whole.events, known);
+  if (whole === null) throw new DmtpError("INTERNAL", "a range without blocks");
+  const replaceable = whole.events.filter(({ blockNumber }) => blockNumber > finalUpTo);
+  await verifyBlocks(endpoint, replaceable, known);
   return whole;
 }
 
 /** Null when the node wants less at a time, which its range then says. */
-async function readPart(
-  endpoint: Endpoint,
-  deployment: Deployment,
-  from: number,
-  to: number,
-  isCounted: boolean,
-): Promise<Stretch | null> {
+async function readPart(endpoint: Endpoint, request: RangeRequest): Promise<BlockRange | null> {
+  const { deployment, from, to } = request;
   const sizeBlocks = to - from + 1;
   const refused = (error: unknown): null => {
     const smaller = sizeBlocks === 1 ? null : smallerRange(error, sizeBlocks);
@@ -160,17 +159,17 @@ async function readPart(
   };
   let answers: RpcAnswer[];
   try {
-    answers = await endpoint.attempt(stretchCalls(deployment, from, to));
+    answers = await endpoint.attempt(encodeRangeCalls(deployment, from, to));
   } catch (error) {
     return refused(error);
   }
   const [logs] = answers;
   if (logs !== undefined && "error" in logs) return refused(logs.error);
-  return stretchOf(deployment, from, to, isCounted, answers);
+  return parseRange(deployment, request, answers);
 }
 
-/** One stretch of two, the second on top of the first. @throws CHAIN_DISAGREES */
-export function join(lower: Stretch, upper: Stretch): Stretch {
+/** One range of two, the second on top of the first. @throws CHAIN_DISAGREES */
+export function join(lower: BlockRange, upper: BlockRange): BlockRange {
   if (upper.first.parentHash !== lower.last.hash) {
     throw disagrees(`block ${upper.first.number} is not on top of block ${lower.last.number}`);
   }

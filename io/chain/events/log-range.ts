@@ -1,4 +1,4 @@
-/** Logs in ranges of blocks that adapt to what a provider grants; their limits differ, change, and are told in prose only. */
+/** How many blocks a provider grants in one range: limits differ, change, and are told in prose only. */
 import { DmtpError } from "../../../protocol/error.ts";
 import { AdaptiveLimit } from "../rpc/adaptive-limit.ts";
 import { isBusy, rangeLimitOf } from "../rpc/range-limit.ts";
@@ -16,36 +16,7 @@ export class LogRange extends AdaptiveLimit {
   }
 }
 
-/**
- * Reads `from` to `to`, both inclusive, in ascending ranges; `isDone` may end it early.
- * @throws what `read` throws for a range of one block, or for a failure that no smaller range can mend
- */
-export async function readRanges<T>(
-  range: LogRange,
-  from: number,
-  to: number,
-  read: (from: number, to: number) => Promise<readonly T[]>,
-  isDone: (items: readonly T[]) => boolean = () => false,
-): Promise<T[]> {
-  const items: T[] = [];
-  for (let start = from; start <= to && !isDone(items);) {
-    const sizeBlocks = Math.min(range.sizeBlocks, to - start + 1);
-    try {
-      const part = await read(start, start + sizeBlocks - 1);
-      // One by one: a spread of a hundred thousand arguments overflows the stack.
-      for (const item of part) items.push(item);
-      start += sizeBlocks;
-      if (sizeBlocks === range.sizeBlocks) range.grow();
-    } catch (error) {
-      const smaller = sizeBlocks === 1 ? null : smallerRange(error, sizeBlocks);
-      if (smaller === null) throw error;
-      range.shrinkTo(smaller.sizeBlocks, smaller.isNamed);
-    }
-  }
-  return items;
-}
-
-/** How many blocks may be granted after `sizeBlocks` were not; null when no smaller range will mend it. */
+/** How many blocks may be granted after `sizeBlocks` were not; null when no smaller range will repairRange it. */
 export function smallerRange(
   error: unknown,
   sizeBlocks: number,

@@ -8,11 +8,11 @@ import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
 import { decodeLog, TOPICS } from "./event-decoder.ts";
 import { isHeadAfter } from "./stored-entry.ts";
 import { sortEvents, type EventCounts } from "./event-sequence.ts";
-import { countCalls, headerCall, parseCounts, verifyBlocks, type Stretch } from "./block-range.ts";
+import { countCalls, headerCall, parseCounts, verifyBlocks, type BlockRange } from "./block-range.ts";
 
 export type Contract = keyof EventCounts;
 
-/** What stands behind a CHAIN_INCOMPLETE that no node could mend. */
+/** What stands behind a CHAIN_INCOMPLETE that no node could repairRange. */
 export interface Gap {
   readonly contract: Contract;
   /** Whether the missing event lies in blocks before the ones that were read. */
@@ -38,7 +38,10 @@ export function contractOf(event: ChainEvent): Contract {
 }
 
 /** The contract whose events do not go on where `before` ends, or do not end where the contracts count; null for none. */
-export function gapIn({ events, counts }: Pick<Stretch, "events" | "counts">, before: EventCounts): Contract | null {
+export function findGap(
+  { events, counts }: Pick<BlockRange, "events" | "counts">,
+  before: EventCounts,
+): Contract | null {
   const next = { ...before };
   for (const event of events) {
     const contract = contractOf(event);
@@ -51,7 +54,7 @@ export function gapIn({ events, counts }: Pick<Stretch, "events" | "counts">, be
 }
 
 /** What stands behind a CHAIN_INCOMPLETE; null for any other error. */
-export function gapOf(error: unknown): Gap | null {
+export function getGap(error: unknown): Gap | null {
   if (!(error instanceof DmtpError) || error.code !== "CHAIN_INCOMPLETE") return null;
   const { cause } = error;
   return typeof cause === "object" && cause !== null && "isBefore" in cause ? (cause as Gap) : null;
@@ -63,7 +66,7 @@ export function gapOf(error: unknown): Gap | null {
  * @throws CHAIN_INCOMPLETE with a Gap as its cause
  */
 export function checkLastAnchor(
-  { events, anchorHead, last }: Pick<Stretch, "events" | "anchorHead" | "last">,
+  { events, anchorHead, last }: Pick<BlockRange, "events" | "anchorHead" | "last">,
   before: Pick<AnchorEvent, "cid" | "text"> | null,
 ): void {
   if (anchorHead === null) return;
@@ -75,25 +78,25 @@ export function checkLastAnchor(
 }
 
 /** Whether it says that the chain changed while a gap was filled: there may be none on the chain as it is now. */
-export function isOfReplaced(error: unknown): boolean {
+export function isReplaced(error: unknown): boolean {
   return error instanceof DmtpError && error.cause === REPLACED;
 }
 
 /**
- * The stretch with what its logs leave out, from the receipts of the blocks that have it.
+ * The range with what its logs leave out, from the receipts of the blocks that have it.
  * @throws CHAIN_INCOMPLETE with a Gap as its cause, CHAIN_UNREACHABLE, CHAIN_DISAGREES
  */
-export async function mend(
+export async function repairRange(
   endpoint: Endpoint,
   deployment: Deployment,
-  stretch: Stretch,
+  range: BlockRange,
   before: EventCounts,
-): Promise<Stretch> {
-  let mended = await fillByIndex(endpoint, deployment, stretch, before);
+): Promise<BlockRange> {
+  let mended = await fillByIndex(endpoint, deployment, range, before);
   for (let round = 0; round < MAX_MENDED; round++) {
-    const contract = gapIn(mended, before);
+    const contract = findGap(mended, before);
     if (contract === null) {
-      await requireStanding(endpoint, mended);
+      await requireUnchanged(endpoint, mended);
       return mended;
     }
     const { block, found } = await findEvents(endpoint, deployment, mended, before, contract);
@@ -102,16 +105,20 @@ export async function mend(
       throw incomplete(contract, false, block, mended.last.number);
     mended = { ...mended, events: sortEvents([...others, ...found]) };
   }
-  throw incomplete(gapIn(mended, before) ?? "anchors", false, stretch.first.number, stretch.last.number);
+  throw incomplete(findGap(mended, before) ?? "anchors", false, range.first.number, range.last.number);
 }
 
 /** Whether what a contract's events lack comes before all that are there. */
-export function isFirstMissing({ events }: Pick<Stretch, "events">, before: EventCounts, contract: Contract): boolean {
+export function isFirstMissing(
+  { events }: Pick<BlockRange, "events">,
+  before: EventCounts,
+  contract: Contract,
+): boolean {
   return events.find((event) => contractOf(event) === contract)?.index !== before[contract];
 }
 
-/** What fills a gap is read later than the rest: a reorg in between would make one stretch of two chains. */
-async function requireStanding(endpoint: Endpoint, { first, last, events }: Stretch): Promise<void> {
+/** What fills a gap is read later than the rest: a reorg in between would make one range of two chains. */
+async function requireUnchanged(endpoint: Endpoint, { first, last, events }: BlockRange): Promise<void> {
   const known = new Map([first, last].map(({ number, hash }) => [number, hash]));
   const [header] = await endpoint.batch([headerCall(last.number)]);
   const isOfOneChain = events.every(
@@ -131,10 +138,10 @@ async function requireStanding(endpoint: Endpoint, { first, last, events }: Stre
 async function fillByIndex(
   endpoint: Endpoint,
   deployment: Deployment,
-  stretch: Stretch,
+  range: BlockRange,
   before: EventCounts,
-): Promise<Stretch> {
-  let filled = stretch;
+): Promise<BlockRange> {
+  let filled = range;
   for (let length = -1; filled.events.length > length;) {
     length = filled.events.length;
     for (const contract of ["anchors", "keys"] as const) {
@@ -159,7 +166,7 @@ async function fillByIndex(
 
 /** A contract's first run of missing events, and between which blocks it lies. */
 function firstMissing(
-  { first, last, events, counts }: Stretch,
+  { first, last, events, counts }: BlockRange,
   before: EventCounts,
   contract: Contract,
 ): { readonly missing: readonly number[]; readonly lower: number; readonly upper: number } {
@@ -179,17 +186,17 @@ function firstMissing(
 async function findEvents(
   endpoint: Endpoint,
   deployment: Deployment,
-  stretch: Stretch,
+  range: BlockRange,
   before: EventCounts,
   contract: Contract,
 ): Promise<{ readonly block: number; readonly found: ChainEvent[] }> {
   try {
-    const block = await findBlock(endpoint, deployment, stretch, before, contract);
+    const block = await findBlock(endpoint, deployment, range, before, contract);
     return { block, found: await readReceipts(endpoint, deployment, block) };
   } catch (error) {
-    if (gapOf(error) !== null || !isPassing(error)) throw error;
-    const { first, last } = stretch;
-    throw incomplete(contract, isFirstMissing(stretch, before, contract), first.number, last.number);
+    if (getGap(error) !== null || !isPassing(error)) throw error;
+    const { first, last } = range;
+    throw incomplete(contract, isFirstMissing(range, before, contract), first.number, last.number);
   }
 }
 
@@ -197,7 +204,7 @@ async function findEvents(
 async function findBlock(
   endpoint: Endpoint,
   deployment: Deployment,
-  { first, last, events, counts }: Stretch,
+  { first, last, events, counts }: BlockRange,
   before: EventCounts,
   contract: Contract,
 ): Promise<number> {
@@ -223,7 +230,7 @@ async function findBlock(
     }
     return low;
   } catch (error) {
-    if (gapOf(error) !== null) throw error;
+    if (getGap(error) !== null) throw error;
     // The node has no state as old as that.
     if (upper - lower >= MAX_SEARCHED)
       throw incomplete(contract, missing === before[contract], first.number, last.number);

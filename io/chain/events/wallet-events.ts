@@ -2,29 +2,26 @@
 import type { Address } from "../../../protocol/address.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { RegistryEvent } from "../../../protocol/event.ts";
-import type { Deployment } from "../../../protocol/room.ts";
-import { askAll } from "../agreement/unanimity.ts";
-import { parseCount, parseLogs } from "../rpc/parsed-answer.ts";
-import { callViews, logsCall, topicOfArgument } from "../rpc/contract-view.ts";
+import type { NodePool } from "../agreement/node-pool.ts";
 import { keyRegistryInterface } from "../contracts.ts";
+import { logsCall, topicOfArgument } from "../rpc/contract-view.ts";
+import { parseCount, parseLogs } from "../rpc/parsed-answer.ts";
 import { decodeLog, TOPICS } from "./event-decoder.ts";
-import type { Rpc } from "../rpc/rpc.ts";
 
 /**
  * The wallet's registrations and revocations up to a block, by version.
  * @throws CHAIN_UNREACHABLE, CHAIN_INCOMPLETE unless there is one event for each version, CHAIN_DISAGREES
  */
 export async function readWalletHistory(
-  rpcs: readonly Rpc[],
-  deployment: Deployment,
+  pool: NodePool,
   wallet: Address,
   blockNumber: number,
 ): Promise<RegistryEvent[]> {
+  const { deployment } = pool.identity;
   const view = { to: deployment.keyRegistry, contract: keyRegistryInterface };
-  const [count] = await callViews(rpcs, [{ ...view, name: "versionCount", args: [wallet] }], blockNumber);
+  const [count] = await pool.callViews([{ ...view, name: "versionCount", args: [wallet] }], blockNumber);
   const versions = Array.from({ length: parseCount(count) }, (_, i) => i + 1);
-  const keys = await callViews(
-    rpcs,
+  const keys = await pool.callViews(
     versions.map((version) => ({ ...view, name: "keyOf", args: [wallet, version] })),
     blockNumber,
   );
@@ -35,7 +32,7 @@ export async function readWalletHistory(
   const topics = [[TOPICS.registered, TOPICS.revoked], null, topicOfArgument(wallet)];
   const filter = { address: deployment.keyRegistry, topics };
   const calls = [...blocks].map((number) => logsCall(filter, number, number));
-  const events = await askAll(rpcs, calls, (answers) => {
+  const events = await pool.ask(calls, (answers) => {
     return answers.flatMap(parseLogs).map((log) => decodeLog(deployment, log));
   });
   const own = events.filter((event) => event.kind !== "anchor").filter((event) => event.wallet === wallet);

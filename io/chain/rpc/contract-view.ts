@@ -4,9 +4,7 @@ import type { Interface } from "ethers/abi";
 import type { Address } from "../../../protocol/address.ts";
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
-import { askAll } from "../agreement/unanimity.ts";
-import { parseData } from "./parsed-answer.ts";
-import type { Rpc, RpcCall } from "./rpc.ts";
+import type { RpcCall } from "./rpc.ts";
 
 /** A call of a view function. */
 export interface View {
@@ -22,19 +20,16 @@ export interface LogFilter {
   readonly topics: readonly (readonly string[] | string | null)[];
 }
 
-/**
- * The first value that each view returns at the end of a block, which the nodes must still have the state of.
- * @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES
- */
-export async function callViews(rpcs: readonly Rpc[], views: readonly View[], blockNumber: number): Promise<unknown[]> {
-  if (views.length === 0) return [];
-  const calls = views.map(({ to, contract, name, args = [] }): RpcCall => {
-    return {
-      method: "eth_call",
-      params: [{ to, data: contract.encodeFunctionData(name, args) }, quantityOf(blockNumber)],
-    };
+/** The calls that {@link parseViews} takes the answers of. @param blockNumber whose state is asked for, which nodes must still have */
+export function encodeViews(views: readonly View[], blockNumber: number): RpcCall[] {
+  return views.map(({ to, contract, name, args = [] }) => {
+    const data = contract.encodeFunctionData(name, args);
+    return { method: "eth_call", params: [{ to, data }, quantityOf(blockNumber)] };
   });
-  const results = await askAll(rpcs, calls, (answers) => answers.map(parseData));
+}
+
+/** The first value that each view returns. @param results what a node answered, in bytes @throws CHAIN_DISAGREES */
+export function parseViews(views: readonly View[], results: readonly Hex[]): unknown[] {
   return views.map(({ contract, name }, i): unknown => {
     try {
       return contract.decodeFunctionResult(name, results[i] ?? "0x")[0];

@@ -10,8 +10,11 @@ const FIRST_REST_MS = 1_000;
 /** Also how late an endpoint that is back is noticed. */
 const MAX_REST_MS = 4_000;
 
-/** A node that starts may know less for some seconds. */
-const TAG_REFUSED_FOR_MS = 10_000;
+export interface EndpointOptions {
+  /** How long a node has to say that it does not know the tag of the final block before that is believed. */
+  readonly tagRefusedForMs: number;
+  readonly now: () => number;
+}
 
 export class Endpoint {
   readonly rpc: Rpc;
@@ -25,10 +28,10 @@ export class Endpoint {
   private restsUntilMs = 0;
   private readonly now: () => number;
 
-  constructor(rpc: Rpc, now: () => number = () => performance.now()) {
+  constructor(rpc: Rpc, { tagRefusedForMs, now }: EndpointOptions) {
     this.rpc = rpc;
     this.now = now;
-    this.finality = new FinalityTag({ refusedForMs: TAG_REFUSED_FOR_MS, now });
+    this.finality = new FinalityTag({ refusedForMs: tagRefusedForMs, now });
   }
 
   get name(): string {

@@ -5,7 +5,7 @@ import type { Cid } from "../../../protocol/cid.ts";
 import type { Deployment } from "../../../protocol/room.ts";
 import { cidStoreInterface } from "../contracts.ts";
 import { decodeLog } from "../events/event-decoder.ts";
-import type { ChainReader } from "../reader.ts";
+import type { ChainClient } from "../client.ts";
 import type { MinedTransaction } from "./receipt.ts";
 import { faultOf } from "../rpc/rpc-fault.ts";
 import type { ContractCall } from "./contract-call.ts";
@@ -39,7 +39,7 @@ export function anchoredIndex(deployment: Deployment, { logs }: MinedTransaction
 }
 
 /** The account that may anchor. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
-export async function readAnchorer(reader: ChainReader, blockNumber: number): Promise<Address> {
+export async function readAnchorer(reader: ChainClient, blockNumber: number): Promise<Address> {
   const view = { to: reader.deployment.cidStore, contract: cidStoreInterface, name: "anchorer" };
   const [anchorer] = await reader.views([view], blockNumber);
   return parseAddress(anchorer);

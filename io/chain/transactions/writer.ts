@@ -5,7 +5,7 @@ import { parseAddress, ZERO_ADDRESS, type Address } from "../../../protocol/addr
 import type { Wallet } from "../../../protocol/binding.ts";
 import type { Hex } from "../../../protocol/bytes.ts";
 import { cidStoreInterface } from "../contracts.ts";
-import type { ChainReader } from "../reader.ts";
+import type { ChainClient } from "../client.ts";
 
 /** Who may write to CIDStore, with what to pay, and what was written last. */
 export interface ChainStatus {
@@ -38,7 +38,7 @@ export async function walletOf(signer: Signer): Promise<Wallet> {
 }
 
 /** @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
-export async function readStatus(reader: ChainReader): Promise<ChainStatus> {
+export async function readStatus(reader: ChainClient): Promise<ChainStatus> {
   const { block } = await reader.head();
   const store = reader.deployment.cidStore;
   const names = ["owner", "pendingOwner", "anchorer", "count", "head"];

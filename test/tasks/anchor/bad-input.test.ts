@@ -3,7 +3,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect } from "chai";
 
-import { ChainReader } from "../../../io/chain/reader.ts";
+import { ChainClient } from "../../../io/chain/client.ts";
 import { httpRpc } from "../../../io/chain/rpc/http-rpc.ts";
 import { LocalAccount } from "../../../io/chain/transactions/account.ts";
 import { checksummed } from "../../../protocol/address.ts";
@@ -60,10 +60,12 @@ describe("An anchor under conditions that it cannot work under", () => {
   it("refuses another chain, an address without code, and another contract", async () => {
     const { cidStore, keyRegistry } = operator.deployed.deployment;
     const rpcs = [httpRpc(operator.chain.url)];
-    expect(await codeOfAsync(() => ChainReader.open(rpcs, { cidStore, keyRegistry }, 137))).to.equal("CHAIN_ID_WRONG");
+    expect(await codeOfAsync(() => ChainClient.open(rpcs, { cidStore, keyRegistry }, { chainId: 137 }))).to.equal(
+      "CHAIN_ID_WRONG",
+    );
     const nobody = { cidStore: keyRegistry.replace(/.$/, "0") as typeof cidStore, keyRegistry };
-    expect(await codeOfAsync(() => ChainReader.open(rpcs, nobody))).to.equal("CONTRACT_MISSING");
-    expect(await codeOfAsync(() => ChainReader.open(rpcs, { cidStore: keyRegistry, keyRegistry }))).to.equal(
+    expect(await codeOfAsync(() => ChainClient.open(rpcs, nobody))).to.equal("CONTRACT_MISSING");
+    expect(await codeOfAsync(() => ChainClient.open(rpcs, { cidStore: keyRegistry, keyRegistry }))).to.equal(
       "CONTRACT_WRONG",
     );
   });

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { Contract, Interface, type HDNodeWallet } from "ethers";
 
 import { cidStoreInterface, keyRegistryInterface } from "../../io/chain/contracts.ts";
-import { ChainReader } from "../../io/chain/reader.ts";
+import { ChainClient } from "../../io/chain/client.ts";
 import { httpRpc } from "../../io/chain/rpc/http-rpc.ts";
 import { providerRpc } from "../../io/chain/rpc/provider-rpc.ts";
 import { readStatus, walletOf } from "../../io/chain/transactions/writer.ts";
@@ -49,16 +49,16 @@ describe("The contracts' interfaces in io/", () => {
   }
 });
 
-describe("The chain reader and writer, on a real chain", function () {
+describe("The chain client and writer, on a real chain", function () {
   this.timeout(60_000);
   let chain: Chain;
   let deployed: Deployed;
-  let reader: ChainReader;
+  let reader: ChainClient;
 
   before(async () => {
     chain = await startChain();
     deployed = await deploy(chain.url);
-    reader = await ChainReader.open([httpRpc(chain.url)], deployed.deployment);
+    reader = await ChainClient.open([httpRpc(chain.url)], deployed.deployment);
   });
   after(async () => {
     // Undefined when the chain did not start.
@@ -88,7 +88,6 @@ describe("The chain reader and writer, on a real chain", function () {
   it("knows the deployment, its first block, and an empty history", async () => {
     expect(reader.deployment).to.deep.equal(deployed.deployment);
     expect(reader.startBlock).to.equal(1);
-    expect(await reader.counts(2)).to.deep.equal({ anchors: 0, keys: 0 });
     const { events, head } = await reader.allEvents();
     expect(events).to.deep.equal([]);
     expect(head.block.number).to.equal(2);
@@ -118,7 +117,7 @@ describe("The chain reader and writer, on a real chain", function () {
     await register(alice, 3);
     expect(first.index).to.equal(0);
 
-    const { events, head } = await reader.allEvents();
+    const { events } = await reader.allEvents();
     expect(events.map(({ kind, index }) => `${kind} ${index}`)).to.deep.equal([
       ...["key 0", "key 1", "anchor 0", "revocation 2", "anchor 1", "anchor 2", "anchor 3", "key 3"],
     ]);
@@ -134,7 +133,6 @@ describe("The chain reader and writer, on a real chain", function () {
     expect(anchors[0]?.blockNumber).to.equal(first.blockNumber);
     const [key] = events;
     expect(key).to.deep.include({ ...binding, deadline: BigInt(binding.deadline), kind: "key", hasCode: false });
-    expect(await reader.counts(head.block.number)).to.deep.equal({ anchors: 4, keys: 4 });
 
     const keys = new KeyDirectory(deployment);
     for (const event of events) if (event.kind !== "anchor") keys.add(event);
@@ -145,8 +143,8 @@ describe("The chain reader and writer, on a real chain", function () {
   it("reads a part of the history, and an earlier state of it", async () => {
     const { events, head } = await reader.allEvents();
     const middle = events[3]?.blockNumber ?? 0;
-    expect(await reader.events(reader.startBlock, middle)).to.deep.equal(events.slice(0, 4));
-    expect(await reader.events(middle + 1, head.block.number)).to.deep.equal(events.slice(4));
+    const before = { anchors: 1, keys: 3 };
+    expect((await reader.newEvents(middle + 1, head, before)).events).to.deep.equal(events.slice(4));
     expect((await reader.allEvents(middle)).events).to.deep.equal(events.slice(0, 4));
   });
 
@@ -201,8 +199,8 @@ describe("The chain reader and writer, on a real chain", function () {
     const { cidStore, keyRegistry } = deployed.deployment;
     const rpcs = [httpRpc(chain.url)];
     const nobody = parseAddress(`0x${"9".repeat(40)}`);
-    const open = (addresses: Parameters<typeof ChainReader.open>[1], chainId?: number) =>
-      codeOfAsync(() => ChainReader.open(rpcs, addresses, chainId));
+    const open = (addresses: Parameters<typeof ChainClient.open>[1], chainId?: number) =>
+      codeOfAsync(() => ChainClient.open(rpcs, addresses, { chainId }));
     expect(await open({ cidStore, keyRegistry }, 137)).to.equal("CHAIN_ID_WRONG");
     expect(await open({ cidStore: nobody, keyRegistry })).to.equal("CONTRACT_MISSING");
     expect(await open({ cidStore, keyRegistry: nobody })).to.equal("CONTRACT_MISSING");
@@ -210,7 +208,7 @@ describe("The chain reader and writer, on a real chain", function () {
     expect(await open({ cidStore, keyRegistry: cidStore })).to.equal("CONTRACT_WRONG");
     expect(await open({ cidStore, keyRegistry }, 31337)).to.equal(null);
     expect(
-      await codeOfAsync(() => ChainReader.open([httpRpc("http://127.0.0.1:9")], { cidStore, keyRegistry })),
+      await codeOfAsync(() => ChainClient.open([httpRpc("http://127.0.0.1:9")], { cidStore, keyRegistry })),
     ).to.equal("CHAIN_UNREACHABLE");
   });
 
@@ -219,13 +217,13 @@ describe("The chain reader and writer, on a real chain", function () {
       request: ({ method, params }: { method: string; params?: unknown[] }) =>
         deployed.provider.send(method, params ?? []) as Promise<unknown>,
     };
-    const other = await ChainReader.open([providerRpc(provider, "hardhat")], deployed.deployment);
+    const other = await ChainClient.open([providerRpc(provider, "hardhat")], deployed.deployment);
     expect((await other.allEvents()).events).to.deep.equal((await reader.allEvents()).events);
   });
 
   it("agrees with itself as two nodes, and refuses two chains that differ", async () => {
     const { deployment } = deployed;
-    const both = await ChainReader.open([httpRpc(chain.url), httpRpc(chain.url)], deployment);
+    const both = await ChainClient.open([httpRpc(chain.url), httpRpc(chain.url)], deployment);
     expect((await both.allEvents()).events).to.deep.equal((await reader.allEvents()).events);
 
     // Another clock: two chains that start within one second have the same blocks.
@@ -234,8 +232,8 @@ describe("The chain reader and writer, on a real chain", function () {
       const fork = await deploy(second.url);
       fork.close();
       expect(fork.deployment).to.deep.equal(deployment);
-      const open = (): Promise<ChainReader> =>
-        ChainReader.open([httpRpc(chain.url), httpRpc(second.url)], deployment, 31337);
+      const open = (): Promise<ChainClient> =>
+        ChainClient.open([httpRpc(chain.url), httpRpc(second.url)], deployment, { chainId: 31337 });
       expect(await codeOfAsync(open)).to.equal("CHAIN_DISAGREES");
     } finally {
       await second.stop();
