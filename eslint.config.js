@@ -19,12 +19,13 @@ const SOURCES = [
   "indexer",
   "io",
   "protocol",
+  "relay",
   "scripts",
   "tasks",
   "types",
 ];
 /**
- * Who may import what: `protocol ← io ← tasks, indexer`, `protocol ← http ← indexer` and `protocol ← client`, and nothing outside test/
+ * Who may import what: `protocol ← io ← tasks, indexer, relay`, `protocol ← http ← indexer, relay` and `protocol ← client`, and nothing outside test/
  * imports test/. Services and their client share what the API answers with: client/api.
  *
  * `folders` are the only folders of this repository that it may import from, `packages` the only packages (Node's own
@@ -43,8 +44,8 @@ const LAYERS = {
     why: "io/ serves tasks and indexer alike, and the indexer runs without Hardhat",
   },
   tasks: {
-    folders: SOURCES.filter((folder) => folder !== "indexer"),
-    why: "tasks/ and indexer/ never import each other",
+    folders: SOURCES.filter((folder) => folder !== "indexer" && folder !== "relay"),
+    why: "tasks/ imports no service, and no service imports tasks/",
   },
   http: {
     folders: ["protocol", "http", "client/api"],
@@ -55,6 +56,11 @@ const LAYERS = {
     folders: ["protocol", "io", "http", "indexer", "client/api"],
     not: HARDHAT,
     why: "the indexer runs without Hardhat and tasks/",
+  },
+  relay: {
+    folders: ["protocol", "io", "http", "relay", "client/api"],
+    not: HARDHAT,
+    why: "the relay runs without Hardhat, tasks/ and the indexer",
   },
   bench: { folders: SOURCES, why: "nothing outside test/ imports test/" },
   ignition: { folders: SOURCES, why: "nothing outside test/ imports test/" },

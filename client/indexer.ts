@@ -24,7 +24,7 @@ import type { AnySchema, Schema, Value } from "./api/schema.ts";
 import { statusSchema, type StatusAnswer } from "./api/service.ts";
 import type { Page } from "./api/values.ts";
 import { listen, type LiveEvent, type LiveOptions } from "./live.ts";
-import { queryText, Transport, type Query, type TransportOptions } from "./transport.ts";
+import { INDEXER, queryText, Transport, type Query, type TransportOptions } from "./transport.ts";
 import { toWalletKey, type WalletKey } from "./wallet-key.ts";
 
 /** Two million items, at 200 a page. */
@@ -63,7 +63,7 @@ export class IndexerClient {
 
   /** @throws CONFIGURATION_INVALID */
   constructor(url: string, options: ClientOptions = {}) {
-    this.transport = new Transport(url, options);
+    this.transport = new Transport(INDEXER, url, options);
     this.maxPages = options.maxPages ?? MAX_PAGES;
   }
 

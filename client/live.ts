@@ -42,8 +42,25 @@ const MAX_PAUSE_MS = 30_000;
 const MAX_EVENT_CHARACTERS = 1_000_000;
 
 /** @throws what the indexer refuses for good; what may pass is tried again, ever more rarely */
-export async function* listen(transport: Transport, options: LiveOptions): AsyncGenerator<LiveEvent> {
-  const { room, wallet, signal = new AbortController().signal, pause = sleep } = options;
+export function listen(transport: Transport, { room, wallet, ...options }: LiveOptions): AsyncGenerator<LiveEvent> {
+  return follow(transport, `/v1/events${queryText({ room, wallet })}`, parseEvent, options);
+}
+
+/** How a stream of events is gone on with; see {@link LiveOptions}. */
+export type FollowOptions = Pick<LiveOptions, "after" | "signal" | "pause">;
+
+/**
+ * The events of a service's stream, for as long as they are asked for.
+ * @param parse null for an event that a newer service knows
+ * @throws what the service refuses for good; what may pass is tried again, ever more rarely
+ */
+export async function* follow<Event>(
+  transport: Transport,
+  path: string,
+  parse: (name: string, data: string, id: string) => Event | null,
+  options: FollowOptions,
+): AsyncGenerator<Event> {
+  const { signal = new AbortController().signal, pause = sleep } = options;
   let { after } = options;
   // A function, since a value that was looked at before a wait is not believed to have changed after it.
   const isOver = (): boolean => signal.aborted;
@@ -53,12 +70,11 @@ export async function* listen(transport: Transport, options: LiveOptions): Async
     const done = new AbortController();
     try {
       const headers = { Accept: "text/event-stream", ...(after !== undefined && { "Last-Event-ID": after }) };
-      const path = `/v1/events${queryText({ room, wallet })}`;
       const response = await transport.stream(path, headers, AbortSignal.any([signal, done.signal]));
       for await (const { id, event = "message", data } of readParts(response)) {
         failures = 0;
         if (id !== undefined) after = id === "" ? undefined : id;
-        const told = data === undefined ? null : parseEvent(event, data, after ?? "");
+        const told = data === undefined ? null : parse(event, data, after ?? "");
         if (told !== null) yield told;
       }
     } catch (error) {
@@ -125,7 +141,7 @@ function isEventName(name: string): name is keyof typeof eventSchemas {
   return Object.hasOwn(eventSchemas, name);
 }
 
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {

@@ -1,4 +1,4 @@
-/** HTTP, with bounds on what an indexer can make its client wait for and hold. */
+/** HTTP, with bounds on what a service can make its client wait for and hold. */
 import { DmtpError, ERRORS, type ErrorCode } from "../protocol/error.ts";
 import { parseAnswer } from "./api/check.ts";
 import { refusalSchema } from "./api/service.ts";
@@ -12,15 +12,26 @@ export interface TransportOptions {
   readonly maxBytes?: number;
 }
 
+/** Whom a client talks to: its name in errors, and the code for when it does not answer. */
+export interface ServiceName {
+  readonly name: "indexer" | "relay";
+  readonly unreachable: "INDEXER_UNREACHABLE" | "RELAY_UNREACHABLE";
+}
+
+export const INDEXER: ServiceName = { name: "indexer", unreachable: "INDEXER_UNREACHABLE" };
+export const RELAY: ServiceName = { name: "relay", unreachable: "RELAY_UNREACHABLE" };
+
 export class Transport {
+  private readonly service: ServiceName;
   private readonly base: string;
   private readonly fetch: typeof fetch;
   private readonly timeoutMs: number;
   private readonly maxBytes: number;
 
   /** @throws CONFIGURATION_INVALID */
-  constructor(url: string, options: TransportOptions = {}) {
-    if (!URL.canParse(url)) throw new DmtpError("CONFIGURATION_INVALID", "the indexer's URL is not a URL");
+  constructor(service: ServiceName, url: string, options: TransportOptions = {}) {
+    if (!URL.canParse(url)) throw new DmtpError("CONFIGURATION_INVALID", `the ${service.name}'s URL is not a URL`);
+    this.service = service;
     this.base = url.replace(/\/+$/, "");
     // A browser's fetch must not be called as a method of something else.
     this.fetch = options.fetch ?? ((...call) => fetch(...call));
@@ -28,24 +39,24 @@ export class Transport {
     this.maxBytes = options.maxBytes ?? 16 * 1024 * 1024;
   }
 
-  /** @throws INDEXER_UNREACHABLE, ANSWER_MALFORMED, and what the indexer's problem document says */
-  async json(path: string): Promise<unknown> {
-    const bytes = await this.bytes(path);
+  /** @throws INDEXER_UNREACHABLE or RELAY_UNREACHABLE, ANSWER_MALFORMED, and what the service's problem document says */
+  async json(path: string, init: RequestInit = {}): Promise<unknown> {
+    const bytes = await this.bytes(path, init);
     try {
       return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     } catch (cause) {
-      throw new DmtpError("ANSWER_MALFORMED", `the indexer's answer to ${path} is not JSON`, { cause });
+      throw new DmtpError("ANSWER_MALFORMED", `the ${this.service.name}'s answer to ${path} is not JSON`, { cause });
     }
   }
 
-  async bytes(path: string): Promise<Uint8Array> {
+  async bytes(path: string, init: RequestInit = {}): Promise<Uint8Array> {
     const signal = AbortSignal.timeout(this.timeoutMs);
-    const response = await this.send(path, { signal });
+    const response = await this.send(path, { ...init, signal });
     try {
       return await this.read(response);
     } catch (cause) {
       if (cause instanceof DmtpError) throw cause;
-      throw new DmtpError("INDEXER_UNREACHABLE", `the indexer's answer to ${path} broke off`, { cause });
+      throw this.unreachable(`the ${this.service.name}'s answer to ${path} broke off`, cause);
     }
   }
 
@@ -65,7 +76,7 @@ export class Transport {
     try {
       response = await this.fetch(this.base + path, { ...init, redirect: "error" });
     } catch (cause) {
-      throw new DmtpError("INDEXER_UNREACHABLE", "the indexer did not answer", { cause });
+      throw this.unreachable(`the ${this.service.name} did not answer`, cause);
     }
     if (response.ok) return response;
     throw await this.problemOf(response);
@@ -75,11 +86,21 @@ export class Transport {
     try {
       const value: unknown = JSON.parse(new TextDecoder().decode(await this.read(response)));
       const { code, detail } = parseAnswer(refusalSchema, value, "problem");
-      if (Object.hasOwn(ERRORS, code)) return new DmtpError(code as ErrorCode, detail);
+      const retryAfterS = Number(response.headers.get("Retry-After") ?? Number.NaN);
+      if (Object.hasOwn(ERRORS, code)) {
+        return new DmtpError(code as ErrorCode, detail, {
+          members: value as Readonly<Record<string, unknown>>,
+          ...(Number.isFinite(retryAfterS) && { retryAfterS }),
+        });
+      }
     } catch {
       // A proxy's error page, perhaps.
     }
-    return new DmtpError("INDEXER_UNREACHABLE", `the indexer answered with HTTP status ${response.status}`);
+    return this.unreachable(`the ${this.service.name} answered with HTTP status ${response.status}`);
+  }
+
+  private unreachable(message: string, cause?: unknown): DmtpError {
+    return new DmtpError(this.service.unreachable, message, { cause });
   }
 
   private async read(response: Response): Promise<Uint8Array> {
@@ -90,7 +111,10 @@ export class Transport {
       sizeBytes += part.value.length;
       if (sizeBytes > this.maxBytes) {
         await reader?.cancel();
-        throw new DmtpError("ANSWER_MALFORMED", `the indexer's answer is longer than ${this.maxBytes} bytes`);
+        throw new DmtpError(
+          "ANSWER_MALFORMED",
+          `the ${this.service.name}'s answer is longer than ${this.maxBytes} bytes`,
+        );
       }
       parts.push(part.value);
     }

@@ -149,6 +149,7 @@ function groupByPath<Service>(routes: readonly Route<Service>[]): Map<string, Ro
 /** Answers a request that brings something. */
 function take<Service>(route: TakingRoute<Service>, service: Service, options: TakingOptions): RequestHandler {
   return async (request, response) => {
+    response.locals["isTaking"] = true;
     const params = parseParameters(route.params, { ...request.params }) as never;
     parseParameters(route.query, request.query);
     const client = findClient(request, options.trustedProxies);
@@ -215,8 +216,8 @@ function answerProblem(onBug: AppOptions["onBug"]): ErrorRequestHandler {
   return (thrown: unknown, request, response, _next) => {
     const error = toError(thrown);
     if (error.kind === "bug") onBug(`${request.method} ${request.path}`, error);
-    const problem = describeProblem(error);
-    if (error.kind === "unavailable") response.set("Retry-After", String(error.retryAfterS ?? 2));
+    const problem = describeProblem(error, response.locals["isTaking"] === true);
+    if (problem.status === 503 || problem.status === 429) response.set("Retry-After", String(error.retryAfterS ?? 2));
     // As bytes: Express would add a charset, which RFC 9457's media type does not have.
     response
       .status(problem.status)

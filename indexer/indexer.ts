@@ -1,6 +1,7 @@
 /** The service put together: chain → history ← content, and HTTP in front. */
 import { makeApp } from "../http/app.ts";
 import type { BudgetOptions } from "../http/budget.ts";
+import { Streams, type StreamsOptions } from "../http/live/streams.ts";
 import { listen } from "../http/server.ts";
 import { ChainClient, type ClientOptions } from "../io/chain/client.ts";
 import type { Rpc } from "../io/chain/rpc/rpc.ts";
@@ -14,12 +15,12 @@ import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History, type Turns } from "./history.ts";
 import { INFO, ROUTES } from "./http/routes.ts";
-import { Streams, type StreamsOptions } from "./live/streams.ts";
 import { logStack, type Log } from "./log.ts";
 import { MessageReader } from "./message-reader.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
 import { SignatureThreads, type SignatureThreadsOptions } from "./signature-threads.ts";
+import { ChangeEvents } from "./read/changes.ts";
 import { Snapshots } from "./read/snapshot.ts";
 import { StatusReader } from "./read/status.ts";
 import { Checkpoints } from "./store/checkpoints.ts";
@@ -106,7 +107,7 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
   const { index, history, fetcher, follower } = engine;
   try {
     const snapshots = new Snapshots(index.database, chain.deployment);
-    const streams = new Streams(snapshots, options.streams);
+    const streams = new Streams(new ChangeEvents(snapshots), options.streams);
     history.onCommit = () => streams.wake();
     const status = new StatusReader(follower, fetcher, history);
     const { rpcMeter = null } = options;

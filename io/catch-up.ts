@@ -20,6 +20,8 @@ export interface Standing {
 }
 
 type Reader = Pick<ChainClient, "deployment" | "startBlock" | "entryHead" | "block" | "newEvents">;
+/** What the log alone is brought up by. */
+export type LogReader = Pick<ChainClient, "startBlock" | "head" | "block" | "newEvents">;
 
 /** What a look at the chain found, and what it makes of the mailbox. */
 export interface Look {
@@ -115,7 +117,7 @@ export async function lookAtChain(
  * @returns whether it knows all that there is now; if not, what others anchored was not read
  * @throws what ChainClient and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
  */
-export async function followLog(mailbox: Mailbox, reader: Reader, at: ChainHead): Promise<boolean> {
+export async function followLog(mailbox: Mailbox, reader: Omit<LogReader, "head">, at: ChainHead): Promise<boolean> {
   const update: LogUpdate | null = await readLogUpdate(mailbox.log, reader, at);
   return mailbox.transaction(() => {
     if (update !== null) mailbox.readLog(update);

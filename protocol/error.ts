@@ -118,6 +118,15 @@ export const ERRORS = {
   ADDRESS_IN_USE: "input",
   HISTORY_NOT_VERIFIED: "integrity",
   HISTORY_INCOMPLETE: "unavailable",
+  // A relay
+  SEQ_TAKEN: "input",
+  CLOCK_AHEAD: "input",
+  POLICY_REFUSED: "input",
+  LIMIT_REACHED: "unavailable",
+  ANCHORING_BEHIND: "unavailable",
+  RECEIPT_INVALID: "integrity",
+
+  RELAY_UNREACHABLE: "unavailable",
   INDEXER_UNREACHABLE: "unavailable",
   ANSWER_MALFORMED: "integrity",
   ANSWER_UNTRUE: "integrity",
@@ -126,6 +135,13 @@ export const ERRORS = {
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERRORS;
+
+interface ErrorOptions {
+  readonly cause?: unknown;
+  readonly hint?: string;
+  readonly retryAfterS?: number;
+  readonly members?: Readonly<Record<string, unknown>>;
+}
 
 /**
  * The one error class of DMTP: a code of {@link ERRORS}, and what happened in one sentence. Its message never holds a key, a plaintext
@@ -139,16 +155,15 @@ export class DmtpError extends Error {
   readonly hint: string | undefined;
   /** When to ask again, in seconds, where that is known. */
   readonly retryAfterS: number | undefined;
+  /** What a program needs to go on, as members of a problem document (RFC 9457, 3.2). */
+  readonly members: Readonly<Record<string, unknown>> | undefined;
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: { readonly cause?: unknown; readonly hint?: string; readonly retryAfterS?: number } = {},
-  ) {
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.kind = ERRORS[code];
     this.hint = options.hint;
     this.retryAfterS = options.retryAfterS;
+    this.members = options.members;
   }
 }

@@ -123,6 +123,16 @@ export const HINTS: Readonly<Record<ErrorCode, string>> = {
   ADDRESS_IN_USE: "Another process listens there; choose another PORT.",
   HISTORY_NOT_VERIFIED: "Some of the history is rejected; each item says why.",
   HISTORY_INCOMPLETE: "Some content is not reachable yet; run the command again when its nodes are.",
+  // A relay
+  SEQ_TAKEN: "Seal the message again with the number and the heads that the relay names.",
+  CLOCK_AHEAD: "Set the clock of this machine right, and seal the message again.",
+  POLICY_REFUSED: "The operator of this relay does not take this message; another relay may.",
+  LIMIT_REACHED: "Wait as long as Retry-After says, and send the same message again.",
+  ANCHORING_BEHIND:
+    "The relay anchors too slowly to promise anything now; send the same message again in a few minutes.",
+  RECEIPT_INVALID: "The relay's receipt is not what SPEC 14 asks for; keep it, and use another relay.",
+
+  RELAY_UNREACHABLE: "Check the relay's URL and that it runs; the same message can be sent again, and counts once.",
   INDEXER_UNREACHABLE: "Check the indexer's URL and that it runs; the same request can be repeated.",
   ANSWER_MALFORMED: "What answers is not a DMTP indexer, or a newer one; check its URL, or update.",
   ANSWER_UNTRUE: "The indexer contradicts the blocks or the chain; ask another one.",

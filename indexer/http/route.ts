@@ -1,10 +1,11 @@
 /** What the indexer's routes answer from. */
+import type { Streams } from "../../http/live/streams.ts";
 import { RouteMaker } from "../../http/route.ts";
 import type { Fetcher } from "../fetcher.ts";
 import type { Follower } from "../follower.ts";
-import type { Streams } from "../live/streams.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { DmtpError } from "../../protocol/error.ts";
+import type { ChangeFilter } from "../read/changes.ts";
 import type { Snapshots } from "../read/snapshot.ts";
 import type { StatusReader, WriterHealth } from "../read/status.ts";
 
@@ -15,7 +16,7 @@ export interface Service {
   readonly follower: Follower;
   readonly fetcher: Fetcher;
   readonly status: StatusReader;
-  readonly streams: Streams;
+  readonly streams: Streams<ChangeFilter>;
   readonly metrics: Metrics;
 }
 

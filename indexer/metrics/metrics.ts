@@ -1,8 +1,9 @@
 /** Everything that Prometheus gets, put together when it asks. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
+import type { Streams } from "../../http/live/streams.ts";
 import type { Follower } from "../follower.ts";
-import type { Streams } from "../live/streams.ts";
+import type { ChangeFilter } from "../read/changes.ts";
 import type { Snapshots } from "../read/snapshot.ts";
 import type { StatusAnswer, StatusReader } from "../read/status.ts";
 import { Histogram } from "../../http/metrics/counter.ts";
@@ -13,7 +14,7 @@ interface Sources {
   readonly snapshots: Snapshots;
   readonly follower: Follower;
   readonly status: StatusReader;
-  readonly streams: Streams;
+  readonly streams: Streams<ChangeFilter>;
   /** Null when the chain is not asked over a wire. */
   readonly rpcMeter: RpcMeter | null;
 }

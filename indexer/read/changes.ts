@@ -1,13 +1,14 @@
-/** Entries of the change log as the events that clients get. */
+/** The index's change log, as the events that clients get. */
 import type { eventSchemas } from "../../client/api/events.ts";
 import type { Plain } from "../../client/api/schema.ts";
 import type { Address } from "../../protocol/address.ts";
 import type { RoomId } from "../../protocol/room.ts";
+import type { EventLog, EventWindow } from "../../http/live/event-log.ts";
 import { changeOf, type Change, type ChangeRow } from "../store/change-log.ts";
 import { readAnchorItem } from "./anchors.ts";
 import { readKey } from "./keys.ts";
 import { readMessageAt } from "./messages.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { Snapshot, Snapshots } from "./snapshot.ts";
 
 export type EventName = keyof typeof eventSchemas;
 export type EventData<Name extends EventName = EventName> = Plain<(typeof eventSchemas)[Name]>;
@@ -34,8 +35,52 @@ export interface ChangeWindow {
   readonly lookedAt: number;
 }
 
+/** What a look at the log costs at least, in changes. */
+const LOOK_COST = 10;
 /** Rows that are looked at for one window. */
 const WINDOW = 1_000;
+
+export class ChangeEvents implements EventLog<ChangeFilter> {
+  private readonly snapshots: Snapshots;
+
+  constructor(snapshots: Snapshots) {
+    this.snapshots = snapshots;
+  }
+
+  get name(): string {
+    return this.snapshots.index.changes.name;
+  }
+
+  get end(): number {
+    return this.snapshots.index.changes.end;
+  }
+
+  reaches(place: number): boolean {
+    return this.snapshots.index.changes.reaches(place);
+  }
+
+  look<T>(filter: ChangeFilter, after: number, limit: number, take: (window: EventWindow) => T): T {
+    return this.snapshots.read((snapshot) => {
+      const { changes, end, hasMore, lookedAt } = readWindow(snapshot, filter, after, limit);
+      const { finalized } = snapshot.index.log;
+      return take({
+        events: readEvents(snapshot, changes, filter),
+        end,
+        hasMore,
+        cost: LOOK_COST + Math.max(changes.length, Math.ceil(lookedAt / 10)),
+        height: { at: snapshot.at, finalized: finalized < 0 ? null : finalized },
+      });
+    });
+  }
+}
+
+function* readEvents(
+  snapshot: Snapshot,
+  changes: readonly Change[],
+  filter: ChangeFilter,
+): Generator<ChangeEvent | { readonly id: number; readonly name: null }> {
+  for (const change of changes) yield readChange(snapshot, change, filter) ?? { id: change.id, name: null };
+}
 
 /** At most `limit` changes behind a position; with a filter, the changes among as many rows as take about as long to read. */
 export function readWindow(snapshot: Snapshot, filter: ChangeFilter, after: number, limit: number): ChangeWindow {

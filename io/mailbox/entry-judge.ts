@@ -2,10 +2,11 @@
  * SPEC 8.4 for own messages, without a replay. Their blocks were verified when they came into the mailbox, so only their keys are left to be
  * looked up: at the position of the anchor that lists them, or, before there is one, as of now.
  */
+import { NOW } from "../../protocol/admission.ts";
 import type { ErrorCode } from "../../protocol/error.ts";
 import type { AnchorEvent } from "../../protocol/event.ts";
 import type { Backlog, HeldMessages } from "./backlog.ts";
-import { NOW, type Registry } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 
 /** Messages with the same keys that wait, and would be rejected if they were anchored now. */
 interface HeldPair extends HeldMessages {

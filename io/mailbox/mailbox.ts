@@ -23,6 +23,7 @@ import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
 import { OwnWallets } from "./own-wallets.ts";
 import { RegistryCalls } from "./registry-calls.ts";
+import { Relayed } from "./relayed.ts";
 import { prepareSchema } from "./schema.ts";
 import { UnreadListings } from "./unread-listings.ts";
 
@@ -44,6 +45,8 @@ export class Mailbox {
   readonly anchors: Anchors;
   /** Own registrations and revocations of keys. */
   readonly calls: RegistryCalls;
+  /** What a relay takes in, and tells of. */
+  readonly relayed: Relayed;
 
   private constructor(database: Database, deployment: Deployment) {
     this.database = database;
@@ -59,6 +62,7 @@ export class Mailbox {
       this.transaction(work),
     );
     this.calls = new RegistryCalls(database, (work) => this.transaction(work));
+    this.relayed = new Relayed(database, this.mail, (work) => this.transaction(work));
   }
 
   /**

@@ -31,9 +31,6 @@ export interface KeyPair {
   readonly receiverKeyVersion: number;
 }
 
-/** Behind every event that was read: what an anchor that is mined next would find. */
-export const NOW: Position = { blockNumber: Number.POSITIVE_INFINITY, logIndex: 0 };
-
 /** More wallets than these are not kept in memory at once. */
 const KEPT_WALLETS = 10_000;
 const VERIFIED_TEXT = "verified";

@@ -1,4 +1,6 @@
 /** The mailbox's tables, and whose file it is. */
+import { randomBytes } from "node:crypto";
+
 import type { Database } from "better-sqlite3";
 
 import { DmtpError } from "../../protocol/error.ts";
@@ -7,8 +9,8 @@ import { isSameChain, type ChainIdentity } from "../chain/agreement/chain-identi
 /** `application_id` of the file: "DMTP" in ASCII. */
 const APPLICATION_ID = 0x444d5450;
 
-/** `user_version` of the file. Before the first release there were 1 to 6, which are refused. */
-export const SCHEMA_VERSION = 7;
+/** `user_version` of the file. Before the first release there were 1 to 7, which are refused. */
+export const SCHEMA_VERSION = 8;
 
 const TABLES = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -37,6 +39,7 @@ const TABLES = `
     receiver_key_version INTEGER NOT NULL,
     UNIQUE (sender, sender_key_version, receiver, receiver_key_version)
   ) STRICT;
+  CREATE INDEX key_pairs_of_receiver ON key_pairs (receiver);
 
   -- What has become of each message. "id" is its message's. "anchor_index" is the anchor with the entry that decides about it: one that
   -- is verified, or one that is rejected for a reason that no later anchor can mend, which then is in "refusals". It is null while
@@ -175,6 +178,32 @@ const TABLES = `
   -- any, the last anchor of which not all is known that it lists.
   CREATE TABLE unread_listings (room TEXT PRIMARY KEY, anchor_index INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
+  -- What the relay has signed (SPEC 14): a promise for each batch of messages, and the path of each message in its batch, its hashes
+  -- one after the other.
+  CREATE TABLE promises (
+    id INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    from_block INTEGER NOT NULL,
+    by_block INTEGER NOT NULL,
+    signature BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE receipts (
+    message_id INTEGER PRIMARY KEY REFERENCES messages (id),
+    promise INTEGER NOT NULL REFERENCES promises (id),
+    place INTEGER NOT NULL,
+    path BLOB NOT NULL
+  ) STRICT;
+
+  -- The order in which messages became what they are: each has one row, which moves to the end whenever an anchor, or none, decides
+  -- about it. Who follows the relay keeps an id of this table. Triggers write it, so that no command can forget to.
+  CREATE TABLE message_changes (id INTEGER PRIMARY KEY AUTOINCREMENT, message_id INTEGER NOT NULL UNIQUE) STRICT;
+  CREATE TRIGGER message_added AFTER INSERT ON cids BEGIN
+    INSERT OR REPLACE INTO message_changes (message_id) VALUES (new.id);
+  END;
+  CREATE TRIGGER message_decided AFTER UPDATE OF anchor_index ON cids WHEN old.anchor_index IS NOT new.anchor_index BEGIN
+    INSERT OR REPLACE INTO message_changes (message_id) VALUES (new.id);
+  END;
+
   -- One row while a replay lacks content: when it was looked for, in Unix milliseconds, and how often without success.
   CREATE TABLE looks (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, tries INTEGER NOT NULL) STRICT;
 `;
@@ -207,7 +236,10 @@ export function prepareSchema(database: Database, chain: ChainIdentity): void {
 /** A crash before the commit leaves an empty file. */
 function create(database: Database, chain: ChainIdentity): void {
   database.exec(TABLES);
-  database.prepare("INSERT INTO meta VALUES ('chain', ?)").run(JSON.stringify(chain));
+  const insert = database.prepare("INSERT INTO meta VALUES (?, ?)");
+  insert.run("chain", JSON.stringify(chain));
+  // Places in the order of changes are of this file alone.
+  insert.run("changes", randomBytes(8).toString("hex"));
   database.pragma(`application_id = ${APPLICATION_ID}`);
   database.pragma(`user_version = ${SCHEMA_VERSION}`);
 }

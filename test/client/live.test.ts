@@ -1,7 +1,7 @@
 import { expect } from "chai";
 
 import { listen, type LiveEvent } from "../../client/live.ts";
-import { Transport } from "../../client/transport.ts";
+import { INDEXER, Transport } from "../../client/transport.ts";
 import { DmtpError } from "../../protocol/error.ts";
 
 /** What the client hears of a stream that comes in these pieces. */
@@ -21,7 +21,7 @@ async function hear(pieces: readonly string[], sentIds: (string | null)[] = []):
     });
     return Promise.resolve(new Response(body));
   };
-  const transport = new Transport("http://indexer.example", { fetch: fetchStream });
+  const transport = new Transport(INDEXER, "http://indexer.example", { fetch: fetchStream });
   const events: LiveEvent[] = [];
   for await (const event of listen(transport, { signal: stopped.signal, pause: () => Promise.resolve() }))
     if (connections === 1) events.push(event);

@@ -6,8 +6,9 @@ import { expect } from "chai";
 import { findMismatch } from "../../client/api/check.ts";
 import { eventSchemas } from "../../client/api/events.ts";
 import { History } from "../../indexer/history.ts";
-import { Stream, type Sink } from "../../indexer/live/stream.ts";
-import { Streams } from "../../indexer/live/streams.ts";
+import { Stream, type Sink } from "../../http/live/stream.ts";
+import { Streams } from "../../http/live/streams.ts";
+import { ChangeEvents, type ChangeFilter } from "../../indexer/read/changes.ts";
 import { Snapshots } from "../../indexer/read/snapshot.ts";
 import { openIndex } from "../../indexer/store/database.ts";
 import type { Cid } from "../../protocol/cid.ts";
@@ -279,7 +280,7 @@ describe("the indexer's live updates", () => {
     history.extend({ events: made.events, cursor, finalized: 0 });
     history.receive(made.blocks);
     const snapshots = new Snapshots(index.database, made.deployment);
-    const streams = new Streams(snapshots, { changesPerTurn: 200 });
+    const streams = new Streams(new ChangeEvents(snapshots), { changesPerTurn: 200 });
     let looked = 0;
     const { changes: log } = snapshots.index;
     const read = log.read.bind(log);
@@ -339,7 +340,14 @@ describe("the indexer's live updates", () => {
     const readOn = (): void => {
       while (stream.read().hasMore);
     };
-    const stream: Stream = new Stream(sink, snapshots, { room: null, wallet: null }, 0, "", readOn);
+    const stream: Stream<ChangeFilter> = new Stream(
+      sink,
+      new ChangeEvents(snapshots),
+      { room: null, wallet: null },
+      0,
+      "",
+      readOn,
+    );
     readOn();
     const first = written.join("").length;
     for (let i = 0; i < 100; i++) {

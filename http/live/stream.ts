@@ -4,17 +4,13 @@
  */
 import type { ServerResponse } from "node:http";
 
-import type { HeightAnswer, Snapshot, Snapshots } from "../read/snapshot.ts";
-import { readChange, readWindow, type ChangeFilter, type EventData, type EventName } from "../read/changes.ts";
-import type { IndexReader } from "../read/index-reader.ts";
+import type { EventLog, EventWindow } from "./event-log.ts";
 
 /** What of a response is used; a client that does not read makes it want a drain. */
 export type Sink = Pick<ServerResponse, "write" | "writableNeedDrain" | "once">;
 
 /** Changes at a time: between two of these, others get their turn. */
 const BATCH = 100;
-/** What a look at the log costs at least, in changes. */
-const LOOK_COST = 10;
 
 /** What one {@link Stream.read} did. */
 export interface Progress {
@@ -24,10 +20,10 @@ export interface Progress {
   readonly hasMore: boolean;
 }
 
-export class Stream {
+export class Stream<Filter> {
   private readonly sink: Sink;
-  private readonly snapshots: Snapshots;
-  private readonly filter: ChangeFilter;
+  private readonly log: EventLog<Filter>;
+  private readonly filter: Filter;
   private readonly onDrain: () => void;
   private position: number;
   private sentHeight = "";
@@ -40,14 +36,14 @@ export class Stream {
    */
   constructor(
     sink: Sink,
-    snapshots: Snapshots,
-    filter: ChangeFilter,
+    log: EventLog<Filter>,
+    filter: Filter,
     position: number | null,
     reason: string,
     onDrain: () => void,
   ) {
     this.sink = sink;
-    this.snapshots = snapshots;
+    this.log = log;
     this.filter = filter;
     this.onDrain = onDrain;
     this.position = position ?? this.log.end;
@@ -68,7 +64,12 @@ export class Stream {
   /** Sends the next changes, as many as one turn takes; nothing to a client that has not taken what it was sent. */
   read(): Progress {
     if (this.isFull || this.isClosed) return { cost: 0, hasMore: false };
-    const progress = this.snapshots.read((snapshot) => this.sendNext(snapshot));
+    // So far behind that what it has not seen is gone.
+    if (!this.log.reaches(this.position)) {
+      this.position = this.log.end;
+      this.send("reset", { reason: "too far behind" }, this.position);
+    }
+    const progress = this.log.look(this.filter, this.position, BATCH, (window) => this.sendNext(window));
     if (!this.sink.writableNeedDrain) return progress;
     this.isFull = true;
     this.sink.once("drain", () => {
@@ -78,39 +79,26 @@ export class Stream {
     return { ...progress, hasMore: false };
   }
 
-  private get log(): IndexReader["changes"] {
-    return this.snapshots.index.changes;
-  }
-
-  private sendNext(snapshot: Snapshot): Progress {
-    // So far behind that what it has not seen is gone.
-    if (!this.log.reaches(this.position)) {
-      this.position = this.log.end;
-      this.send("reset", { reason: "too far behind" }, this.position);
-    }
-    const { changes, end, hasMore, lookedAt } = readWindow(snapshot, this.filter, this.position, BATCH);
-    const cost = LOOK_COST + Math.max(changes.length, Math.ceil(lookedAt / 10));
-    for (const change of changes) {
-      const event = readChange(snapshot, change, this.filter);
-      this.position = change.id;
-      if (event !== null) this.send(event.name, event.data, event.id);
+  private sendNext({ events, end, hasMore, cost, height }: EventWindow): Progress {
+    for (const event of events) {
+      this.position = event.id;
+      if (event.name !== null) this.send(event.name, event.data, event.id);
       if (this.sink.writableNeedDrain) return { cost, hasMore: true };
     }
     this.position = end;
-    if (!hasMore) this.sendHeight(snapshot.at, snapshot.index.log.finalized);
+    if (!hasMore) this.sendHeight(height);
     return { cost, hasMore };
   }
 
-  private sendHeight(at: HeightAnswer, finalized: number): void {
-    const data = { at, finalized: finalized < 0 ? null : finalized };
-    const height = JSON.stringify(data);
-    if (height === this.sentHeight) return;
-    this.sentHeight = height;
-    // With the position, so that who listens for something rare does not begin far behind after a break.
-    this.send("height", data, this.position);
+  private sendHeight(height: object): void {
+    const text = JSON.stringify(height);
+    if (text === this.sentHeight) return;
+    this.sentHeight = text;
+    // With the place, so that who listens for something rare does not begin far behind after a break.
+    this.send("height", height, this.position);
   }
 
-  private send<Name extends EventName>(name: Name, data: EventData<Name>, id: number): void {
+  private send(name: string, data: object, id: number): void {
     this.sink.write(`id: ${this.log.name}-${id}\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
   }
 }

@@ -2,8 +2,7 @@
 import type { ServerResponse } from "node:http";
 
 import { DmtpError } from "../../protocol/error.ts";
-import type { ChangeFilter } from "../read/changes.ts";
-import type { Snapshots } from "../read/snapshot.ts";
+import type { EventLog } from "./event-log.ts";
 import { Stream } from "./stream.ts";
 
 export interface StreamsOptions {
@@ -15,19 +14,19 @@ export interface StreamsOptions {
 
 const POSITION = /^([0-9a-f]{16})-(0|[1-9][0-9]{0,14})$/;
 
-export class Streams {
-  private readonly snapshots: Snapshots;
+export class Streams<Filter> {
+  private readonly log: EventLog<Filter>;
   private readonly maxStreams: number;
   private readonly changesPerTurn: number;
-  private readonly open = new Map<Stream, ServerResponse>();
+  private readonly open = new Map<Stream<Filter>, ServerResponse>();
   private readonly heartbeat: NodeJS.Timeout;
   /** Those that may have something to send, in the order of their turns. */
-  private readonly ready = new Set<Stream>();
+  private readonly ready = new Set<Stream<Filter>>();
   private isScheduled = false;
 
-  constructor(snapshots: Snapshots, options: StreamsOptions = {}) {
+  constructor(log: EventLog<Filter>, options: StreamsOptions = {}) {
     const { heartbeatMs = 15_000, maxStreams = 1_000, changesPerTurn = 200 } = options;
-    this.snapshots = snapshots;
+    this.log = log;
     this.maxStreams = maxStreams;
     this.changesPerTurn = changesPerTurn;
     this.heartbeat = setInterval(() => {
@@ -45,12 +44,12 @@ export class Streams {
    * @param from the id of the last event that it has; null: it wants what is new
    * @throws PARAMETER_INVALID for an id that no event had; SERVICE_BUSY
    */
-  attach(response: ServerResponse, filter: ChangeFilter, from: string | null): void {
-    const position = from === null ? this.snapshots.index.changes.end : this.positionOf(from);
+  attach(response: ServerResponse, filter: Filter, from: string | null): void {
+    const position = from === null ? this.log.end : this.positionOf(from);
     if (this.open.size >= this.maxStreams) throw new DmtpError("SERVICE_BUSY", "too many clients listen already");
     response.writeHead(200);
     const reason = "the position is not known here";
-    const stream: Stream = new Stream(response, this.snapshots, filter, position, reason, () => this.queue([stream]));
+    const stream = new Stream<Filter>(response, this.log, filter, position, reason, () => this.queue([stream]));
     this.open.set(stream, response);
     response.once("close", () => {
       stream.close();
@@ -76,7 +75,7 @@ export class Streams {
     this.ready.clear();
   }
 
-  private queue(streams: Iterable<Stream>): void {
+  private queue(streams: Iterable<Stream<Filter>>): void {
     for (const stream of streams) this.ready.add(stream);
     if (this.isScheduled || this.ready.size === 0) return;
     this.isScheduled = true;
@@ -105,8 +104,7 @@ export class Streams {
     const [, name, digits] = POSITION.exec(id) ?? [];
     if (name === undefined)
       throw new DmtpError("PARAMETER_INVALID", "the last event's id is not one that an event had");
-    const { changes } = this.snapshots.index;
     const position = Number(digits);
-    return name === changes.name && changes.reaches(position) ? position : null;
+    return name === this.log.name && this.log.reaches(position) ? position : null;
   }
 }

@@ -1,0 +1,73 @@
+/** Messages as the relay tells of them. */
+import type { Plain } from "../client/api/schema.ts";
+import type { receiptSchema, relayedMessageSchema } from "../client/api/relay.ts";
+import type { EventLog, EventWindow } from "../http/live/event-log.ts";
+import type { Mailbox } from "../io/mailbox/mailbox.ts";
+import type { RelayedFilter, RelayedMessage } from "../io/mailbox/relayed.ts";
+import { toHex } from "../protocol/bytes.ts";
+import type { Receipt } from "../protocol/receipt.ts";
+
+export type MessageAnswer = Plain<typeof relayedMessageSchema>;
+
+/** @param hasBlock whether the envelope's bytes go with it */
+export function describeMessage(message: RelayedMessage, hasBlock: boolean): MessageAnswer {
+  const { change: _, code, receipt, block, ...rest } = message;
+  return {
+    ...rest,
+    rejection: code,
+    receipt: receipt === null ? null : describeReceipt(receipt),
+    ...(hasBlock && { block: Buffer.from(block).toString("base64") }),
+  };
+}
+
+function describeReceipt({ cid: _, path, signature, ...rest }: Receipt): Plain<typeof receiptSchema> {
+  return { ...rest, path: path.map(toHex), signature: toHex(signature) };
+}
+
+/** The block up to which the relay has read the chain; null before the first. */
+export function readHeight(mailbox: Mailbox): { block: number; hash: string } | null {
+  const view = mailbox.log.view();
+  return view === null ? null : { block: view.number, hash: view.hash };
+}
+
+/** The mailbox's changes as live updates. A message that is pending comes with its block; later the indexer has it. */
+export class MessageEvents implements EventLog<RelayedFilter> {
+  /** Of this file: a mailbox that was restored or made anew has other places. */
+  readonly name: string;
+  private readonly mailbox: Mailbox;
+
+  constructor(mailbox: Mailbox) {
+    this.mailbox = mailbox;
+    this.name = mailbox.relayed.name;
+  }
+
+  get end(): number {
+    return this.mailbox.relayed.end();
+  }
+
+  reaches(place: number): boolean {
+    return place <= this.end;
+  }
+
+  look<T>(filter: RelayedFilter, after: number, limit: number, take: (window: EventWindow) => T): T {
+    return this.mailbox.snapshot(() => {
+      const messages = this.mailbox.relayed.changes(filter, after, limit);
+      const hasMore = messages.length === limit;
+      const view = this.mailbox.log.view();
+      return take({
+        events: messages.map((message) => ({
+          id: message.change,
+          name: "message",
+          data: describeMessage(message, message.state === "pending"),
+        })),
+        end: hasMore ? (messages.at(-1)?.change ?? after) : Math.max(after, this.end),
+        hasMore,
+        cost: messages.length + 1,
+        height: {
+          at: readHeight(this.mailbox),
+          finalized: view === null || view.finalized < 0 ? null : view.finalized,
+        },
+      });
+    });
+  }
+}
