@@ -39,8 +39,8 @@ export interface WantList {
   /** Whether something still waits for this block. */
   has(cid: Cid): boolean;
   /**
-   * What came to be wanted since this was last called: {@link MAX_NEW} at most, the newest. A block that was wanted as a document comes
-   * again when an anchor names it.
+   * What came to be wanted since this was last called: {@link MAX_NEW} at most, the newest. A block that was wanted before comes again when
+   * another anchor names it.
    */
   takeNew(): NewWants;
   /** What is missing of one kind, in the order of the history; what came to be missing behind the cursor is in later pages. */

@@ -283,7 +283,10 @@ export class WantQueue {
     for (const held of this.outage.end()) this.add(held, "newest");
   }
 
-  /** Whether it has to be asked for: not when it is on its way, or waits for its next attempt as what it is wanted for. */
+  /**
+   * Whether it has to be asked for: not when it is on its way, or waits for its next attempt as what it is wanted for. What was not found
+   * is asked for again by each later anchor that names it and is not doubtful: it may have been stored for that one.
+   */
   private isNew(want: Want): boolean {
     const { cid, kind } = want;
     const attempt = this.inFlight.get(cid);
@@ -292,7 +295,11 @@ export class WantQueue {
       return false;
     }
     const absent = this.retries.find(cid);
-    if (absent?.kind !== "document" || kind === "document") return absent === undefined;
+    if (absent === undefined) return true;
+    const { anchorIndex } = want;
+    const isNamedAnew =
+      anchorIndex !== null && anchorIndex > (absent.anchorIndex ?? -1) && !this.windows.isDoubtful(anchorIndex);
+    if (kind === "document" || (absent.kind !== "document" && !isNamedAnew)) return false;
     this.retries.delete(cid);
     return true;
   }

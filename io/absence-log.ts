@@ -16,13 +16,16 @@ export interface Absence {
   /** In Unix milliseconds. */
   readonly firstAskedMs: number;
   readonly lastAskedMs: number;
+  /** The last anchor that named it then; -1 for none. */
+  readonly lastAnchor: number;
 }
 
 const FILE = "absences.sqlite";
 const TABLES = `
   CREATE TABLE IF NOT EXISTS sources (fingerprint TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS absences (
-    digest BLOB PRIMARY KEY, attempts INTEGER NOT NULL, first_asked INTEGER NOT NULL, last_asked INTEGER NOT NULL
+  CREATE TABLE IF NOT EXISTS absent_blocks (
+    digest BLOB PRIMARY KEY, attempts INTEGER NOT NULL, first_asked INTEGER NOT NULL, last_asked INTEGER NOT NULL,
+    last_anchor INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
 `;
 /** Each takes about 60 bytes of disk. What comes beyond is asked for again by the next command. */
@@ -51,13 +54,14 @@ export class AbsenceLog {
       database.exec(TABLES);
       const known = database.prepare<[], string>("SELECT fingerprint FROM sources").pluck().get();
       if (known !== this.fingerprint) {
-        database.exec("DELETE FROM absences; DELETE FROM sources");
+        database.exec("DELETE FROM absent_blocks; DELETE FROM sources");
         database.prepare("INSERT INTO sources VALUES (?)").run(this.fingerprint);
       }
       this.select = database.prepare<[Uint8Array], Absence>(
-        "SELECT attempts, first_asked AS firstAskedMs, last_asked AS lastAskedMs FROM absences WHERE digest = ?",
+        `SELECT attempts, first_asked AS firstAskedMs, last_asked AS lastAskedMs, last_anchor AS lastAnchor
+         FROM absent_blocks WHERE digest = ?`,
       );
-      this.rows = database.prepare<[], number>("SELECT count(*) FROM absences").pluck().get() ?? 0;
+      this.rows = database.prepare<[], number>("SELECT count(*) FROM absent_blocks").pluck().get() ?? 0;
     });
   }
 
@@ -69,13 +73,13 @@ export class AbsenceLog {
   }
 
   /** @param isAsked false when it was not asked for, and is only taken for absent */
-  add(cid: Cid, nowMs: number, isAsked: boolean): void {
+  add(cid: Cid, nowMs: number, { isAsked, lastAnchor }: { isAsked: boolean } & Pick<Absence, "lastAnchor">): void {
     const before = this.find(cid);
     if (before === null && this.rows >= MAX_ROWS) return;
     if (before === null) this.rows += 1;
     const attempts = (before?.attempts ?? 0) + (isAsked ? 1 : 0);
     const lastAskedMs = isAsked ? nowMs : (before?.lastAskedMs ?? nowMs);
-    this.note(cid, { attempts, firstAskedMs: before?.firstAskedMs ?? nowMs, lastAskedMs });
+    this.note(cid, { attempts, firstAskedMs: before?.firstAskedMs ?? nowMs, lastAskedMs, lastAnchor });
   }
 
   /** It was found. @returns whether it was absent before */
@@ -103,13 +107,16 @@ export class AbsenceLog {
     this.pending = new Map();
     if (pending.size === 0 || database === null) return;
     this.attempt(() => {
-      const put = database.prepare("INSERT OR REPLACE INTO absences VALUES (?, ?, ?, ?)");
-      const remove = database.prepare("DELETE FROM absences WHERE digest = ?");
+      const put = database.prepare("INSERT OR REPLACE INTO absent_blocks VALUES (?, ?, ?, ?, ?)");
+      const remove = database.prepare("DELETE FROM absent_blocks WHERE digest = ?");
       database.transaction(() => {
         for (const [cid, absence] of pending) {
           const digest = digestOfCid(cid);
           if (absence === null) remove.run(digest);
-          else put.run(digest, absence.attempts, absence.firstAskedMs, absence.lastAskedMs);
+          else {
+            const { attempts, firstAskedMs, lastAskedMs, lastAnchor } = absence;
+            put.run(digest, attempts, firstAskedMs, lastAskedMs, lastAnchor);
+          }
         }
       })();
     });

@@ -6,6 +6,7 @@ import { encodeArchive, encodeEvents, type ArchiveScope } from "../protocol/arch
 import type { Address } from "../protocol/address.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
+import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { keyDocumentIn } from "../protocol/key-document.ts";
 import { manifestIn, type Block } from "../protocol/manifest.ts";
@@ -13,9 +14,10 @@ import type { Deployment, RoomId } from "../protocol/room.ts";
 import { RoomPolicy } from "../protocol/room-policy.ts";
 import { decodeShard } from "../protocol/shard.ts";
 import type { Delta } from "../protocol/state.ts";
+import { BlockOutcomes } from "./block-outcomes.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import { encodeCarStream } from "./content/car.ts";
-import type { ContentStore } from "./content/store.ts";
+import type { ContentStore, GetOptions } from "./content/store.ts";
 import { verified } from "./content/verified.ts";
 
 /** What an archive is of. */
@@ -64,6 +66,7 @@ export class ArchiveExport {
   private readonly holds: (anchorIndex: number, room: RoomId) => boolean;
   /** Where each CID was anchored first, in that order: where it comes again, it is rejected. */
   private readonly firstIndexOf = new Map<Cid, number>();
+  private outcomes: BlockOutcomes | null = null;
   /** Who wrote or got the messages. */
   private readonly wallets = new Set<Address>();
 
@@ -78,11 +81,17 @@ export class ArchiveExport {
     if (subject.scope.wallet !== null) this.wallets.add(subject.scope.wallet);
   }
 
-  /** @throws CONTENT_UNREACHABLE */
+  /** @throws CONTENT_UNREACHABLE, also for a block that was there at one of its places and is not any more */
   async *bytes(): AsyncGenerator<Uint8Array, void> {
-    for await (const chunk of encodeCarStream(await this.roots(), this.all())) {
-      this.sizeBytes += chunk.length;
-      yield chunk;
+    const outcomes = new BlockOutcomes();
+    this.outcomes = outcomes;
+    try {
+      for await (const chunk of encodeCarStream(await this.roots(), this.all())) {
+        this.sizeBytes += chunk.length;
+        yield chunk;
+      }
+    } finally {
+      outcomes.close();
     }
   }
 
@@ -201,16 +210,27 @@ export class ArchiveExport {
   ): AsyncGenerator<Block> {
     const found: (Uint8Array | null)[] = cids.map(() => null);
     await forEachConcurrent(cids, CONCURRENT, async (cid, i) => {
-      found[i] = verified(
-        cid,
-        await this.content.get(cid, { anchorIndex, kind: anchorIndex === null ? "manifest" : "message" }),
-      );
+      found[i] = await this.get(cid, anchorIndex);
     });
     for (const [i, cid] of cids.entries()) {
       const bytes = found[i];
       if (bytes === null || bytes === undefined) onMissing(cid);
       else yield { cid, bytes };
     }
+  }
+
+  /** The same block or none, each time that it is asked for. */
+  private async get(cid: Cid, anchorIndex: number | null): Promise<Uint8Array | null> {
+    const before = this.outcomes?.find(cid) ?? null;
+    if (before === false) return null;
+    const options: GetOptions =
+      anchorIndex === null ? { kind: "manifest" } : { anchors: [anchorIndex], kind: "message" };
+    // One that was there is asked for like any other, whatever else this anchor names.
+    const bytes = verified(cid, await this.content.get(cid, before === true ? {} : options));
+    if (before === true && bytes === null)
+      throw new DmtpError("CONTENT_UNREACHABLE", `${cid} was there a moment ago, and is not any more`);
+    this.outcomes?.note(cid, bytes !== null);
+    return bytes;
   }
 }
 

@@ -37,6 +37,15 @@ const SLOW = 2;
 const FIRST_AGAIN_MS = 10_000;
 const MAX_AGAIN_MS = 86_400_000;
 
+/** A block that is asked for. */
+interface Request {
+  readonly cid: Cid;
+  /** The anchor that it is asked for by; null where no anchor names it. */
+  readonly group: Group | null;
+  /** The last anchor that names it; -1 for none. */
+  readonly lastAnchor: number;
+}
+
 /** A time that is granted anew by each block that is found in it. */
 class Patience {
   endMs: number | null = null;
@@ -85,25 +94,49 @@ export class BlockFinder implements Pick<ContentStore, "name" | "get"> {
     this.doubt = new Patience(doubtMs);
   }
 
-  /** Whether it was absent in an earlier run: whoever has a choice asks for others first. */
-  isKnownAbsent(cid: Cid): boolean {
-    return (this.absences?.find(cid) ?? null) !== null;
+  /** Whether it was absent in an earlier run, and only anchors that named it then do: whoever has a choice asks for others first. */
+  isKnownAbsent(cid: Cid, anchors: Iterable<number>): boolean {
+    return this.findAbsence(cid, anchors) !== null;
   }
 
   /** @throws CONTENT_UNREACHABLE when no source can be asked for what is not known to be absent */
-  async get(cid: Cid, { anchorIndex = null, kind = "manifest" }: GetOptions = {}): Promise<Uint8Array | null> {
-    const absence = this.absences?.find(cid) ?? null;
-    const isDoubtful = anchorIndex !== null && this.windows.isDoubtful(anchorIndex);
-    const isLikely = !isDoubtful && (absence === null || this.isRecovered(anchorIndex));
-    if (this.absences === null || isLikely) return this.ask(cid, anchorIndex);
+  async get(cid: Cid, { anchors = [], kind = "manifest" }: GetOptions = {}): Promise<Uint8Array | null> {
+    const absence = this.findAbsence(cid, anchors);
+    const group = this.chooseGroup(anchors);
+    const request: Request = { cid, group, lastAnchor: lastOf(anchors) };
+    const isDoubtful = group !== null && this.windows.isDoubtful(group);
+    const isLikely = !isDoubtful && (absence === null || this.isRecovered(group));
+    if (this.absences === null || isLikely) return this.ask(request);
     const near = (await this.content.peek?.(cid)) ?? null;
-    if (near !== null) return this.find(cid, anchorIndex, near);
-    if (this.retryMissing) return this.askSlowly(cid, anchorIndex, null);
-    if (absence === null) return this.askSlowly(cid, anchorIndex, this.doubt);
-    return this.isDue(absence) ? this.askSlowly(cid, anchorIndex, this.again[kind]) : null;
+    if (near !== null) return this.find(request, near);
+    if (this.retryMissing) return this.askSlowly(request, null);
+    if (absence === null) return this.askSlowly(request, this.doubt);
+    return this.isDue(absence) ? this.askSlowly(request, this.again[kind]) : null;
   }
 
-  private async ask(cid: Cid, group: Group | null): Promise<Uint8Array | null> {
+  /**
+   * What is known of its absence, unless an anchor names it that did not when it was absent: it may have been stored for that one. Whoever
+   * names what nobody has once more gains no more requests than by naming something else.
+   */
+  private findAbsence(cid: Cid, anchors: Iterable<number>): Absence | null {
+    const absence = this.absences?.find(cid) ?? null;
+    return absence === null || lastOf(anchors) > absence.lastAnchor ? null : absence;
+  }
+
+  /** Of the anchors that name a block, the one that is trusted most: so an anchor of which little is there delays nothing of others. */
+  private chooseGroup(anchors: Iterable<Group>): Group | null {
+    let first: Group | null = null;
+    let trusted: Group | null = null;
+    for (const group of anchors) {
+      if (this.isRecovered(group)) return group;
+      first ??= group;
+      if (!this.windows.isDoubtful(group)) trusted ??= group;
+    }
+    return trusted ?? first;
+  }
+
+  private async ask(request: Request): Promise<Uint8Array | null> {
+    const { cid } = request;
     this.inFlight += 1;
     let bytes: Uint8Array | null;
     try {
@@ -112,22 +145,23 @@ export class BlockFinder implements Pick<ContentStore, "name" | "get"> {
       this.inFlight -= 1;
       this.wake();
     }
-    return bytes === null ? this.lack(cid, group, true) : this.find(cid, group, bytes);
+    return bytes === null ? this.lack(request, true) : this.find(request, bytes);
   }
 
   /** As one of few requests, until a time is over. @param patience null to wait for as long as it takes */
-  private async askSlowly(cid: Cid, group: Group | null, patience: Patience | null): Promise<Uint8Array | null> {
+  private async askSlowly(request: Request, patience: Patience | null): Promise<Uint8Array | null> {
+    const { cid, group } = request;
     patience?.begin(this.elapsedMs());
     const hasPlace = await this.takePlace(patience, group);
-    if (!hasPlace) return this.isRecovered(group) ? this.ask(cid, group) : this.lack(cid, group, false);
+    if (!hasPlace) return this.isRecovered(group) ? this.ask(request) : this.lack(request, false);
     const given = new AbortController();
     const leftMs = patience === null ? null : Math.max(0, (patience.endMs ?? 0) - this.elapsedMs());
     const timer = leftMs === null ? undefined : setTimeout(() => given.abort(), leftMs);
     try {
       const bytes = await Promise.race([this.content.get(cid, { signal: given.signal }), aborted(given.signal)]);
-      if (bytes === null) return this.lack(cid, group, true, given.signal.aborted);
+      if (bytes === null) return this.lack(request, true, given.signal.aborted);
       patience?.extend(this.elapsedMs());
-      return this.find(cid, group, bytes);
+      return this.find(request, bytes);
     } catch (error) {
       if (patience === null || !(error instanceof DmtpError) || error.kind !== "unavailable") throw error;
       return null;
@@ -157,7 +191,7 @@ export class BlockFinder implements Pick<ContentStore, "name" | "get"> {
     for (const resolve of waiting) resolve();
   }
 
-  private find(cid: Cid, group: Group | null, bytes: Uint8Array): Uint8Array {
+  private find({ cid, group }: Request, bytes: Uint8Array): Uint8Array {
     const wasAbsent = this.absences?.delete(cid) ?? false;
     if (group === null) return bytes;
     this.windows.widen(group);
@@ -166,8 +200,8 @@ export class BlockFinder implements Pick<ContentStore, "name" | "get"> {
   }
 
   /** @param isGivenUp whether the answer was not waited for, which says nothing of the rest of the anchor */
-  private lack(cid: Cid, group: Group | null, isAsked: boolean, isGivenUp = false): null {
-    this.absences?.add(cid, this.now(), isAsked);
+  private lack({ cid, group, lastAnchor }: Request, isAsked: boolean, isGivenUp = false): null {
+    this.absences?.add(cid, this.now(), { isAsked, lastAnchor });
     if (group !== null && isAsked && !isGivenUp) this.windows.narrow(group);
     return null;
   }
@@ -181,6 +215,12 @@ export class BlockFinder implements Pick<ContentStore, "name" | "get"> {
     if (attempts === 0) return true;
     return this.now() - lastAskedMs >= Math.min(MAX_AGAIN_MS, FIRST_AGAIN_MS * 4 ** Math.min(attempts - 1, 10));
   }
+}
+
+function lastOf(anchors: Iterable<number>): number {
+  let last = -1;
+  for (const anchor of anchors) last = Math.max(last, anchor);
+  return last;
 }
 
 function aborted(signal: AbortSignal): Promise<null> {

@@ -96,7 +96,7 @@ export async function lookAtChain(
   const unknown = new Map<Cid, Uint8Array>();
   const source: BlockReader = {
     get: async (cid, options) => mailbox.block(cid) ?? (await content.get(cid, options)),
-    isKnownAbsent: (cid) => content.isKnownAbsent?.(cid) ?? false,
+    isKnownAbsent: (cid, anchors) => content.isKnownAbsent?.(cid, anchors) ?? false,
   };
   const replay = await rebuild(reader.deployment, events, source, {
     keep: (cid, bytes) => {

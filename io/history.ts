@@ -30,10 +30,11 @@ export interface RebuildOptions {
 /** A store, or a finder that remembers what was absent (block-finder.ts). */
 export type BlockReader = Pick<ContentStore, "get"> & Partial<Pick<BlockFinder, "isKnownAbsent">>;
 
-/** A block to fetch, and the anchor that names it. */
+/** A block to fetch, and the anchors that name it. */
 interface Wanted {
   readonly cid: Cid;
-  readonly anchorIndex: number | null;
+  /** Read again each time that it is looped over. */
+  readonly anchors: Iterable<number>;
 }
 
 /** What is fetched before it is settled: bounds memory, and is enough that settling often costs little. */
@@ -94,7 +95,7 @@ class Fetcher {
       if (chosen.size === BATCH_BLOCKS) break;
       if (!this.absent.has(cid)) chosen.add(cid);
     }
-    return Array.from(chosen, (cid) => ({ cid, anchorIndex: replay.anchorNaming(cid) }));
+    return Array.from(chosen, (cid) => ({ cid, anchors: { [Symbol.iterator]: () => replay.anchorsNaming(cid) } }));
   }
 
   /** The heads of one anchor of which none was found to be absent: 32 MiB at most, which one batch takes. */
@@ -102,7 +103,7 @@ class Fetcher {
     for (const { anchorIndex, cids } of replay.missingHeads()) {
       if (this.askedAtOnce.has(anchorIndex)) continue;
       this.askedAtOnce.add(anchorIndex);
-      if (!cids.some((cid) => this.absent.has(cid))) return cids.map((cid) => ({ cid, anchorIndex }));
+      if (!cids.some((cid) => this.absent.has(cid))) return cids.map((cid) => ({ cid, anchors: [anchorIndex] }));
     }
     return [];
   }
@@ -110,11 +111,11 @@ class Fetcher {
   /** Fetches these until a batch is full; what was absent in an earlier run comes last. */
   async fetch(wanted: readonly Wanted[], kind: "manifest" | "message"): Promise<void> {
     let sizeBytes = 0;
-    const [known, others] = partition(wanted, ({ cid }) => this.content.isKnownAbsent?.(cid));
+    const [known, others] = partition(wanted, ({ cid, anchors }) => this.content.isKnownAbsent?.(cid, anchors));
     const ordered = [...others, ...spread(known, this.options.random ?? Math.random)];
-    await forEachConcurrent(ordered, this.options.concurrency ?? 16, async ({ cid, anchorIndex }) => {
+    await forEachConcurrent(ordered, this.options.concurrency ?? 16, async ({ cid, anchors }) => {
       if (sizeBytes >= BATCH_BYTES) return;
-      const bytes = verified(cid, await this.content.get(cid, { anchorIndex, kind }));
+      const bytes = verified(cid, await this.content.get(cid, { anchors, kind }));
       if (bytes === null) {
         this.absent.add(cid);
         return;
@@ -156,9 +157,15 @@ function partition<T>(items: readonly T[], test: (item: T) => boolean | undefine
 
 /** The first of each anchor, in any order of the anchors, then the second of each: where one turned up, all of its anchor may have. */
 function spread(wanted: readonly Wanted[], random: () => number): Wanted[] {
-  const byAnchor = Map.groupBy(wanted, ({ anchorIndex }) => anchorIndex);
-  const order = new Map([...byAnchor.keys()].map((index) => [index, random()]));
-  const ranked = [...byAnchor.values()].flatMap((blocks) => blocks.map((block, rank) => ({ block, rank })));
-  const orderOf = ({ block }: (typeof ranked)[number]): number => order.get(block.anchorIndex) ?? 0;
-  return ranked.sort((a, b) => a.rank - b.rank || orderOf(a) - orderOf(b)).map(({ block }) => block);
+  const byAnchor = Map.groupBy(wanted, ({ anchors }) => firstOf(anchors));
+  const ranked = [...byAnchor.values()].flatMap((blocks) => {
+    const order = random();
+    return blocks.map((block, rank) => ({ block, rank, order }));
+  });
+  return ranked.sort((a, b) => a.rank - b.rank || a.order - b.order).map(({ block }) => block);
+}
+
+function firstOf(anchors: Iterable<number>): number | null {
+  for (const anchor of anchors) return anchor;
+  return null;
 }

@@ -64,7 +64,7 @@ export async function readConversation(
   const source: BlockReader = {
     // The mailbox may be the only one that still holds a message that was sent from here.
     get: async (cid, options) => (await content.get(cid, options)) ?? mailbox.block(cid),
-    isKnownAbsent: (cid) => content.isKnownAbsent?.(cid) ?? false,
+    isKnownAbsent: (cid, anchors) => content.isKnownAbsent?.(cid, anchors) ?? false,
   };
   const replayed = await rebuild(deployment, events, source, {
     keep: (cid, _bytes, envelope) => {

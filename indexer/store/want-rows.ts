@@ -65,9 +65,9 @@ const DOCUMENTS = `
 export class WantRows implements CidSet, WantList {
   private readonly statements: Statements;
   private readonly countAll: Database.Statement<[], number>;
-  /** What each of the newest is wanted for: these are known to be missing without a look at the rows. Behind them, those before. */
-  private newest = new Map<Cid, WantKind>();
-  private secondNewest = new Map<Cid, WantKind>();
+  /** What each of the newest is wanted for, and by which anchor last: these are known to be missing without a look at the rows. Behind them, those before. */
+  private newest = new Map<Cid, Want>();
+  private secondNewest = new Map<Cid, Want>();
   /** What is here, and may still be missing by the rows until the engine has come to it. */
   private readonly arrived = new Set<Cid>();
   private added: Want[] = [];
@@ -91,8 +91,8 @@ export class WantRows implements CidSet, WantList {
 
   /** Whether more than key events name what is missing. */
   isNamedByAnchor(cid: Cid): boolean {
-    const kind = this.newest.get(cid) ?? this.secondNewest.get(cid);
-    return (kind !== undefined && kind !== "document") || this.isFound(cid, BY_ANCHOR);
+    const known = this.newest.get(cid) ?? this.secondNewest.get(cid);
+    return (known !== undefined && known.kind !== "document") || this.isFound(cid, BY_ANCHOR);
   }
 
   /** Whether it is missing, as far as is known without a look at the rows. */
@@ -141,9 +141,12 @@ export class WantRows implements CidSet, WantList {
     for (const cid of cids) {
       this.arrived.delete(cid);
       const known = this.newest.get(cid) ?? this.secondNewest.get(cid);
-      if (known !== undefined && (known !== "document" || kind === "document")) continue;
-      this.newest.set(cid, kind);
-      this.added.push({ cid, kind, anchorIndex });
+      // Another anchor that names it may be trusted more.
+      const isKnown = known !== undefined && (known.kind !== "document" || kind === "document");
+      if (isKnown && (kind === "document" || anchorIndex === known.anchorIndex)) continue;
+      const want: Want = { cid, kind, anchorIndex };
+      this.newest.set(cid, want);
+      this.added.push(want);
       if (this.newest.size < MAX_NEW) continue;
       this.secondNewest = this.newest;
       this.newest = new Map();

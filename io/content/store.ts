@@ -34,8 +34,8 @@ export interface MissingOptions {
 export interface GetOptions {
   /** When it is aborted, the search is given up, and the answer is null. */
   readonly signal?: AbortSignal;
-  /** The anchor that names the block, for whoever orders requests by that. */
-  readonly anchorIndex?: number | null;
+  /** The anchors that name the block, for whoever orders requests by that: the one that is trusted most counts. */
+  readonly anchors?: Iterable<number>;
   /** What another machine sends beyond that is not read, and the answer is null. The size limit of blocks by default. */
   readonly maxBytes?: number;
   /** What it is wanted as. */

@@ -72,11 +72,16 @@ export class Replay {
     return this.store.missingMessages;
   }
 
-  /** The first anchor that waits for this block, or lists it as a message; null for a block that is not missing. */
-  anchorNaming(cid: Cid): number | null {
-    const [entry] = this.store.missingPlaces(cid, 1);
-    const [part] = this.store.partsAwaiting(cid, 1);
-    return entry?.anchorIndex ?? part?.anchorIndex ?? this.store.firstAnchor(cid) ?? null;
+  /** The anchors that wait for this block, or list it as a message; none for a block that is not missing. */
+  *anchorsNaming(cid: Cid): Generator<number> {
+    let last: number | undefined;
+    for (const { anchorIndex } of this.store.missingPlaces(cid, Number.POSITIVE_INFINITY)) {
+      if (anchorIndex !== last) yield anchorIndex;
+      last = anchorIndex;
+    }
+    for (const { anchorIndex } of this.store.partsAwaiting(cid, Number.POSITIVE_INFINITY)) yield anchorIndex;
+    const own = this.store.firstAnchor(cid);
+    if (own !== undefined) yield own;
   }
 
   /** The blocks that an anchor lacks: its manifest, or shards that are not listed, or heads that its account needs now. */

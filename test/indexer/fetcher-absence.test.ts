@@ -184,6 +184,26 @@ describe("The fetcher, at a source that searches for 30 s", () => {
     await world.runUntil(before + 100_000);
     expect(nothing.filter((cid) => !world.deliveredAtMs.has(cid))).to.deep.equal([]);
   }).timeout(60_000);
+
+  it("asks for a message like any other once an anchor names it that is not doubtful, whoever named it before", async () => {
+    const [asked, unasked] = absentCids("listed before it was stored", 2) as [Cid, Cid];
+    // What is listed first is asked for first: the rest waits, as that of a doubtful anchor.
+    world.want([asked, ...absentCids("nothing", 2_000), unasked], "message", 1);
+    await world.runUntil(3_600_000);
+    expect(world.asked.map(({ cid }) => cid))
+      .to.include(asked)
+      .and.not.to.include(unasked);
+    world.make("listed before it was stored", 2);
+    world.want([asked, unasked], "message", 2);
+    await world.runUntil(3_601_000);
+    expect(world.deliveredAtMs.has(asked)).to.equal(true);
+    expect(world.deliveredAtMs.has(unasked)).to.equal(true);
+    // An anchor of which little is there gains nothing by naming the same once more.
+    const before = world.asked.length;
+    world.want(absentCids("nothing", 2_000), "message", 3);
+    await world.runUntil(3_602_000);
+    expect(world.asked.length - before).to.be.at.most(6);
+  }).timeout(20_000);
 });
 
 describe("The fetcher, at a source that knows at once what it does not have", () => {

@@ -61,6 +61,22 @@ describe("What is missing, by the rows of an index", function () {
     }
   }
 
+  it("is told of again when another anchor names it", () => {
+    story.anchor(deltaOf([story.room(ALICE, CAROL), [nobodys[7]!, nobodys[7]!]]), null);
+    const { blockNumber, blockHash } = story.events.at(-1)!;
+    const cursor = { number: blockNumber, hash: blockHash, timestamp: 2, isProved: true };
+    history.extend({ events: story.events.slice(-1), cursor, finalized: -1 });
+    const told: (number | null)[] = [];
+    for (let there: readonly Want[]; ;) {
+      const { wants } = history.missing.takeNew();
+      told.push(...wants.filter(({ cid }) => cid === nobodys[7]).map(({ anchorIndex }) => anchorIndex));
+      there = wants.filter(({ cid }) => story.blocks.has(cid));
+      if (there.length === 0) break;
+      history.receive(new Map(there.map(({ cid }) => [cid, story.blocks.get(cid)!])));
+    }
+    expect(told.sort()).to.deep.equal([0, 2]);
+  });
+
   it("is told of when it comes to be missing, and is in no memory after the index was opened again", () => {
     const told: Want[] = [];
     for (let there: readonly Want[]; ;) {
