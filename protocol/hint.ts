@@ -52,7 +52,7 @@ export const HINTS: Readonly<Record<ErrorCode, string>> = {
   RECEIVER_REVOKED: "Ask the receiver to register a new key: npx hardhat keys register",
   RECEIVER_KEY_INVALID: "The receiver's registered key cannot be trusted; ask them to register again.",
   RECEIVER_KEY_UNSIGNED:
-    "Ask the receiver for the key over another channel (npx hardhat keys show). If it is theirs, give --accept-contract-wallet once.",
+    "Ask the receiver for the key over another channel (npx hardhat keys show). If it is theirs, give --accept-contract-wallet ADDRESS once.",
   SENDER_UNREGISTERED: "Register a key for the sender first: npx hardhat keys register",
   SENDER_REVOKED: "Register a new key for the sender: npx hardhat keys register",
   SEQ_EXHAUSTED:

@@ -51,19 +51,20 @@ export async function findReceiver(
 
 /**
  * The receivers' keys for which the chain alone vouches, unless the user has accepted them before.
- * @throws RECEIVER_KEY_UNSIGNED unless `accepts`
+ * @param accepted the wallets whose keys the user accepts now, each by its address
+ * @throws RECEIVER_KEY_UNSIGNED for any other
  */
 export function findUnsigned(
   keys: KeyDirectory,
   receivers: Iterable<Address>,
   hasAccepted: (key: KeyEvent) => boolean,
-  accepts: boolean,
+  accepted: readonly Address[],
 ): KeyEvent[] {
   const unsigned: KeyEvent[] = [];
   for (const receiver of receivers) {
     const lookup = keys.current(receiver);
     if (lookup.status !== "usable" || lookup.key.binding === "signature" || hasAccepted(lookup.key.event)) continue;
-    if (!accepts) {
+    if (!accepted.includes(receiver)) {
       const { version } = lookup.key.event;
       const what = `no signature of ${checksummed(receiver)} stands behind its key ${version}: that it is the key of a contract wallet is the nodes' word alone`;
       throw new DmtpError("RECEIVER_KEY_UNSIGNED", what);

@@ -8,11 +8,12 @@ import type { BlockReader } from "../io/history.ts";
 import { checksummed, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { comparePositions, type KeyEvent } from "../protocol/event.ts";
-import { roomIdOf } from "../protocol/room.ts";
+import { roomIdOf, type RoomId } from "../protocol/room.ts";
 import type { Session } from "./session.ts";
 
 /** A room in which the next number may be taken. */
 export interface PossibleRepeat {
+  readonly room: RoomId;
   readonly receiver: Address;
   /** The last anchor with what is missing. */
   readonly anchorIndex: number;
@@ -65,6 +66,6 @@ function checkRooms(
     if (anchor !== null && comparePositions(anchor, key) < 0) return [];
     // Numbers rise from anchor to anchor: one that was anchored later is higher than any that is missing.
     const known = mailbox.lastAnchored(room, key.wallet, key.version);
-    return known !== null && known > anchorIndex ? [] : [{ receiver, anchorIndex }];
+    return known !== null && known > anchorIndex ? [] : [{ room, receiver, anchorIndex }];
   });
 }

@@ -16,15 +16,16 @@ import { plural, table } from "./terminal.ts";
 export interface SendArguments extends DraftArguments {
   readonly from: string | undefined;
   readonly passphrase: boolean;
-  readonly acceptContractWallet: boolean;
+  readonly acceptContractWallet: string | undefined;
   readonly acceptMissing: boolean;
   readonly retryMissing: boolean;
   readonly json: boolean;
 }
 
 export interface SendOptions {
-  readonly acceptsContractWallets?: boolean;
-  /** Whether it sends although the next sequence number may be taken; kept for what is missing now. */
+  /** Receivers whose key is accepted on the nodes' word alone; kept for that key. */
+  readonly acceptedContractWallets?: readonly Address[];
+  /** Whether it sends although the next sequence number may be taken; kept for what is missing now in these rooms. */
   readonly acceptsMissing?: boolean;
   readonly retryMissing?: boolean;
 }
@@ -39,7 +40,7 @@ export default command<SendArguments>(async (session, args) => {
   const drafts = await readDrafts(args);
   const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
   return send(session, args.from, drafts, passphrase, {
-    acceptsContractWallets: args.acceptContractWallet,
+    acceptedContractWallets: args.acceptContractWallet?.split(",").map((address) => parseAddress(address.trim())) ?? [],
     acceptsMissing: args.acceptMissing,
     retryMissing: args.retryMissing,
   });
@@ -54,7 +55,7 @@ export async function send(
   from: string | undefined,
   drafts: readonly Draft[],
   passphrase?: string,
-  { acceptsContractWallets = false, acceptsMissing = false, retryMissing = false }: SendOptions = {},
+  { acceptedContractWallets = [], acceptsMissing = false, retryMissing = false }: SendOptions = {},
 ): Promise<Outcome> {
   const { deployment, content, mailbox, terminal } = session;
   const { signer, address: sender } = await session.signer(from === undefined ? undefined : parseAddress(from));
@@ -64,7 +65,7 @@ export async function send(
   for (const receiver of receivers) {
     peers.set(receiver, await findReceiver(keys, deployment, content, sender, receiver));
   }
-  const unsigned = findUnsigned(keys, receivers, (key) => mailbox.hasAccepted(key), acceptsContractWallets);
+  const unsigned = findUnsigned(keys, receivers, (key) => mailbox.hasAccepted(key), acceptedContractWallets);
   const opener = openEachWay(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
@@ -75,7 +76,7 @@ export async function send(
     const messages = sealAll(session, own, peers, drafts);
     mailbox.add(messages);
     for (const key of unsigned) mailbox.acceptKey(key);
-    if (repeats.length > 0) mailbox.acceptMissing(Math.max(...repeats.map(({ anchorIndex }) => anchorIndex)));
+    for (const { room, anchorIndex } of repeats) mailbox.acceptMissing(room, anchorIndex);
     return messages;
   });
   for (const { wallet, version } of unsigned) warnOfUnsigned(session, wallet, version);

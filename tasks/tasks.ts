@@ -66,9 +66,11 @@ export const tasks = [
       description: 'A file with a JSON object a line: {"to": "0x…", "text": "…"}',
       ...optional,
     })
-    .addFlag({
+    .addOption({
       name: "acceptContractWallet",
-      description: "Accept a receiver's key that no signature of its wallet stands behind; kept for that key",
+      description:
+        "Accept the key of this receiver, which no signature of its wallet stands behind; several with commas; kept for that key",
+      ...optional,
     })
     .addFlag({
       name: "acceptMissing",

@@ -218,10 +218,10 @@ export class Mailbox {
     return accessMailbox(() => this.unread.last(room));
   }
 
-  /** The user does without what is missing of anchors up to this one: a number that it repeats may be repeated. */
-  acceptMissing(anchorIndex: number): void {
+  /** The user does without what is missing in a room, of the anchors up to this one: a number may be repeated there. */
+  acceptMissing(room: RoomId, anchorIndex: number): void {
     this.transaction(() => {
-      this.unread.accept(anchorIndex);
+      this.unread.accept(room, anchorIndex);
     });
   }
 

@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 
 import { expect } from "chai";
@@ -165,7 +166,7 @@ describe("a node that invents a key", function () {
   }
 
   it("gets no message for the wallet that it lies about, whatever the sender accepts", async () => {
-    for (const option of [[], ["--accept-contract-wallet"]]) {
+    for (const option of [[], ["--accept-contract-wallet", chain.bob]]) {
       const sent = await run(lying, ["send", "--from", chain.alice, "--to", chain.bob, "--text", "at nine", ...option]);
       expect(sent.stderr).to.contain("error[RECEIVER_KEY_INVALID]").and.to.contain("BINDING_INVALID");
       expect(sent.code).to.equal(65);
@@ -230,7 +231,7 @@ describe("a node that invents a key", function () {
       expect([refused.code, refused.stdout]).to.deep.equal([1, ""]);
       expect(refused.stderr).to.contain("error[RECEIVER_KEY_UNSIGNED]").and.to.contain(checksummed(chain.carol));
 
-      const accepted = await run(honest, mailTo(chain.carol, "--accept-contract-wallet"));
+      const accepted = await run(honest, mailTo(chain.carol, "--accept-contract-wallet", chain.carol));
       expect(accepted.code, accepted.stderr).to.equal(0);
       expect(accepted.stderr).to.contain("warning[RECEIVER_KEY_UNSIGNED]").and.to.contain("one node alone");
 
@@ -254,6 +255,26 @@ describe("a node that invents a key", function () {
       const audited = await audit(session);
       expect(audited.data).to.deep.include({ unsigned: { keys: 2, messages: 1 } });
       expect(audited.text).to.contain("2 keys and 1 message by the chain's word alone");
+    });
+
+    it("is not accepted by a word for another one in the same batch: nothing is sent until each is named", async () => {
+      await registerUnsigned(honest, chain.operator, 1, identityOfSeed(fixedBytes("another contract")));
+      const batch = `${chain.dataDir}/batch.jsonl`;
+      const lines = [chain.carol, chain.operator].map((to) => JSON.stringify({ to, text: "hello" }));
+      writeFileSync(batch, lines.join("\n"));
+      const sendBatch = (accepted: readonly Address[]): Promise<Ending> =>
+        run(honest, [
+          ...["send", "--from", chain.alice, "--batch", batch],
+          ...["--accept-contract-wallet", accepted.join(",")],
+        ]);
+      const before = session.mailbox.counts().unanchored;
+      const refused = await sendBatch([chain.carol]);
+      expect([refused.code, refused.stdout]).to.deep.equal([1, ""]);
+      expect(refused.stderr).to.contain("error[RECEIVER_KEY_UNSIGNED]").and.to.contain(checksummed(chain.operator));
+      expect(session.mailbox.counts().unanchored).to.equal(before);
+      const sent = await sendBatch([chain.carol, chain.operator]);
+      expect(sent.code, sent.stderr).to.equal(0);
+      expect(session.mailbox.counts().unanchored).to.equal(before + 2);
     });
   });
 });

@@ -65,10 +65,15 @@ describe("send, where messages of the sender's may be missing", function () {
   /** The number that a message got. */
   const write = (
     machine: string,
-    { from = ALICE, sources = [], ...options }: SendOptions & { from?: Person; sources?: readonly string[] } = {},
+    {
+      from = ALICE,
+      to = BOB,
+      sources = [],
+      ...options
+    }: SendOptions & { from?: Person; to?: Person; sources?: readonly string[] } = {},
   ): Promise<number | undefined> =>
     use(machine, from, sources, async (session) => {
-      const drafts = [{ to: BOB.address, content: contentOfText("a message") }];
+      const drafts = [{ to: to.address, content: contentOfText("a message") }];
       const { data } = await send(session, undefined, drafts, undefined, options);
       return (data as { readonly messages: readonly { readonly seq: number }[] }).messages[0]?.seq;
     });
@@ -118,6 +123,23 @@ describe("send, where messages of the sender's may be missing", function () {
     expect(await write("copy", { sources: [blocksOf("first")] })).to.equal(3);
     await anchorFrom("copy");
     expect(await write("copy")).to.equal(4);
+  });
+
+  it("goes on in the room that was accepted only, and only while the chain has what was accepted", async () => {
+    await operator.conversation.register(CAROL);
+    const { anchorer, deployment } = operator.deployed;
+    const snapshot = await operator.dev("evm_snapshot");
+    const store = (what: string): Promise<unknown> =>
+      sendAnchor(anchorer, deployment, new Uint8Array(32), digestOfCid(cidOf(encode(what))));
+    await store("nobody has this");
+    await expectRefusal(() => write("first"));
+    await write("first", { acceptsMissing: true });
+    expect(await write("first")).to.equal(2);
+    await expectRefusal(() => write("first", { to: CAROL }));
+    // A reorg: the same place has another anchor now.
+    await operator.dev("evm_revert", snapshot);
+    await store("nor has anybody that");
+    await expectRefusal(() => write("first"));
   });
 
   it("while a source is away keeps nothing", async () => {
