@@ -8,6 +8,7 @@ import { anchor } from "../../../tasks/anchor.ts";
 import { audit } from "../../../tasks/audit.ts";
 import { status } from "../../../tasks/status.ts";
 import { anchorsOf } from "../../fixtures/anchor.ts";
+import { runCommand } from "../../fixtures/command.ts";
 import { ALICE, BOB, CAROL, type Person } from "../../fixtures/history.ts";
 import { Operator, type OperatorSession } from "../../fixtures/operator.ts";
 
@@ -25,7 +26,7 @@ describe("A message whose keys come after its anchor", function () {
   let session: OperatorSession;
 
   beforeEach(async () => {
-    operator = await Operator.start();
+    operator = await Operator.start({ chainId: 80_002 });
     await operator.dev("anvil_setBalance", CAROL.address, "0x56bc75e2d63100000");
     await operator.mine();
     session = await operator.open();
@@ -99,6 +100,32 @@ describe("A message whose keys come after its anchor", function () {
       expect(session.mailbox.anchors.open()).to.deep.equal([]);
     });
   }
+
+  it("by a reorg between two runs of the commands: what was acknowledged is anchored again", async () => {
+    await operator.conversation.register(CAROL);
+    const cid = await send(CAROL, BOB);
+    const run = async (...args: string[]): Promise<{ readonly code: number | null; readonly data: unknown }> => {
+      const { deployment, anchorer } = operator.deployed;
+      const place = { url: operator.chain.url, deployment, dataDir: operator.folderOf("first") };
+      const { code, stdout } = await runCommand({ ...place, privateKey: anchorer.privateKey }, [...args, "--json"], {
+        CONTENT_SOURCES: operator.folderOf("blocks"),
+      });
+      return { code, data: JSON.parse(stdout) };
+    };
+    expect((await run("anchor")).code).to.equal(0);
+    const [registration, anchoring] = (await newest(2)) as [string, string];
+    await reorganize(2, [anchoring, registration]);
+    expect((await run("status")).data).to.have.nested.property("mailbox.unanchored", 1);
+    expect((await run("audit")).code).to.equal(65);
+    expect((await run("anchor")).code).to.equal(0);
+    const audited = await run("audit", "--room", operator.conversation.room(CAROL, BOB));
+    expect(audited.code).to.equal(0);
+    const { rooms } = audited.data as { rooms: { entries: { cid: Cid; verdict: { status: string } }[] }[] };
+    expect(rooms[0]?.entries.map((entry) => [entry.cid, entry.verdict.status])).to.deep.equal([
+      [cid, "rejected"],
+      [cid, "verified"],
+    ]);
+  });
 
   it("that a reorg has taken off the chain is held back, and nothing is paid for it, until the key is there again", async () => {
     await operator.conversation.register(CAROL);
