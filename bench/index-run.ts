@@ -11,8 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import Database from "better-sqlite3";
 
-import { CHAIN_OF_SERVICE, openEngine } from "../indexer/indexer.ts";
-import { ChainClient } from "../io/chain/client.ts";
+import { openEngine } from "../indexer/indexer.ts";
+import { CHAIN_OF_SERVICE, ChainClient } from "../io/chain/client.ts";
 import { httpRpc } from "../io/chain/rpc/http-rpc.ts";
 import { forEachConcurrent } from "../io/concurrent.ts";
 import type { ContentStore } from "../io/content/store.ts";

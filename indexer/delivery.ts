@@ -2,7 +2,7 @@
 import { computeBackoffMs } from "../protocol/backoff.ts";
 import type { Cid } from "../protocol/cid.ts";
 import type { Clock } from "./clock.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../io/log.ts";
 
 export interface DeliveryOptions {
   /** Takes what was fetched, each block the one that its CID names. */

@@ -11,7 +11,7 @@ import { MAX_KEY_DOCUMENT_BYTES } from "../protocol/key-document.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { Delivery, type DeliveryOptions } from "./delivery.ts";
 import { prefetchDag } from "./dag-prefetch.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../io/log.ts";
 import type { Want, WantList } from "./want-list.ts";
 import { WantQueue, type Attempt } from "./want-queue.ts";
 

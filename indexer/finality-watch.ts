@@ -1,7 +1,7 @@
 /** Notices that finality stands still while the chain goes on, or falls. */
 import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
 import type { Clock } from "./clock.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../io/log.ts";
 
 /** As long is worth a word. */
 const STALL_MS = 60_000;

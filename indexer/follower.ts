@@ -23,7 +23,7 @@ import type { ChainEvent } from "../protocol/event.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { FinalityWatch } from "./finality-watch.ts";
 import type { History } from "./history.ts";
-import { logStack, type Log } from "./log.ts";
+import { logStack, type Log } from "../io/log.ts";
 import { Pace, type Outcome } from "./pace.ts";
 import { commonAncestor, relationTo, type Relation } from "./relation.ts";
 

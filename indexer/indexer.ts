@@ -3,7 +3,7 @@ import { makeApp } from "../http/app.ts";
 import type { BudgetOptions } from "../http/budget.ts";
 import { Streams, type StreamsOptions } from "../http/live/streams.ts";
 import { listen } from "../http/server.ts";
-import { ChainClient, type ClientOptions } from "../io/chain/client.ts";
+import { CHAIN_OF_SERVICE, ChainClient, type ClientOptions } from "../io/chain/client.ts";
 import type { Rpc } from "../io/chain/rpc/rpc.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import { translated } from "../io/database.ts";
@@ -15,7 +15,8 @@ import { Fetcher, type FetcherOptions } from "./fetcher.ts";
 import { Follower, type Chain } from "./follower.ts";
 import { History, type Turns } from "./history.ts";
 import { INFO, ROUTES } from "./http/routes.ts";
-import { logStack, type Log } from "./log.ts";
+import type { Log } from "../io/log.ts";
+import { logBug } from "../io/service.ts";
 import { MessageReader } from "./message-reader.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { RpcMeter } from "./metrics/rpc-meter.ts";
@@ -74,9 +75,6 @@ export interface Indexer {
   close(): Promise<void>;
 }
 
-/** How the indexer asks its nodes. */
-export const CHAIN_OF_SERVICE = { policy: "majority", isService: true } as const satisfies ClientOptions;
-
 /** A transaction of the index that takes longer is divided: meanwhile nobody is served. */
 const TURN_MS = 25;
 /** What is still asked of a node or a content store is not waited for longer than this. */
@@ -117,10 +115,7 @@ export async function startIndexerOn(chain: Chain, options: IndexerOptions): Pro
       info: INFO,
       corsOrigins,
       ...(options.budget !== undefined && { budget: options.budget }),
-      onBug: (request, error) => {
-        log(`error[${error.code}]: ${request}: ${error.message}`);
-        if (error.cause !== undefined) logStack(log, error.cause);
-      },
+      onBug: logBug(log),
       onAnswer: (seconds, labels) => metrics.latency.observe(seconds, labels),
     });
     const server = await listen(app, host, port);

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 
 import { KEY_BYTES } from "../protocol/crypto/lengths.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../io/log.ts";
 import type { Answers, Batch } from "./signature-thread.ts";
 
 export interface SignatureThreadsOptions {

@@ -26,8 +26,16 @@ export interface Environment {
   readonly chainId: number | undefined;
   readonly host: string;
   readonly port: number;
-  /** Web pages that may read the indexer's answers: origins, or `*`. */
-  readonly corsOrigins: readonly string[];
+  /** Web pages that may use a service: origins, or `*`; not given: the relay is for all, the indexer for none. */
+  readonly corsOrigins: readonly string[] | undefined;
+  /** Where the relay listens. */
+  readonly relayPort: number;
+  /** By how many blocks the relay promises an anchor. */
+  readonly promiseBlocks: number | undefined;
+  /** Proxies of the operator in front of the relay, each of which adds to X-Forwarded-For. */
+  readonly trustedProxies: number;
+  /** A module whose default export decides which messages the relay takes. */
+  readonly relayPolicy: string | undefined;
   readonly pollIntervalMs: number;
   /** How deep a block lies when it counts as final, on a chain without a `finalized` tag. */
   readonly finalityDepth: number;
@@ -84,6 +92,10 @@ const VARIABLES = z.object({
     .transform((list) => list.split(",").map((part) => part.trim()))
     .pipe(z.array(z.string().refine(isOrigin, "not a list of origins such as https://app.example, or *")))
     .optional(),
+  RELAY_PORT: integer(0, 65_535).default(4681),
+  RELAY_PROMISE_BLOCKS: integer(2, 1_000_000).optional(),
+  RELAY_TRUSTED_PROXIES: integer(0, 16).default(0),
+  RELAY_POLICY: z.string().optional(),
   POLL_INTERVAL_MS: integer(50, 3_600_000).default(2_000),
   FINALITY_DEPTH: integer(0, 1_000_000).default(256),
 });
@@ -113,7 +125,11 @@ export function parseEnvironment(variables: Readonly<Record<string, string | und
     chainId: data.CHAIN_ID,
     host: data.HOST,
     port: data.PORT,
-    corsOrigins: data.CORS_ORIGINS ?? [],
+    corsOrigins: data.CORS_ORIGINS,
+    relayPort: data.RELAY_PORT,
+    promiseBlocks: data.RELAY_PROMISE_BLOCKS,
+    trustedProxies: data.RELAY_TRUSTED_PROXIES,
+    relayPolicy: data.RELAY_POLICY,
     pollIntervalMs: data.POLL_INTERVAL_MS,
     finalityDepth: data.FINALITY_DEPTH,
   };

@@ -166,6 +166,10 @@ export const tasks = [
     .setAction(() => import("./indexer.ts"))
     .build(),
 
+  task("relay", "Start the relay: take signed messages over HTTP, and promise by when they are anchored")
+    .setAction(() => import("./relay.ts"))
+    .build(),
+
   task("status", "Show addresses, chain height, what waits to be pinned and anchored, and who pays")
     .addFlag(json)
     .setAction(() => import("./status.ts"))

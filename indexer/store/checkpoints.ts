@@ -7,7 +7,7 @@ import { Worker } from "node:worker_threads";
 
 import type Database from "better-sqlite3";
 
-import type { Log } from "../log.ts";
+import type { Log } from "../../io/log.ts";
 import type { CheckpointWork } from "./checkpoint-thread.ts";
 
 export interface CheckpointsOptions extends Partial<Omit<CheckpointWork, "path">> {

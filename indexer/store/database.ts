@@ -9,7 +9,7 @@ import { translated } from "../../io/database.ts";
 import { lockProcess } from "../../io/process-lock.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Deployment } from "../../protocol/room.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "../../io/log.ts";
 import { readMeta, writeMeta } from "./meta.ts";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
 

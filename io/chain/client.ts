@@ -53,6 +53,9 @@ export interface ClientOptions {
   readonly log?: (line: string) => void;
 }
 
+/** How a service asks: it goes on while most nodes agree. A command waits for the word of all. */
+export const CHAIN_OF_SERVICE = { policy: "majority", isService: true } as const satisfies ClientOptions;
+
 /** Deeper than any reorg Polygon had (157 blocks, in 2023). */
 const DEFAULT_FINALITY_DEPTH = 256;
 const NO_EVENTS: EventCounts = { anchors: 0, keys: 0 };

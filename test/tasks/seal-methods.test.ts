@@ -10,7 +10,7 @@ import { cidOfDigest, type Cid } from "../../protocol/cid.ts";
 import { contentOfText } from "../../protocol/content.ts";
 import { anchor } from "../../tasks/anchor.ts";
 import { history } from "../../tasks/history.ts";
-import { withoutSecrets } from "../../tasks/indexer.ts";
+import { withoutSecrets } from "../../tasks/service-process.ts";
 import { register } from "../../tasks/keys-register.ts";
 import { readNewPassphrase } from "../../tasks/passphrase.ts";
 import { send } from "../../tasks/send.ts";

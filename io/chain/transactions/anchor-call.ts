@@ -39,8 +39,17 @@ export function anchoredIndex(deployment: Deployment, { logs }: MinedTransaction
 }
 
 /** The account that may anchor. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
-export async function readAnchorer(reader: ChainClient, blockNumber: number): Promise<Address> {
-  const view = { to: reader.deployment.cidStore, contract: cidStoreInterface, name: "anchorer" };
-  const [anchorer] = await reader.views([view], blockNumber);
-  return parseAddress(anchorer);
+export function readAnchorer(reader: ChainClient, blockNumber: number): Promise<Address> {
+  return readAddress(reader, "anchorer", blockNumber);
+}
+
+/** Who owns CIDStore. @throws CHAIN_UNREACHABLE, CHAIN_DISAGREES */
+export function readOwner(reader: ChainClient, blockNumber: number): Promise<Address> {
+  return readAddress(reader, "owner", blockNumber);
+}
+
+async function readAddress(reader: ChainClient, name: "anchorer" | "owner", blockNumber: number): Promise<Address> {
+  const view = { to: reader.deployment.cidStore, contract: cidStoreInterface, name };
+  const [address] = await reader.views([view], blockNumber);
+  return parseAddress(address);
 }

@@ -1,5 +1,5 @@
 /** The operator's log: one line for each thing that happened, whoever had a say in its words. */
-import { shortLine } from "../io/harmless.ts";
+import { shortLine } from "./harmless.ts";
 
 /** Takes one line for the operator; holds no key, plaintext, signature or URL secret. */
 export type Log = (line: string) => void;

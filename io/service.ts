@@ -1,0 +1,69 @@
+/** What a service of this project is as a process: one log, one stop, and an exit status that says whether to start it again. */
+import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { findHint } from "../protocol/hint.ts";
+import type { Contracts } from "./chain/agreement/contract-check.ts";
+import type { Environment } from "./environment.ts";
+import { logStack, openLog, type Log } from "./log.ts";
+
+export interface ServiceProcess {
+  readonly log: Log;
+  /** What is to be closed when the process ends, the last first. */
+  readonly onStop: (close: () => void | Promise<void>) => void;
+}
+
+/** sysexits.h; 75 says that starting again can help. */
+const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
+
+/**
+ * Starts a service, and ends it with SIGINT or SIGTERM.
+ * @param serve opens everything; resolves when the service listens, to the line that says so
+ */
+export async function runService(serve: (service: ServiceProcess) => Promise<string>): Promise<void> {
+  const log = openLog((text) => void process.stderr.write(text));
+  const closers: (() => void | Promise<void>)[] = [];
+  const stop = async (): Promise<never> => {
+    for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
+    // Not by itself: what is still asked of a node would keep the process for as long as the node takes.
+    process.exit();
+  };
+  const fail = async (error: unknown): Promise<never> => {
+    const known =
+      error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
+    log(`error[${known.code}]: ${known.message}`);
+    log(`hint: ${findHint(known)}`);
+    if (known.kind === "bug") logStack(log, error);
+    process.exitCode = EXIT_CODES[known.kind];
+    return stop();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void stop().catch(fail));
+  try {
+    process.stdout.write(`${await serve({ log, onStop: (close) => closers.push(close) })}\n`);
+  } catch (error) {
+    await fail(error);
+  }
+}
+
+/** Logs a request that a defect of the service ended. */
+export function logBug(log: Log): (request: string, error: DmtpError) => void {
+  return (request, error) => {
+    log(`error[${error.code}]: ${request}: ${error.message}`);
+    if (error.cause !== undefined) logStack(log, error.cause);
+  };
+}
+
+/** Where the contracts are, and who is asked about them. @throws CONFIGURATION_INVALID that names what is missing */
+export function requireDeployment({ cidStore, keyRegistry, rpcUrls }: Environment): {
+  readonly contracts: Contracts;
+  readonly rpcUrls: readonly string[];
+} {
+  const missing = [
+    ...(cidStore === undefined ? ["CID_STORE_ADDRESS"] : []),
+    ...(keyRegistry === undefined ? ["KEY_REGISTRY_ADDRESS"] : []),
+    ...(rpcUrls.length === 0 ? ["RPC_URL"] : []),
+  ];
+  if (cidStore === undefined || keyRegistry === undefined || missing.length > 0) {
+    const verb = missing.length === 1 ? "is" : "are";
+    throw new DmtpError("CONFIGURATION_INVALID", `${missing.join(", ")} ${verb} not set`);
+  }
+  return { contracts: { cidStore, keyRegistry }, rpcUrls };
+}
