@@ -45,8 +45,11 @@ export interface RelayKey {
   readonly toBlock: number;
 }
 
-/** `kept`: an anchor lists the message in time. `broken`: none did, up to `byBlock`. `open`: there is time left. */
-export type PromiseState = "open" | "kept" | "broken";
+/**
+ * `kept`: an anchor lists the message in time. `open`: there is time left. `void`: none did, and an entry of it would be rejected for its
+ * keys, one of which was revoked, or taken back by a reorg. `broken`: none did, for no such reason.
+ */
+export type PromiseState = "open" | "kept" | "void" | "broken";
 
 export function promiseRequest(deployment: Deployment, promise: AnchorPromise): TypedData {
   return makeRequest(deployment, "AnchorPromise", [
@@ -113,14 +116,17 @@ export function isKeyAuthorized(
  * What has become of a promise.
  * @param listedAt the block of the first verified anchor that lists the message; null when there is none up to `upTo`
  * @param upTo the highest block of which all anchors and their shards are known; final, before a relay is accused
+ * @param areKeysGood whether an entry of the message in block `byBlock` would not be rejected for its keys (SPEC 8.4)
  */
 export function judgePromise(
   { byBlock }: Pick<Receipt, "byBlock">,
   listedAt: number | null,
   upTo: number,
+  areKeysGood: boolean,
 ): PromiseState {
   if (listedAt !== null && listedAt <= byBlock) return "kept";
-  return upTo >= byBlock ? "broken" : "open";
+  if (upTo < byBlock) return "open";
+  return areKeysGood ? "broken" : "void";
 }
 
 function makeRequest(

@@ -109,10 +109,14 @@ describe("A relay's receipt (SPEC 14)", () => {
 
   it("is kept by an anchor in time, broken when the time is up without one, and open until then", () => {
     const promise = { byBlock: 250 };
-    expect(judgePromise(promise, 250, 250)).to.equal("kept");
-    expect(judgePromise(promise, 200, 9_999)).to.equal("kept");
-    expect(judgePromise(promise, 251, 260)).to.equal("broken");
-    expect(judgePromise(promise, null, 250)).to.equal("broken");
-    expect(judgePromise(promise, null, 249)).to.equal("open");
+    expect(judgePromise(promise, 250, 250, true)).to.equal("kept");
+    expect(judgePromise(promise, 200, 9_999, false)).to.equal("kept");
+    expect(judgePromise(promise, 251, 260, true)).to.equal("broken");
+    expect(judgePromise(promise, null, 250, true)).to.equal("broken");
+    expect(judgePromise(promise, null, 249, false)).to.equal("open");
+  });
+
+  it("is void where a key of the message was revoked before an anchor could list it", () => {
+    expect(judgePromise({ byBlock: 250 }, null, 250, false)).to.equal("void");
   });
 });
