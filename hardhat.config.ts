@@ -15,6 +15,9 @@ export const compiler = {
   settings: { optimizer: { enabled: true, runs: 1_000_000 }, evmVersion: "cancun" },
 };
 
+/** 32 bytes as 0x-hex: `npm test -- --seed` sets it. */
+const fuzzSeed = process.env["DMTP_FUZZ_SEED"];
+
 export default defineConfig({
   plugins: [hardhatToolboxMochaEthers],
   tasks: [
@@ -33,7 +36,11 @@ export default defineConfig({
   ignition: { strategyConfig: { create2: { salt: `0x444d5450${"00".repeat(28)}` } } },
   // One key serves Etherscan for all chains, Sourcify takes none. Blockscout has no Amoy.
   verify: { etherscan: { apiKey: configVariable("ETHERSCAN_API_KEY") }, blockscout: { enabled: false } },
-  test: { mocha: { timeout: 120_000 } },
+  test: {
+    mocha: { timeout: 120_000 },
+    // Left out, it is Hardhat's own constant: the fuzzers try the same in every run.
+    solidity: { fuzz: fuzzSeed === undefined ? {} : { seed: fuzzSeed } },
+  },
   networks: {
     localhost: { type: "http", chainType: "l1", url: process.env["LOCALHOST_RPC_URL"] ?? "http://127.0.0.1:8545" },
     polygon: {

@@ -1,10 +1,12 @@
-/** What a Hardhat test runner says at its end: `12 passing (3s)`, `1 pending`, `2 failing`. */
+/** What a Hardhat test runner says at its end: `12 passing (3s)`, `1 pending`, `2 failing`, and then how each one failed. */
 
 export interface TestCounts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
 }
+
+export const NO_TESTS: TestCounts = { passed: 0, failed: 0, skipped: 0 };
 
 /** `1,234 passed, 0 failed` is never written: the numbers are plain, for a machine to read. */
 export function formatTestCounts({ passed, failed, skipped }: TestCounts): string {
@@ -21,6 +23,8 @@ const MEMBER: Partial<Record<string, keyof TestCounts>> = { failing: "failed", p
 /** Reads a runner's output line by line. The last summary counts: a test may print something alike before it. */
 export class TestCountReader {
   counts: TestCounts | null = null;
+  /** What follows the last summary: the failures, with their counterexamples. */
+  failures: string[] = [];
   #inSummary = false;
 
   readLine(line: string): void {
@@ -30,11 +34,13 @@ export class TestCountReader {
     const member = word === undefined ? undefined : MEMBER[word];
     if (word === "passing") {
       this.counts = { passed: Number(number), failed: 0, skipped: 0 };
+      this.failures = [];
       this.#inSummary = true;
     } else if (this.#inSummary && member !== undefined && this.counts !== null) {
       this.counts = { ...this.counts, [member]: Number(number) };
     } else {
       this.#inSummary = false;
+      if (this.counts !== null) this.failures.push(line);
     }
   }
 }

@@ -1,30 +1,46 @@
-/** `npm test`: builds once, runs the Solidity and the Mocha tests, ends with one line `N passed, N failed`. */
-import { spawn } from "node:child_process";
+/**
+ * `npm test`: builds, then runs the Solidity tests and the Mocha tests, several files side by side. It ends with a list of what
+ * failed and one line `N passed, N failed`.
+ */
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join, relative, resolve } from "node:path";
-import { createInterface } from "node:readline";
 
 import { failWithUsage, readOptions, UsageError } from "./options.ts";
-import { addTestCounts, formatTestCounts, TestCountReader, type TestCounts } from "./test-counts.ts";
+import { formatTestCounts } from "./test-counts.ts";
 import { listTestFiles } from "./test-files.ts";
+import { TestRun, type Job } from "./test-run.ts";
 import { findTool, ROOT } from "./tool.ts";
 
-/** A runner that has printed its counts and still does not end has left a server, a timer or a database open. */
-const END_WITHIN_MS = 60_000;
+/** One more than there are cores, as every shard waits for a chain or a process now and then; more take memory and give no time. */
+const SHARDS = Math.min(availableParallelism() + 1, 4);
 
-interface Run {
-  readonly runner: "solidity" | "mocha";
-  readonly files: readonly string[];
-}
+const usage = {
+  command: "npm test",
+  about:
+    "Builds, then runs the Solidity and the Mocha tests, and ends with a list of what failed and one line: N passed, N failed.\n" +
+    "npm run test:all is npm test -- --all.",
+  positionals: "file or folder …",
+  options: {
+    all: { type: "flag", about: "The long forms: more seeds, more kills, larger sizes" },
+    grep: { type: "text", value: "PATTERN", about: "The tests whose names match" },
+    "grep-exclude": { type: "text", value: "PATTERN", about: "The tests whose names do not match" },
+    bail: { type: "flag", about: "Begin no other file after the first failure" },
+    shards: {
+      type: "count",
+      value: "N",
+      about: "So many files side by side",
+      default: SHARDS,
+    },
+    seed: { type: "text", value: "SEED", about: "The Solidity fuzzer's: 0x and 64 hex digits, or random" },
+  },
+} as const;
 
-/** Which runner gets which files. A file of one kind only starts that kind's runner. */
-function planRuns(paths: readonly string[]): Run[] {
-  if (paths.length === 0) {
-    return [
-      { runner: "solidity", files: [] },
-      { runner: "mocha", files: listTestFiles(join(ROOT, "test")) },
-    ];
-  }
+/** What is to run, in order: what takes long stands first, so that no shard is left alone with it at the end. */
+function planJobs(paths: readonly string[]): Job[] {
+  if (paths.length === 0) return [{ kind: "solidity", files: [] }, ...planMochaJobs(listTestFiles(join(ROOT, "test")))];
   const files = paths.flatMap((path) => {
     const file = resolve(ROOT, path);
     if (!existsSync(file)) {
@@ -35,117 +51,68 @@ function planRuns(paths: readonly string[]): Run[] {
     }
     return statSync(file).isDirectory() ? listTestFiles(file) : [file];
   });
-  const isSolidity = (file: string) => file.endsWith(".sol");
-  const runs: Run[] = [
-    { runner: "solidity", files: files.filter(isSolidity) },
-    { runner: "mocha", files: files.filter((file) => !isSolidity(file)) },
-  ];
-  return runs.filter((run) => run.files.length > 0);
+  const solidity = files.filter((file) => file.endsWith(".sol"));
+  const mocha = planMochaJobs(files.filter((file) => !file.endsWith(".sol")));
+  return solidity.length === 0 ? mocha : [{ kind: "solidity", files: solidity }, ...mocha];
 }
 
-/** Runs `hardhat test <runner>` with its output passed through; resolves to what it counted. */
-async function runTests({ runner, files }: Run, options: readonly string[]): Promise<TestCounts> {
-  const child = spawn(process.execPath, [findTool("hardhat"), "test", runner, ...options, ...files], {
-    cwd: ROOT,
-    // What Hardhat and Mocha see is a pipe, so they have to be told that a terminal is behind it.
-    env: { ...process.env, ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}) },
-    stdio: ["ignore", "pipe", "inherit"],
-    // A process group of its own: whatever a test has started and left behind can be ended with it.
-    detached: true,
-  });
-  const end = (signal: NodeJS.Signals) => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, signal);
-    } catch {
-      // nothing is left of the group
-    }
-  };
-  const ended: { bySignal?: NodeJS.Signals; isHung?: true } = {};
-  const interrupt = (signal: NodeJS.Signals) => {
-    ended.bySignal ??= signal;
-    end(signal);
-    setTimeout(end, 3_000, "SIGKILL").unref();
-  };
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const signal of signals) process.on(signal, interrupt);
-
-  const reader = new TestCountReader();
-  let hanging: NodeJS.Timeout | undefined;
-  child.stdout.pipe(process.stdout, { end: false });
-  createInterface({ input: child.stdout }).on("line", (line) => {
-    reader.readLine(line);
-    clearTimeout(hanging);
-    if (reader.counts === null) return;
-    hanging = setTimeout(() => {
-      ended.isHung = true;
-      end("SIGKILL");
-    }, END_WITHIN_MS);
-  });
-  const exit = new Promise<string | number>((done, fail) => {
-    child.once("error", fail);
-    child.once("exit", (code, signal) => {
-      end("SIGKILL");
-      done(code ?? signal ?? "nothing");
-    });
-  });
-  const closed = new Promise((done) => child.once("close", done));
-  const code = await exit;
-  await closed;
-  clearTimeout(hanging);
-  for (const signal of signals) process.off(signal, interrupt);
-  if (ended.bySignal !== undefined) await endBy(ended.bySignal);
-
-  const { counts } = reader;
-  if (counts !== null && (counts.failed > 0 || code === 0)) return counts;
-  const problem = ended.isHung
-    ? `still ran ${END_WITHIN_MS / 1_000} s after its last test: a test left something open`
-    : `ended with ${code} ${counts === null ? "before it had counted its tests" : "though no test failed"}`;
-  console.error(`\nerror[TEST_RUNNER]: hardhat test ${runner} ${problem}; this counts as one failure`);
-  return addTestCounts(counts ?? { passed: 0, failed: 0, skipped: 0 }, { passed: 0, failed: 1, skipped: 0 });
+/** The tests of protocol/ are last: they start no process and wait for nothing, so each of them is short. */
+function planMochaJobs(files: readonly string[]): Job[] {
+  const isShort = (file: string): boolean => relative(ROOT, file).startsWith(join("test", "protocol"));
+  return [...files.filter((file) => !isShort(file)), ...files.filter(isShort)].map((file) => ({ kind: "mocha", file }));
 }
 
-/** Ends this process as the signal would have: nothing is counted when somebody interrupts. */
-function endBy(signal: NodeJS.Signals): Promise<never> {
-  process.kill(process.pid, signal);
-  return new Promise(() => undefined);
-}
-
-const usage = {
-  command: "npm test",
-  about: "Builds once, runs the Solidity and the Mocha tests, and ends with one line: N passed, N failed.",
-  positionals: "file or folder …",
-  options: {
-    grep: { type: "text", value: "PATTERN", about: "The tests whose names match" },
-    "grep-exclude": { type: "text", value: "PATTERN", about: "The tests whose names do not match" },
-    bail: { type: "flag", about: "Stop at the first failure" },
-  },
-} as const;
-
-async function main(): Promise<TestCounts> {
+function plan() {
   const { values, positionals } = readOptions(usage);
-  const filter = (["grep", "grep-exclude"] as const).flatMap((name) => {
-    const pattern = values[name];
-    return pattern === undefined ? [] : [`--${name}`, pattern];
-  });
-  let total: TestCounts = { passed: 0, failed: 0, skipped: 0 };
-  for (const [index, run] of planRuns(positionals).entries()) {
-    if (run.runner === "mocha" && run.files.length === 0) continue;
-    const what = run.files.length === 0 ? "" : ` (${run.files.length} files in ${relative(ROOT, join(ROOT, "test"))}/)`;
-    console.log(`\n${run.runner === "solidity" ? "Solidity" : "Mocha"} tests${what}\n`);
-    const options = [...filter];
-    if (index > 0) options.push("--no-compile"); // the first runner has built everything
-    if (values.bail && run.runner === "mocha") options.push("--bail");
-    total = addTestCounts(total, await runTests(run, options));
-    if (values.bail && total.failed > 0) break;
+  const { all, grep, "grep-exclude": grepExclude, bail, shards } = values;
+  if (!Number.isInteger(shards) || shards < 1) throw new UsageError("--shards takes a whole number from 1 on");
+  for (const pattern of [grep, grepExclude]) if (pattern !== undefined) checkPattern(pattern);
+  const seed = values.seed === "random" ? `0x${randomBytes(32).toString("hex")}` : values.seed;
+  if (seed !== undefined && !/^0x[0-9a-f]{64}$/i.test(seed)) {
+    throw new UsageError("--seed takes 0x and 64 hex digits, or random");
   }
-  return total;
+  if (seed !== undefined) console.log(`the Solidity fuzzer's seed is ${seed}`);
+  return {
+    jobs: planJobs(positionals),
+    shards,
+    filter: { ...(grep === undefined ? {} : { grep }), ...(grepExclude === undefined ? {} : { grepExclude }), bail },
+    env: {
+      ...process.env,
+      // What runs the tests prints into a pipe, so it has to be told that a terminal is behind it.
+      ...(process.stdout.isTTY ? { FORCE_COLOR: "1" } : {}),
+      ...(all ? { DMTP_TESTS: "all" } : {}),
+      ...(seed === undefined ? {} : { DMTP_FUZZ_SEED: seed }),
+    },
+  };
+}
+
+function checkPattern(pattern: string): void {
+  try {
+    new RegExp(pattern);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** Compiles what has changed. */
+function build(env: NodeJS.ProcessEnv): boolean {
+  const args = [findTool("hardhat"), "build"];
+  return spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: ["ignore", "inherit", "inherit"] }).status === 0;
 }
 
 try {
-  const total = await main();
-  if (total.passed + total.failed === 0) console.error("error[NO_TESTS]: no test was run");
-  if (total.passed === 0 || total.failed > 0) process.exitCode = 1;
-  console.log(formatTestCounts(total));
+  const { jobs, shards, filter, env } = plan();
+  if (build(env)) {
+    const { counts, report } = await new TestRun(jobs, shards, filter, env).run();
+    if (report !== "") console.log(`\n=== What failed\n\n${report}`);
+    if (counts.passed + counts.failed === 0) console.error("error[NO_TESTS]: no test was run");
+    if (counts.passed === 0 || counts.failed > 0) process.exitCode = 1;
+    console.log(`\n${formatTestCounts(counts)}`);
+  } else {
+    console.error("error[BUILD]: the contracts do not compile; this counts as one failure");
+    process.exitCode = 1;
+    console.log("\n0 passed, 1 failed");
+  }
 } catch (error) {
   if (!(error instanceof UsageError)) throw error;
   failWithUsage(usage, error.message);

@@ -11,16 +11,18 @@ import { expect } from "chai";
 
 import { dataFolder } from "../../io/data-folder.ts";
 import { EmbeddedStore } from "../../io/content/embedded.ts";
+import { bareEnvironment } from "../fixtures/bare-environment.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { DEPLOYMENT } from "../fixtures/history.ts";
 import { exportHistory, waitFor, waitUntilReady } from "../fixtures/indexer-client.ts";
 import { LedgerNode } from "../fixtures/ledger-node.ts";
+import { chooseSize } from "../fixtures/long-form.ts";
 import { listen, shut } from "../fixtures/loopback.ts";
 import { SeededRandom } from "../fixtures/random.ts";
 import { SimulatedWorld } from "../fixtures/simulated-world.ts";
 
 const MAIN = fileURLToPath(new URL("../../indexer/main.ts", import.meta.url));
-const KILLS = 100;
+const KILLS = chooseSize(25, 100);
 const hasStrace = spawnSync("strace", ["-V"]).status === 0;
 
 describe("The indexer's process and a disk that keeps only what it was told to", function () {
@@ -73,7 +75,7 @@ describe("The indexer's process and a disk that keeps only what it was told to",
     const command = [...wrapper, process.execPath, MAIN];
     const child = spawn(command[0]!, command.slice(1), {
       env: {
-        PATH: process.env["PATH"],
+        ...bareEnvironment(),
         RPC_URL: rpcUrl,
         CID_STORE_ADDRESS: DEPLOYMENT.cidStore,
         KEY_REGISTRY_ADDRESS: DEPLOYMENT.keyRegistry,

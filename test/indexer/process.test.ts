@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 
 import { expect } from "chai";
 
+import { bareEnvironment } from "../fixtures/bare-environment.ts";
 import { startChain, deploy, type Chain, type Deployed } from "../fixtures/chain.ts";
 import { useFolder } from "../fixtures/folder.ts";
 import { pause } from "../../io/pause.ts";
@@ -47,7 +48,7 @@ describe("npm run indexer", function () {
   function run(change: Record<string, string | undefined> = {}, maxFileBlocks?: number): Process {
     const { cidStore, keyRegistry } = deployed.deployment;
     const env = {
-      PATH: process.env["PATH"],
+      ...bareEnvironment(),
       RPC_URL: chain.url,
       CID_STORE_ADDRESS: cidStore,
       KEY_REGISTRY_ADDRESS: keyRegistry,
