@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Signer } from "ethers";
+import type { NetworkConfig } from "hardhat/types/config";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import { z } from "zod";
 
@@ -24,7 +25,6 @@ import { checksummed, parseAddress, type Address } from "../protocol/address.ts"
 import { DmtpError } from "../protocol/error.ts";
 import { KeyDirectory } from "../protocol/keys.ts";
 import type { Deployment } from "../protocol/room.ts";
-import { accountsOf } from "./accounts.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The contracts' addresses on one network. */
@@ -193,14 +193,23 @@ export async function openSession(
     rpc,
     environment,
     terminal,
-    accounts: async () => accountsOf((await hre.network.getOrCreate()).networkConfig, rpc),
+    accounts: async () => {
+      const { networkConfig } = await hre.network.getOrCreate();
+      return readAccounts(networkConfig, rpc);
+    },
     signers: async () => {
       const { ethers, networkConfig } = await hre.network.getOrCreate();
       // Hardhat's own words for a key that is none would be those of a defect.
-      if (networkConfig.accounts !== "remote") await accountsOf(networkConfig, rpc);
+      if (networkConfig.accounts !== "remote") await readAccounts(networkConfig, rpc);
       return ethers.getSigners();
     },
   });
+}
+
+/** What signs takes long to load, and most commands pay for nothing. */
+async function readAccounts(config: NetworkConfig, rpc: Rpc): Promise<Account[]> {
+  const { accountsOf } = await import("./accounts.ts");
+  return accountsOf(config, rpc);
 }
 
 /** A command waits about a minute for a node that was asked too much. */

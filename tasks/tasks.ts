@@ -1,6 +1,9 @@
 import { emptyTask, task } from "hardhat/config";
 import { ArgumentType } from "hardhat/types/arguments";
 
+// First, so that it serves whatever an action loads.
+import "./compile-cache.ts";
+
 const optional = { type: ArgumentType.STRING_WITHOUT_DEFAULT, defaultValue: undefined } as const;
 const json = { name: "json", description: "Print one JSON document on standard output" } as const;
 const from = {
