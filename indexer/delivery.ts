@@ -138,7 +138,8 @@ export class Delivery {
       this.failures = 0;
     } catch (error) {
       // The disk is full, say. Nothing is lost: what was not taken is delivered again, or asked for again.
-      log(`fetched blocks could not be stored: ${error instanceof Error ? error.message : "unknown"}`);
+      const reason = error instanceof Error ? error.message : "unknown";
+      log(`fetched blocks could not be stored: ${reason}`, { level: "error" });
       this.failures += 1;
       if (this.failures % MAX_TRIES === 0) onFailure(blocks.keys());
       else this.hold(blocks);

@@ -138,7 +138,8 @@ export class Fetcher {
         else if (!this.queue.isInFlight(cid) && !this.delivery.has(cid)) void this.attempt(attempt);
       }
     } catch (error) {
-      this.log(`what is missing could not be read: ${error instanceof Error ? error.message : "unknown"}`);
+      const reason = error instanceof Error ? error.message : "unknown";
+      this.log(`what is missing could not be read: ${reason}`, { level: "error" });
       this.cancelPump();
       this.cancelPump = this.clock.after(REREAD_MS, () => this.pump());
     }
@@ -195,8 +196,11 @@ export class Fetcher {
   }
 
   private report(error: unknown): void {
-    const what = error instanceof DmtpError ? `error[${error.code}]: ${error.message}` : "the content store failed";
-    this.log(`${what}; what is missing is asked for again`);
+    const what = error instanceof DmtpError ? error.message : "the content store failed";
+    this.log(`${what}; what is missing is asked for again`, {
+      level: "error",
+      ...(error instanceof DmtpError && { code: error.code }),
+    });
   }
 
   private get missing(): WantList {

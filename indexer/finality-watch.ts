@@ -32,7 +32,7 @@ export class FinalityWatch {
     if (this.last === null || finalized > this.last.finalized)
       this.last = { headNumber: block.number, finalized, atMs: this.clock.now() };
     const { alarm } = this;
-    if (alarm !== null && alarm !== before) this.log(`alarm: ${alarm}`);
+    if (alarm !== null && alarm !== before) this.log(`alarm: ${alarm}`, { level: "error" });
   }
 
   /** Null while what was called final once still is. */

@@ -17,13 +17,13 @@ import {
 import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
 import type { Checkpoint } from "../io/chain/agreement/node-view.ts";
 import type { BlockRange } from "../io/chain/events/block-range.ts";
+import type { Log } from "../io/log.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { FinalityWatch } from "./finality-watch.ts";
 import type { History } from "./history.ts";
-import { logStack, type Log } from "../io/log.ts";
 import { Pace, type Outcome } from "./pace.ts";
 import { commonAncestor, relationTo, type Relation } from "./relation.ts";
 
@@ -185,7 +185,10 @@ export class Follower {
     } catch (error) {
       if (this.isStopped()) return "failure";
       const problem = this.problemOf(error);
-      if (problem.message !== this.problem?.message) log(`error[${problem.code}]: ${problem.message}`);
+      if (problem.message !== this.problem?.message) {
+        const isDefect = !(error instanceof DmtpError);
+        log(problem.message, { level: "error", code: problem.code, ...(isDefect && { cause: error }) });
+      }
       this.problem = problem;
       return "failure";
     }
@@ -238,12 +241,10 @@ export class Follower {
   }
 
   private takeConfirmation(view: ChainView): void {
+    const { log } = this.options;
     if (view.isConfirmed !== this.isConfirmed) {
-      this.options.log(
-        view.isConfirmed
-          ? "most nodes answer again; what the others said meanwhile is read again"
-          : "fewer nodes answer than have to agree: nothing more is final",
-      );
+      if (view.isConfirmed) log("most nodes answer again; what the others said meanwhile is read again");
+      else log("fewer nodes answer than have to agree: nothing more is final", { level: "warning" });
     }
     this.isConfirmed = view.isConfirmed;
     if (view.isConfirmed) this.finality.see(view);
@@ -294,7 +295,6 @@ export class Follower {
 
   private problemOf(error: unknown): DmtpError {
     if (error instanceof DmtpError) return error;
-    logStack(this.options.log, error);
     return new DmtpError("INTERNAL", "the index could not take the next blocks", { cause: error });
   }
 }

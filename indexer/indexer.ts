@@ -195,7 +195,10 @@ function turnsOf(log: Log, clock: Clock | undefined, onTurn: () => void): Turns 
       if (delayMs === 0) setImmediate(next);
       else setTimeout(next, delayMs).unref();
     },
-    onFailure: (error) => log(`the index could not be written: ${error instanceof Error ? error.message : "unknown"}`),
+    onFailure: (error) => {
+      const reason = error instanceof Error ? error.message : "unknown";
+      log(`the index could not be written: ${reason}`, { level: "error" });
+    },
   };
 }
 

@@ -19,7 +19,8 @@ await runService(async ({ log, onStop }) => {
   const chain = await ChainClient.open(rpcs, contracts, { ...CHAIN_OF_SERVICE, chainId, finalityDepth, log });
   const folder = dataFolder(chain.deployment, environment);
   const content = openContent(environment, folder, {
-    onFault: ({ code, message }) => log(`warning[${code}]: ${message}; what only this source has shows as missing`),
+    onFault: ({ code, message }) =>
+      log(`${message}; what only this source has shows as missing`, { level: "warning", code }),
   });
   onStop(() => content.close());
   const indexPath = join(folder, "index.sqlite");

@@ -109,7 +109,7 @@ export class SignatureThreads {
     this.failures += 1;
     const isReplaced = !this.isClosed && this.failures < MAX_FAILURES;
     const what = isReplaced ? "another one is started" : "signatures are verified without it";
-    this.log(`a thread that verifies signatures failed: ${reason}; ${what}`);
+    this.log(`a thread that verifies signatures failed: ${reason}; ${what}`, { level: "warning" });
     if (isReplaced) this.startOne();
   }
 

@@ -3,6 +3,7 @@ import { z } from "zod";
 
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "./log.ts";
 
 export interface IpfsApi {
   readonly url: URL;
@@ -98,6 +99,9 @@ const VARIABLES = z.object({
   RELAY_POLICY: z.string().optional(),
   POLL_INTERVAL_MS: integer(50, 3_600_000).default(2_000),
   FINALITY_DEPTH: integer(0, 1_000_000).default(256),
+  // A service's process reads them before all others, to log what is wrong with these: io/log.ts.
+  LOG_FORMAT: z.enum(LOG_FORMATS).optional(),
+  LOG_LEVEL: z.enum(LOG_LEVELS).optional(),
 });
 
 /**

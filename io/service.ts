@@ -3,7 +3,7 @@ import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 import type { Contracts } from "./chain/agreement/contract-check.ts";
 import type { Environment } from "./environment.ts";
-import { logStack, openLog, type Log } from "./log.ts";
+import { openLog, readLogSettings, type Log } from "./log.ts";
 
 export interface ServiceProcess {
   readonly log: Log;
@@ -19,7 +19,7 @@ const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 6
  * @param serve opens everything; resolves when the service listens, to the line that says so
  */
 export async function runService(serve: (service: ServiceProcess) => Promise<string>): Promise<void> {
-  const log = openLog((text) => void process.stderr.write(text));
+  const log = openLog({ ...readLogSettings(process.env), write: (text) => void process.stderr.write(text) });
   const closers: (() => void | Promise<void>)[] = [];
   const stop = async (): Promise<never> => {
     for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close();
@@ -29,10 +29,9 @@ export async function runService(serve: (service: ServiceProcess) => Promise<str
   const fail = async (error: unknown): Promise<never> => {
     const known =
       error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
-    log(`error[${known.code}]: ${known.message}`);
-    log(`hint: ${findHint(known)}`);
-    if (known.kind === "bug") logStack(log, error);
-    process.exitCode = EXIT_CODES[known.kind];
+    const { code, message, kind } = known;
+    log(message, { level: "error", code, hint: findHint(known), ...(kind === "bug" && { cause: error }) });
+    process.exitCode = EXIT_CODES[kind];
     return stop();
   };
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void stop().catch(fail));
@@ -45,9 +44,8 @@ export async function runService(serve: (service: ServiceProcess) => Promise<str
 
 /** Logs a request that a defect of the service ended. */
 export function logBug(log: Log): (request: string, error: DmtpError) => void {
-  return (request, error) => {
-    log(`error[${error.code}]: ${request}: ${error.message}`);
-    if (error.cause !== undefined) logStack(log, error.cause);
+  return (request, { code, message, cause }) => {
+    log(`${request}: ${message}`, { level: "error", code, ...(cause !== undefined && { cause }) });
   };
 }
 

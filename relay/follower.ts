@@ -2,6 +2,7 @@
 import { followLog, type LogReader } from "../io/catch-up.ts";
 import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import { pause as wait } from "../io/pause.ts";
+import type { Log } from "../io/log.ts";
 import { computeBackoffMs } from "../protocol/backoff.ts";
 import { DmtpError } from "../protocol/error.ts";
 
@@ -9,7 +10,7 @@ export interface FollowerOptions {
   readonly mailbox: Mailbox;
   readonly reader: LogReader;
   readonly pollIntervalMs: number;
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
   /** Called when the view, or what was decided about messages, is another. */
   readonly onChange?: () => void;
   readonly pause?: (ms: number, signal?: AbortSignal) => Promise<void>;
@@ -68,7 +69,7 @@ export class Follower {
       const error = toDmtpError(thrown);
       // Another process, such as `anchor --watch`, has read the same blocks.
       if (error.code === "ANCHOR_OVERTAKEN") return true;
-      if (this.problem?.code !== error.code) log(`error[${error.code}]: ${error.message}`);
+      if (this.problem?.code !== error.code) log(error.message, { level: "error", code: error.code });
       this.problem = error;
       return false;
     }

@@ -5,6 +5,7 @@
 import type { ContentStore } from "../io/content/store.ts";
 import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import type { Relayed, RelayedMessage } from "../io/mailbox/relayed.ts";
+import type { Log } from "../io/log.ts";
 import type { Address } from "../protocol/address.ts";
 import { examineCandidate, type Candidate } from "../protocol/admission.ts";
 import { toHex } from "../protocol/bytes.ts";
@@ -39,7 +40,7 @@ export interface IntakeOptions {
   readonly now?: () => number;
   /** Called after a commit. */
   readonly onTaken?: () => void;
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
 }
 
 export interface Intaken {
@@ -200,7 +201,11 @@ export class Intake {
     try {
       await this.options.content.put(messages.map(({ cid, block }) => ({ cid, bytes: block })));
     } catch (error) {
-      this.options.log(`the content store did not take ${messages.length} blocks: ${toDmtpError(error).message}`);
+      const { code, message } = toDmtpError(error);
+      this.options.log(`the content store did not take ${messages.length} blocks: ${message}`, {
+        level: "warning",
+        code,
+      });
     }
   }
 }

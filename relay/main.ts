@@ -34,11 +34,12 @@ await runService(async ({ log, onStop }) => {
   const mailbox = Mailbox.open(folder, reader.identity);
   onStop(() => mailbox.close());
   const content = openContent(environment, folder, {
-    onFault: ({ code, message }) => log(`warning[${code}]: ${message}`),
+    onFault: ({ code, message }) => log(message, { level: "warning", code }),
   });
   onStop(() => content.close());
   const key = readRelayKey(folder, deployment);
-  if (key === null) log("warning: there is no relay-key.json, so nothing is promised; npx hardhat relay makes one");
+  if (key === null)
+    log("there is no relay-key.json, so nothing is promised; npx hardhat relay makes one", { level: "warning" });
   const relay = await startRelay({
     ...{ deployment, mailbox, content, reader, folder, host, port, pollIntervalMs, trustedProxies, log },
     promiser: key === null ? null : { ...key, ...(promiseBlocks !== undefined && { promiseBlocks }) },

@@ -9,6 +9,7 @@ import type { LogReader } from "../io/catch-up.ts";
 import type { ContentStore } from "../io/content/store.ts";
 import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import type { RelayedFilter } from "../io/mailbox/relayed.ts";
+import type { Log } from "../io/log.ts";
 import type { DmtpError } from "../protocol/error.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { Follower } from "./follower.ts";
@@ -43,7 +44,7 @@ export interface RelayOptions {
   readonly minFreeBytes?: number;
   readonly streams?: StreamsOptions;
   readonly budget?: BudgetOptions;
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
   /** Called for each request that a defect ended. */
   readonly onBug?: (request: string, error: DmtpError) => void;
 }

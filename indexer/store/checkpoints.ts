@@ -59,7 +59,7 @@ export class Checkpoints {
     worker.on("error", (error) => {
       this.worker = null;
       const reason = error instanceof Error ? error.message : "unknown";
-      this.log(`the thread that makes checkpoints failed: ${reason}; they are made without it`);
+      this.log(`the thread that makes checkpoints failed: ${reason}; they are made without it`, { level: "warning" });
     });
     this.worker = worker;
   }

@@ -71,12 +71,13 @@ function tryOpen(path: string, log: Log): Database.Database | null {
     if (version === SCHEMA_VERSION || version === 0) return database;
     log(
       `the index has schema version ${String(version)}, this is ${SCHEMA_VERSION}: it is rebuilt from chain and content`,
+      { level: "warning" },
     );
   } catch (error) {
     database?.close();
     // Anything else (no permission, a full disk) would not be better for a new file.
     if (!(error instanceof Database.SqliteError) || !/NOTADB|CORRUPT/.test(error.code)) throw error;
-    log("the index is damaged: it is rebuilt from chain and content");
+    log("the index is damaged: it is rebuilt from chain and content", { level: "warning" });
     return null;
   }
   database.close();

@@ -11,6 +11,7 @@ import { equal, fromHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
+import type { Log } from "../log.ts";
 import { pause as wait } from "../pause.ts";
 import { proveCounts } from "./agreement/agreed-range.ts";
 import type { ChainIdentity } from "./agreement/chain-identity.ts";
@@ -50,7 +51,7 @@ export interface ClientOptions {
   readonly maxRangeBlocks?: number;
   readonly now?: () => number;
   readonly pause?: (ms: number) => Promise<void>;
-  readonly log?: (line: string) => void;
+  readonly log?: Log;
 }
 
 /** How a service asks: it goes on while most nodes agree. A command waits for the word of all. */

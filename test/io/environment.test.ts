@@ -44,6 +44,8 @@ describe("The environment", () => {
       CORS_ORIGINS: "https://app.example, http://localhost:5173",
       POLL_INTERVAL_MS: "500",
       FINALITY_DEPTH: "12",
+      LOG_FORMAT: "json",
+      LOG_LEVEL: "warning",
     });
     expect(environment).to.deep.include({
       cidStore: DEPLOYMENT.cidStore,
@@ -77,6 +79,8 @@ describe("The environment", () => {
 
   for (const [name, value] of [
     ["CID_STORE_ADDRESS", "0x1234567890secret"],
+    ["LOG_FORMAT", "xml secret"],
+    ["LOG_LEVEL", "secret"],
     ["KEY_REGISTRY_ADDRESS", "0x52908400098527886E0F7030069857D2E4169Ee7"],
     ["IPFS_API_URL", "/ip4/secret"],
     ["IPFS_API_URL", "http://127.0.0.1:5001,/ip4/secret"],

@@ -1,6 +1,7 @@
 /** The nodes that a chain is read from: which of them are asked, how many of them have to say the same, and what they say together. */
 import { computeBackoffMs } from "../../../protocol/backoff.ts";
 import { DmtpError } from "../../../protocol/error.ts";
+import type { Log } from "../../log.ts";
 import { headerCall } from "../events/block-range.ts";
 import { isAskedTooMuch } from "../rpc/call-batches.ts";
 import { encodeViews, parseViews, type View } from "../rpc/contract-view.ts";
@@ -22,7 +23,7 @@ export interface PoolOptions {
   readonly isService: boolean;
   readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
-  readonly log: (line: string) => void;
+  readonly log: Log;
 }
 
 /** A service that ended because its provider was asked too much would be started again, and ask again. */
@@ -64,7 +65,7 @@ export class NodePool {
         return new NodePool(endpoints, identity, options);
       } catch (error) {
         if (!isService || !isAskedTooMuch(error) || pauses === MAX_PAUSES_AT_START) throw error;
-        log(`${(error as Error).message}; the chain is asked again in a moment`);
+        log(`${(error as Error).message}; the chain is asked again in a moment`, { level: "warning" });
         await pause(computeBackoffMs(pauses + 1, FIRST_PAUSE_AT_START_MS, MAX_PAUSE_AT_START_MS));
       }
     }
@@ -163,7 +164,7 @@ export class NodePool {
           if (this.isUnanimous) throw error;
           const message = error instanceof Error ? error.message : "it failed";
           if (!(error instanceof DmtpError) || error.code !== "CHAIN_UNREACHABLE")
-            this.options.log(`${endpoint.name} is not used: ${message}`);
+            this.options.log(`${endpoint.name} is not used: ${message}`, { level: "warning" });
           endpoint.rest();
           return false;
         }
