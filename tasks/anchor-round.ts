@@ -8,7 +8,6 @@ import { catchUp, settleFinal, type Standing } from "../io/catch-up.ts";
 import type { Account } from "../io/chain/transactions/account.ts";
 import { anchorCall, anchoredIndex, readAnchorer } from "../io/chain/transactions/anchor-call.ts";
 import { readReceipt, type MinedTransaction } from "../io/chain/transactions/receipt.ts";
-import { Submission } from "../io/chain/transactions/submission.ts";
 import type { JournalRow } from "../io/mailbox/journal.ts";
 import { lockProcess } from "../io/process-lock.ts";
 import { checksummed } from "../protocol/address.ts";
@@ -20,6 +19,7 @@ import { nextRow, storeManifest, type StoredManifest } from "./anchor-draft.ts";
 import type { AnchorOptions } from "./anchor-options.ts";
 import { AnchorWait } from "./anchor-wait.ts";
 import type { Session } from "./session.ts";
+import { submitCall } from "./submit-call.ts";
 
 /** A manifest that this run brought onto the chain. */
 export interface Anchored {
@@ -213,21 +213,12 @@ class Round {
 
   /** @throws TRANSACTION_FAILED for a revert that a moved head does not explain: it was paid for, and would be again */
   private async submit(account: Account, row: JournalRow, manifest: Cid): Promise<MinedTransaction | null> {
-    const { mailbox, deployment, rpc, reader, terminal, pause, elapsedMs } = this.session;
+    const { mailbox, deployment, reader } = this.session;
     const { limits, timeoutMs } = this.options;
     const call = anchorCall(deployment, row.prev, digestOfCid(manifest));
-    const submitted = await new Submission(rpc, account, call, mailbox.anchors.attemptLog(row), {
-      limits,
-      timeoutMs,
-      pause,
-      elapsedMs,
-      signal: this.signal,
-      onProgress: (text) => terminal.progress(text),
-      onNote: (text) => terminal.note(`warning: ${text}`),
-    }).run();
-    if (submitted.status === "overtaken") return null;
-    const { mined } = submitted;
-    if (!mined.isReverted) return mined;
+    const attempts = mailbox.anchors.attemptLog(row);
+    const mined = await submitCall(this.session, { account, call, attempts, limits, timeoutMs, signal: this.signal });
+    if (mined?.isReverted !== true) return mined;
     const { head } = await reader.entryHead();
     if (!equal(head, row.prev)) return null;
     throw new DmtpError("TRANSACTION_FAILED", `transaction ${mined.hash} was reverted, and the head has not moved`);

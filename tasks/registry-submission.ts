@@ -3,7 +3,6 @@ import { join } from "node:path";
 
 import type { FeeLimits } from "../io/chain/transactions/fees.ts";
 import { readReceipt, type MinedTransaction } from "../io/chain/transactions/receipt.ts";
-import { Submission } from "../io/chain/transactions/submission.ts";
 import { registeredEvent, registryCall } from "../io/chain/transactions/registry-call.ts";
 import type { PlannedCall, RegistryCall } from "../io/mailbox/registry-calls.ts";
 import { lockProcess } from "../io/process-lock.ts";
@@ -13,6 +12,7 @@ import { DmtpError } from "../protocol/error.ts";
 import type { RegistryEvent } from "../protocol/event.ts";
 import { DEFAULT_LIMITS } from "./fee-options.ts";
 import type { Session } from "./session.ts";
+import { submitCall } from "./submit-call.ts";
 
 export interface PaymentOptions {
   readonly limits: FeeLimits;
@@ -107,17 +107,14 @@ async function submit(
   call: RegistryCall,
   { limits, timeoutMs }: PaymentOptions,
 ): Promise<MinedTransaction | null> {
-  const { mailbox, rpc, terminal, deployment, pause, elapsedMs } = session;
-  const account = await session.account(call.wallet);
-  const contractCall = registryCall(deployment, call.data);
-  const submitted = await new Submission(rpc, account, contractCall, mailbox.calls.attemptLog(call), {
-    ...{ limits, timeoutMs, pause, elapsedMs },
-    onProgress: (text) => terminal.progress(text),
-    onNote: (text) => terminal.note(`warning: ${text}`),
-  }).run();
-  if (submitted.status === "overtaken") return null;
-  const { mined } = submitted;
-  if (!mined.isReverted) return mined;
+  const { mailbox, deployment } = session;
+  const mined = await submitCall(session, {
+    account: await session.account(call.wallet),
+    call: registryCall(deployment, call.data),
+    attempts: mailbox.calls.attemptLog(call),
+    ...{ limits, timeoutMs },
+  });
+  if (mined?.isReverted !== true) return mined;
   mailbox.calls.end(call, "abandoned");
   throw new DmtpError("TRANSACTION_FAILED", `transaction ${mined.hash} was reverted`);
 }

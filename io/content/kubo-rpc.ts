@@ -7,7 +7,6 @@
 import { randomUUID } from "node:crypto";
 
 import type { KuboRPCClient } from "kubo-rpc-client";
-import { z } from "zod";
 
 import { utf8 } from "../../protocol/bytes.ts";
 import { MAX_BLOCK_BYTES } from "../../protocol/cbor.ts";
@@ -16,6 +15,15 @@ import { DmtpError } from "../../protocol/error.ts";
 import type { Block } from "../../protocol/manifest.ts";
 import { BoundedHttp, readAll, type HttpAnswer, type HttpLimits } from "./bounded-http.ts";
 import { encodeCar } from "./car.ts";
+import {
+  findPinProblem,
+  isAbsent,
+  isHttpError,
+  isRefusedBefore,
+  parseMessage,
+  saysAbsent,
+  shorten,
+} from "./kubo-answer.ts";
 import { refuseRedirects } from "./no-redirects.ts";
 import { faultOf, sourceFault, type SourceLabel } from "./source-fault.ts";
 
@@ -27,11 +35,6 @@ const BODY_TIMEOUT_MS = 10_000;
 /** Kubo gives up by itself a little before nobody waits for it any more. */
 const GRACE_MS = 1_000;
 const MAX_MESSAGE_BYTES = 4_096;
-const importAnswer = z.object({ Root: z.object({ Cid: z.object({ "/": z.string() }), PinErrorMsg: z.string() }) });
-const errorAnswer = z.object({ Message: z.string() });
-/** Whoever asks is not known, or there is no such thing: no body would be taken. */
-const NOT_OF_THE_BODY = new Set([401, 404, 405, 407, 429, 503]);
-const ABSENT = /not found|could not find|not pinned|no link|deadline|timed? ?out|cancell?ed|offline/i;
 
 /** Kubo itself was not asked, or did not answer, which a smaller body may change: a proxy before it has a limit, say. */
 class BodyRefused extends Error {}
@@ -79,7 +82,7 @@ export class KuboRpc {
     } catch (cause) {
       throw this.importFailure(cause);
     }
-    const problem = answer.status === 200 ? (pinRoots ? pinProblem(said, root) : null) : messageOf(said);
+    const problem = answer.status === 200 ? (pinRoots ? findPinProblem(said, root) : null) : parseMessage(said);
     if (problem === null) return;
     if (answer.status !== 200 && isRefusedBefore(answer.status, said)) {
       throw this.refusedBody(`HTTP status ${answer.status}: ${problem}`);
@@ -112,10 +115,10 @@ export class KuboRpc {
   async lacking(root: Cid, timeoutMs: number): Promise<string | null> {
     const limits = { sizeBytes: MAX_MESSAGE_BYTES, silenceMs: timeoutMs, bodyMs: LOCAL_TIMEOUT_MS };
     const answer = await this.post(`dag/stat?arg=${root}&offline=true&progress=false`, limits);
-    const said = messageOf(await readText(answer));
+    const said = parseMessage(await readText(answer));
     // An error of a walk that has begun comes in the trailer; without one, the answer has the totals.
     if (answer.status === 200) return said === "" ? "a part of it" : null;
-    if (answer.status === 500 && ABSENT.test(said)) return said;
+    if (answer.status === 500 && saysAbsent(said)) return said;
     throw this.statusFault(answer, said);
   }
 
@@ -163,8 +166,8 @@ export class KuboRpc {
     }
     const bytes = await readAll(answer);
     if (answer.status === 200) return bytes;
-    const said = messageOf(new TextDecoder().decode(bytes.subarray(0, MAX_MESSAGE_BYTES)));
-    if (answer.status === 500 && ABSENT.test(said)) return null;
+    const said = parseMessage(new TextDecoder().decode(bytes.subarray(0, MAX_MESSAGE_BYTES)));
+    if (answer.status === 500 && saysAbsent(said)) return null;
     throw this.statusFault(answer, said, "refused");
   }
 
@@ -192,7 +195,7 @@ export class KuboRpc {
     limits: HttpLimits,
     { body, signal }: { readonly body?: Iterable<Uint8Array>; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<HttpAnswer> {
-    const form = body === undefined ? undefined : formOf(body);
+    const form = body === undefined ? undefined : encodeForm(body);
     return this.http.request({
       url: new URL(`${this.api}/${command}`),
       method: "POST",
@@ -241,13 +244,13 @@ export class KuboRpc {
     what: string,
     cause?: unknown,
   ): DmtpError {
-    const said = isHttpError(cause) ? `: ${shortened(cause.message)}` : "";
+    const said = isHttpError(cause) ? `: ${shorten(cause.message)}` : "";
     return new DmtpError(code, `${this.name} ${what}${said}`, { cause });
   }
 }
 
 /** multipart/form-data (RFC 7578) with one file. */
-function formOf(file: Iterable<Uint8Array>): { headers: Readonly<Record<string, string>>; body: Uint8Array[] } {
+function encodeForm(file: Iterable<Uint8Array>): { headers: Readonly<Record<string, string>>; body: Uint8Array[] } {
   const boundary = `dmtp-${randomUUID()}`;
   const head = [
     `--${boundary}`,
@@ -262,55 +265,4 @@ function formOf(file: Iterable<Uint8Array>): { headers: Readonly<Record<string, 
 
 async function readText(answer: HttpAnswer): Promise<string> {
   return new TextDecoder().decode(await readAll(answer));
-}
-
-/**
- * Why the root of an import is not pinned; null when it is. An error that comes late ends the answer early, and nothing else: only
- * this root without an error is success.
- */
-function pinProblem(lines: string, root: Cid): string | null {
-  for (const line of lines.split("\n")) {
-    const answer = importAnswer.safeParse(parseJson(line)).data?.Root;
-    if (answer?.Cid["/"] === root) return answer.PinErrorMsg === "" ? null : shortened(answer.PinErrorMsg);
-  }
-  return "it did not say that they are pinned";
-}
-
-/** Whether this is the refusal of something before Kubo, of which the body may be the reason: Kubo says what is wrong in its JSON. */
-function isRefusedBefore(status: number, said: string): boolean {
-  return status === 413 || (!NOT_OF_THE_BODY.has(status) && !errorAnswer.safeParse(parseJson(said)).success);
-}
-
-/** What Kubo says of an error, in its JSON or, as a proxy does, in a text. */
-function messageOf(text: string): string {
-  const parsed = errorAnswer.safeParse(parseJson(text));
-  return shortened(parsed.success ? parsed.data.Message : text);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Harmless on a terminal, and short: Kubo says first where it was, and the reason last. */
-function shortened(said: string): string {
-  const text = said.replaceAll(/\p{C}+/gu, " ").trim();
-  return text.length <= 300 ? text : `${text.slice(0, 100)} … ${text.slice(-190)}`;
-}
-
-/** Kubo answered, with an error. */
-function isHttpError(error: unknown): error is Error {
-  return error instanceof Error && error.name === "HTTPError";
-}
-
-/** The one asked for is not there; or was not found in the time given. */
-function isAbsent(error: unknown): boolean {
-  return isTimeout(error) || (error instanceof Error && ABSENT.test(error.message));
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && /^(?:Timeout|Abort)Error$/.test(error.name);
 }

@@ -6,7 +6,7 @@ import { utf8 } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import { pause as wait } from "../pause.ts";
-import { BoundedHttp, readAll } from "./bounded-http.ts";
+import { BoundedHttp, readAll, type HttpAnswer } from "./bounded-http.ts";
 
 export interface PinningOptions {
   readonly token?: string | undefined;
@@ -20,6 +20,11 @@ export interface PinningOptions {
 const LIMITS = { sizeBytes: 1024 * 1024, silenceMs: 30_000, bodyMs: 10_000 };
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 15_000;
+/** Asked too much: nothing was taken. Behind the others, which a proxy answers with, a request may have been taken. */
+const BUSY = new Set([429, 503]);
+const AWAY = new Set([502, 504]);
+const MAX_TRIES = 5;
+const MAX_RETRY_AFTER_MS = 60_000;
 const pinStatus = z.object({
   requestid: z.string().min(1).max(1_024),
   status: z.enum(["queued", "pinning", "pinned", "failed"]),
@@ -73,8 +78,27 @@ export class PinningService {
     return Promise.resolve();
   }
 
+  /** What a service did not take, because it was asked too much or is away for a moment, it is asked again. */
   private async call<T>(method: "GET" | "POST", path: string, schema: z.ZodType<T>, body?: object): Promise<T> {
-    const answer = await this.http.request({
+    for (let tries = 1; ; tries++) {
+      const answer = await this.request(method, path, body);
+      const text = new TextDecoder().decode(await readAll(answer));
+      const mayPass = BUSY.has(answer.status) || (method === "GET" && AWAY.has(answer.status));
+      if (mayPass && tries < MAX_TRIES) {
+        const backoffMs = computeBackoffMs(tries, FIRST_PAUSE_MS, MAX_PAUSE_MS);
+        await this.pause(Math.max(backoffMs, Math.min(answer.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS)));
+        continue;
+      }
+      // What it says of an error may repeat the token, and is not shown.
+      if (answer.status < 200 || answer.status > 299) throw this.failure(`HTTP status ${answer.status}`);
+      const parsed = schema.safeParse(parseJson(text));
+      if (!parsed.success) throw this.failure("its answer is none of the Pinning Service API");
+      return parsed.data;
+    }
+  }
+
+  private request(method: "GET" | "POST", path: string, body: object | undefined): Promise<HttpAnswer> {
+    return this.http.request({
       url: new URL(`${this.url.href.replace(/\/$/, "")}/${path}`),
       method,
       headers: {
@@ -85,12 +109,6 @@ export class PinningService {
       ...(body !== undefined && { body: [utf8(JSON.stringify(body))] }),
       limits: LIMITS,
     });
-    const text = new TextDecoder().decode(await readAll(answer));
-    // What it says of an error may repeat the token, and is not shown.
-    if (answer.status < 200 || answer.status > 299) throw this.failure(`HTTP status ${answer.status}`);
-    const parsed = schema.safeParse(parseJson(text));
-    if (!parsed.success) throw this.failure("its answer is none of the Pinning Service API");
-    return parsed.data;
   }
 
   private failure(what: string): DmtpError {

@@ -18,13 +18,19 @@ class FakeService {
   looksUntilDone = 2;
   outcome = "pinned";
   answer: { readonly status: number; readonly body: string } | null = null;
+  /** How many requests of a method it refuses, and how. */
+  readonly refusals = { method: "POST", status: 429, retryAfterS: 3, left: 0 };
   private readonly server: Server = createServer((request, response) => {
     void (async () => {
       this.tokens.push(request.headers.authorization);
       const url = new URL(request.url ?? "", "http://service");
       const give = (status: number, body: unknown): void =>
         void response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-      if (this.answer !== null) {
+      const { method, status, retryAfterS } = this.refusals;
+      if (request.method === method && this.refusals.left > 0) {
+        this.refusals.left -= 1;
+        response.writeHead(status, { "retry-after": String(retryAfterS) }).end();
+      } else if (this.answer !== null) {
         response.writeHead(this.answer.status).end(this.answer.body);
       } else if (request.method === "POST" && url.pathname === "/psa/pins") {
         const pin = (await json(request)) as { cid: string; name: string };
@@ -94,6 +100,27 @@ describe("A pinning service", () => {
     expect((error as Error).message)
       .to.include("401")
       .and.not.include("t0ken");
+  });
+
+  for (const [method, status] of [
+    ["POST", 429],
+    ["POST", 503],
+    ["GET", 502],
+  ] as const) {
+    it(`is asked again, after the time that it names, when it answers a ${method} with ${status}`, async () => {
+      Object.assign(fake.refusals, { method, status, left: 2 });
+      expect(await service.pin(cid, "anchor 0")).to.equal(true);
+      expect(fake.pins.length).to.equal(1);
+      expect(pauses.slice(0, 2)).to.deep.equal([3_000, 3_000]);
+    });
+  }
+
+  it("is not asked again for ever, nor where it may have taken what it was asked for", async () => {
+    Object.assign(fake.refusals, { method: "POST", status: 502, left: 1 });
+    expect(await codeOfAsync(() => service.pin(cid, "anchor 0"))).to.equal("CONTENT_WRITE_FAILED");
+    Object.assign(fake.refusals, { method: "GET", status: 429, left: 1_000 });
+    expect(await codeOfAsync(() => service.pin(cid, "anchor 0"))).to.equal("CONTENT_WRITE_FAILED");
+    expect(fake.refusals.left).to.equal(995);
   });
 
   for (const body of ["<html></html>", "{}", '{"results": [{"requestid": 1}]}', "[]"]) {
