@@ -23,7 +23,11 @@ describe("The environment", () => {
       chainId: undefined,
       host: "127.0.0.1",
       port: 4680,
-      corsOrigins: [],
+      relayPort: 4681,
+      corsOrigins: undefined,
+      trustedProxies: 0,
+      promiseBlocks: undefined,
+      relayPolicy: undefined,
       pollIntervalMs: 2_000,
       finalityDepth: 256,
     });

@@ -20,7 +20,8 @@ const LIST_PACKAGES = `
 /** Each of these takes longer to load than the rest of a command takes to run. */
 const SLOW = ["kubo-rpc-client", "ethers/wallet", "ws", "express", "hardhat"];
 
-describe("What a command loads before it runs", () => {
+describe("What a command loads before it runs", function () {
+  this.timeout(60_000);
   for (const name of ["status", "history", "keys-show", "pin", "audit"]) {
     it(`is nothing for ${name} that only some runs need`, () => {
       const file = fileURLToPath(new URL(`../../tasks/${name}.ts`, import.meta.url));
