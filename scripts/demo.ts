@@ -14,8 +14,8 @@ import { plural, short } from "../tasks/terminal.ts";
 import { compareViews, formatConversation, readChainView, readIndexerView, type View } from "./demo-view.ts";
 import { deployLocally } from "./local-deployment.ts";
 import { readOptions } from "./options.ts";
-import { startIndexer, startLocalChain, type Service } from "./service.ts";
-import { findTool, ROOT } from "./tool.ts";
+import { startAnvil, startIndexer, type Service } from "./service.ts";
+import { ROOT } from "./tool.ts";
 
 interface People {
   readonly alice: Address;
@@ -69,7 +69,7 @@ async function run(keep: boolean, ownText: string | undefined): Promise<boolean>
   say("DMTP: messages from wallet to wallet, encrypted end to end, with a history that anyone can prove\n");
 
   const chain = await step("start a local chain as a process of its own", async () => {
-    const { url, service } = await startLocalChain(findTool("hardhat"));
+    const { url, service } = await startAnvil();
     services.push(service);
     return { value: url, result: url };
   });

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 
 import type { Session } from "../tasks/session.ts";
+import { findAnvil } from "./anvil.ts";
 import { ROOT } from "./tool.ts";
 
 const KILL_AFTER_MS = 3_000;
@@ -13,10 +14,15 @@ export class Service {
   private readonly child: ChildProcess;
   private output = "";
 
-  /** Starts `node args…` in the project's folder, quietly: what it prints is only shown when it fails. */
-  constructor(name: string, args: readonly string[], variables: NodeJS.ProcessEnv = {}) {
+  /** Starts `node args…`, or another program, in the project's folder, quietly: what it prints is only shown when it fails. */
+  constructor(
+    name: string,
+    args: readonly string[],
+    variables: NodeJS.ProcessEnv = {},
+    program: string = process.execPath,
+  ) {
     this.name = name;
-    this.child = spawn(process.execPath, args, {
+    this.child = spawn(program, args, {
       cwd: ROOT,
       env: { ...process.env, ...variables },
       stdio: ["ignore", "pipe", "pipe"],
@@ -74,11 +80,27 @@ export function findFreePort(): Promise<number> {
   });
 }
 
+export interface LocalChain {
+  readonly url: string;
+  readonly service: Service;
+}
+
 /** Starts Hardhat's node, a chain with funded accounts, and waits until it answers. */
-export async function startLocalChain(hardhat: string): Promise<{ readonly url: string; readonly service: Service }> {
+export async function startLocalChain(hardhat: string): Promise<LocalChain> {
   const port = await findFreePort();
+  const args = [hardhat, "node", "--hostname", "127.0.0.1", "--port", String(port)];
+  return whenItAnswers(port, new Service("local chain", args));
+}
+
+/** The same chain with the same accounts by anvil, which is there in a tenth of the time. */
+export async function startAnvil(): Promise<LocalChain> {
+  const port = await findFreePort();
+  const args = ["--host", "127.0.0.1", "--port", String(port), "--chain-id", "31337"];
+  return whenItAnswers(port, new Service("local chain", args, {}, findAnvil()));
+}
+
+async function whenItAnswers(port: number, service: Service): Promise<LocalChain> {
   const url = `http://127.0.0.1:${port}`;
-  const service = new Service("local chain", [hardhat, "node", "--hostname", "127.0.0.1", "--port", String(port)]);
   try {
     await service.ready(async () => {
       const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] });
