@@ -12,6 +12,7 @@ import { z } from "zod";
 import { checksummed, parseAddress, ZERO_ADDRESS, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { asDmtpError, reportError } from "../tasks/command.ts";
+import { promptOnStderr } from "../tasks/hardhat-prompts.ts";
 import { terminal } from "../tasks/terminal.ts";
 
 /** What the parameters are held against. */
@@ -82,6 +83,7 @@ const deploy: TaskOverrideActionFunction = async (args, hre, runSuper) => {
   if (basename(args.modulePath as string) !== "DMTP.ts") return (await runSuper(args)) as unknown;
   let roles: Roles;
   let target: Target;
+  promptOnStderr(hre);
   try {
     const { provider } = await hre.network.create();
     const accounts = (await provider.request({ method: "eth_accounts" })) as readonly string[];

@@ -15,7 +15,7 @@ export interface ServiceProcess {
 const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
 
 /**
- * Starts a service, and ends it with SIGINT or SIGTERM.
+ * Starts a service, and ends it with SIGINT or SIGTERM, or with the process that started it.
  * @param serve opens everything; resolves when the service listens, to the line that says so
  */
 export async function runService(serve: (service: ServiceProcess) => Promise<string>): Promise<void> {
@@ -34,6 +34,8 @@ export async function runService(serve: (service: ServiceProcess) => Promise<str
     process.exitCode = EXIT_CODES[kind];
     return stop();
   };
+  // Who starts a service as a child holds a channel to it, which breaks when that process is killed: nobody would end this one then.
+  process.once("disconnect", () => void stop().catch(fail));
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void stop().catch(fail));
   try {
     process.stdout.write(`${await serve({ log, onStop: (close) => closers.push(close) })}\n`);
@@ -61,7 +63,9 @@ export function requireDeployment({ cidStore, keyRegistry, rpcUrls }: Environmen
   ];
   if (cidStore === undefined || keyRegistry === undefined || missing.length > 0) {
     const verb = missing.length === 1 ? "is" : "are";
-    throw new DmtpError("CONFIGURATION_INVALID", `${missing.join(", ")} ${verb} not set`);
+    throw new DmtpError("CONFIGURATION_INVALID", `${missing.join(", ")} ${verb} not set`, {
+      hint: "npx hardhat status --network NAME prints the addresses; npx hardhat indexer --network NAME sets all of it.",
+    });
   }
   return { contracts: { cidStore, keyRegistry }, rpcUrls };
 }

@@ -65,7 +65,8 @@ export const HINTS: Readonly<Record<ErrorCode, string>> = {
   WALLET_SIGNATURE_WRONG: "The signature is not from that wallet; choose the right account.",
   PASSPHRASE_INVALID:
     "Use characters that every Unicode since 15.0 has; where the key was sealed with newer ones, open it with a newer Node.",
-  SEALED_KEY_UNOPENED: "The sealed key does not open: another wallet or passphrase sealed it.",
+  SEALED_KEY_UNOPENED:
+    "Give the wallet that sealed it (--from), or its passphrase (--passphrase, DMTP_PASSPHRASE). If that is lost, register a new key: npx hardhat keys register",
   MESSAGE_UNOPENED: "The message does not open with this key: it was made for another one, or is damaged.",
   // Chain
   CHAIN_UNREACHABLE: "Check the RPC URL and that the node runs; the same command can be repeated.",
@@ -76,7 +77,7 @@ export const HINTS: Readonly<Record<ErrorCode, string>> = {
     "No contract is deployed there; check the address and --network, or deploy: npx hardhat ignition deploy ignition/modules/DMTP.ts",
   CONTRACT_WRONG: "Another contract is deployed there; check CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS.",
   DEPLOYMENT_UNKNOWN:
-    "Deploy first (npx hardhat ignition deploy ignition/modules/DMTP.ts --network …) or set CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS.",
+    "Deploy first (npx hardhat ignition deploy ignition/modules/DMTP.ts) or set CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS.",
   DEPLOYMENT_PARAMETER_INVALID:
     "Put the addresses into a copy of ignition/parameters.example.json and give it with --parameters.",
   ACCOUNT_UNKNOWN: "That account's key is not configured for this network; see accounts in hardhat.config.ts.",
@@ -119,7 +120,7 @@ export const HINTS: Readonly<Record<ErrorCode, string>> = {
   CURSOR_ORPHANED: "A reorg took back what the pages before said; read the list again from its start.",
   INDEX_BEHIND: "The index is not up to date with the chain; ask again in a moment.",
   SERVICE_BUSY: "The service does as much as it can; ask again in a moment, or ask another.",
-  CONFIGURATION_INVALID: "See the configuration table in README.md.",
+  CONFIGURATION_INVALID: "See the configuration table in docs/operator.md.",
   ADDRESS_IN_USE: "Another process listens there; choose another PORT.",
   HISTORY_NOT_VERIFIED: "Some of the history is rejected; each item says why.",
   HISTORY_INCOMPLETE: "Some content is not reachable yet; run the command again when its nodes are.",

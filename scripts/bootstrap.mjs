@@ -28,6 +28,10 @@ async function main([script, ...args]) {
     const what = script === undefined ? "no script is named" : `${script} does not exist`;
     throw new Failure("USAGE", EXIT.input, what, "node scripts/bootstrap.mjs <script.ts> [args…]");
   }
+  if (/[#%?]/.test(ROOT)) {
+    const what = `the path ${ROOT} has #, % or ? in it, and Hardhat reads its compiler's path as a URL`;
+    throw new Failure("FOLDER_NAME", EXIT.input, what, "move this folder to a path without them");
+  }
   await ensureInstalled();
 
   // node_modules/.bin first, as npm does it: whatever the script starts finds the same Node.

@@ -7,10 +7,11 @@ import { findTool, ROOT } from "./tool.ts";
 readOptions({
   command: "npm run setup",
   about:
-    "Installs what is missing, under the pinned Node, and compiles the contracts. Every other npm run does so too.",
+    "Installs what is missing, under the pinned Node, and compiles the contracts. Every other npm run installs what is missing, too.",
   options: {},
 });
 
+console.error("compiling the contracts: a quarter of a minute, the first time");
 const { status } = spawnSync(process.execPath, [findTool("hardhat"), "build", "--quiet"], {
   cwd: ROOT,
   stdio: "inherit",

@@ -1,9 +1,10 @@
 /** What `anchor` may do and pay, from the command line. */
 import type { FeeLimits } from "../io/chain/transactions/fees.ts";
-import { parseAddress, type Address } from "../protocol/address.ts";
+import type { Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { MAX_MESSAGES } from "../protocol/manifest.ts";
 import { DEFAULT_LIMITS, parseLimits } from "./fee-options.ts";
+import { parseAddressOption } from "./named-option.ts";
 
 export interface AnchorArguments {
   readonly from: string | undefined;
@@ -57,7 +58,7 @@ export function parseAnchorOptions(args: AnchorArguments): AnchorOptions {
   if (args.watch && args.fork)
     throw new DmtpError("OPTION_INVALID", "--fork gives up what can't be read once, so it does not go with --watch");
   return {
-    from: args.from === undefined ? undefined : parseAddress(args.from),
+    from: args.from === undefined ? undefined : parseAddressOption("--from", args.from),
     limits: parseLimits(args),
     confirmations: whole("--confirmations", args.confirmations ?? "1", 1, 10_000),
     waitFinal: args.waitFinal,

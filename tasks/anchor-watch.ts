@@ -10,6 +10,7 @@ import type { AnchorOptions } from "./anchor-options.ts";
 import { describeAnchored } from "./anchor-report.ts";
 import { anchorRound } from "./anchor-round.ts";
 import { asDmtpError } from "./command.ts";
+import { repeatNetwork } from "./next-command.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal, type Terminal } from "./terminal.ts";
 
@@ -101,7 +102,7 @@ export async function watchRounds(
         code,
         kind,
         message,
-        hint: findHint(error),
+        hint: repeatNetwork(findHint(error)),
         anchors,
         failures,
         retryInS,

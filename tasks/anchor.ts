@@ -13,6 +13,7 @@ import { describeAnchored, describeHeld, describeRefused, formatAnchored } from 
 import { anchorRound } from "./anchor-round.ts";
 import { watch } from "./anchor-watch.ts";
 import { asDmtpError, command, describeError, reportError, type Outcome } from "./command.ts";
+import { promptOnStderr } from "./hardhat-prompts.ts";
 import type { HeldMessages, RefusedMessage } from "../io/mailbox/backlog.ts";
 import type { Session } from "./session.ts";
 
@@ -20,8 +21,10 @@ import type { Session } from "./session.ts";
 export default async function anchorTask(args: AnchorArguments, hre: HardhatRuntimeEnvironment): Promise<void> {
   try {
     const options = parseAnchorOptions(args);
-    if (args.watch) await watch(hre, options, parseInterval(args.interval));
-    else
+    if (args.watch) {
+      promptOnStderr(hre);
+      await watch(hre, options, parseInterval(args.interval));
+    } else
       await command<AnchorArguments>((session) =>
         args.dryRun ? rehearse(session, options) : anchor(session, options),
       )(args, hre);
@@ -49,7 +52,8 @@ export async function anchor(session: Session, options: AnchorOptions = DEFAULT_
     text:
       anchored.length === 0
         ? `nothing to anchor${isAll ? ": every message in the mailbox is anchored" : ""}`
-        : [...anchored.map(formatAnchored), "next: npx hardhat audit"].join("\n"),
+        : anchored.map(formatAnchored).join("\n"),
+    ...(anchored.length > 0 && { next: "npx hardhat audit" }),
     ...(error !== undefined && { error }),
   };
 }

@@ -94,7 +94,7 @@ export function reportAudit(found: AuditFinding): Outcome {
           "unsigned",
           `${plural(unsigned.keys, "key")} and ${plural(unsigned.messages, "message")} by the chain's word alone`,
         ],
-        ["rooms", found.rooms.length],
+        ["rooms", found.rooms.length.toLocaleString("en")],
         ["state root", toHex(state.root)],
       ]),
       ...odd.filter(showsEach(oddKinds)).map(anchorLine),
@@ -196,5 +196,6 @@ function isAccounted({ anchors }: Pick<AuditFinding, "anchors">, { anchorIndex }
 }
 
 function summarize({ verified, rejected, missing }: VerdictCounts): string {
-  return `${verified} verified, ${rejected} rejected, ${missing} missing`;
+  const [some, bad, absent] = [verified, rejected, missing].map((count) => count.toLocaleString("en"));
+  return `${some} verified, ${bad} rejected, ${absent} missing`;
 }

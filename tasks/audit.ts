@@ -9,10 +9,12 @@ import { rebuild, type BlockReader } from "../io/history.ts";
 import { OrderedReplay } from "../io/ordered-replay.ts";
 import type { Entry } from "../protocol/entry.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { parseRoomId, type RoomId } from "../protocol/room.ts";
+import type { RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
+import { requireOwnBlocks } from "./archive-deployment.ts";
 import { countVerdicts, noVerdicts, reportAudit, type Counts, type RoomFound } from "./audit-report.ts";
 import { command, conclude, type Outcome } from "./command.ts";
+import { parseRoomOption } from "./named-option.ts";
 import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { plural, terminal, type Terminal } from "./terminal.ts";
@@ -28,11 +30,12 @@ export interface AuditArguments {
 }
 
 const online = command<AuditArguments>(async (session, { room, car, retryMissing }) => {
-  const id = room === undefined ? undefined : parseRoomId(room);
+  const id = room === undefined ? undefined : parseRoomOption("--room", room);
   if (car === undefined) return audit(session, id, session.finder(retryMissing));
   const file = new CarFileSource(car);
   const content = new Sources([file]);
   try {
+    await requireOwnBlocks(file, session.deployment);
     return await audit(session, id, { name: file.name, get: (cid) => content.get(cid) });
   } finally {
     await content.close();
@@ -181,7 +184,7 @@ function requireKnown(room: RoomId, anchors: readonly { readonly verdict: Verdic
 async function auditOffline({ room, car }: AuditArguments): Promise<Outcome> {
   if (car === undefined)
     throw new DmtpError("OPTION_INVALID", "--offline is without --car", { hint: "Give --car FILE." });
-  const id = room === undefined ? undefined : parseRoomId(room);
+  const id = room === undefined ? undefined : parseRoomOption("--room", room);
   keepHeapSmall();
   const file = await ArchiveFile.open(car, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
   try {

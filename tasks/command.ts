@@ -5,6 +5,8 @@ import { harmlessJson, shortLine } from "../io/harmless.ts";
 import { DmtpError, type ErrorKind } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 import { translateForeignError } from "./foreign-error.ts";
+import { promptOnStderr } from "./hardhat-prompts.ts";
+import { repeatNetwork } from "./next-command.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
 
@@ -16,6 +18,8 @@ export interface Outcome {
   /** One JSON document; integers of any size as decimal text. */
   readonly data: object;
   readonly text: string;
+  /** The command that a person may want next; only they are told. */
+  readonly next?: string;
   /** Set when the command worked, and what it found is bad. */
   readonly error?: DmtpError;
 }
@@ -26,7 +30,10 @@ export function command<Arguments extends { readonly json: boolean }>(
 ): (args: Arguments, hre: HardhatRuntimeEnvironment) => Promise<void> {
   return (args, hre) =>
     conclude(
-      () => openSession(hre, process.env, terminal),
+      () => {
+        promptOnStderr(hre);
+        return openSession(hre, process.env, terminal);
+      },
       (session) => run(session, args),
       args.json,
     );
@@ -41,9 +48,9 @@ export async function conclude<Opened extends { close(): Promise<void> }>(
   let session: Opened | undefined;
   try {
     session = await open();
-    const { data, text, error } = await run(session);
+    const { data, text, next, error } = await run(session);
     terminal.progress(null);
-    terminal.result(json ? harmlessJson(data) : text);
+    terminal.result(json ? harmlessJson(data) : [text, ...formatNext(next)].join("\n"));
     if (error !== undefined) reportError(error, false);
   } catch (error) {
     terminal.progress(null);
@@ -54,10 +61,14 @@ export async function conclude<Opened extends { close(): Promise<void> }>(
   }
 }
 
+function formatNext(next: string | undefined): string[] {
+  return next === undefined ? [] : [`next: ${repeatNetwork(next)}`];
+}
+
 /** As every JSON document of a command has an error. */
 export function describeError(error: DmtpError): object {
   const { code, kind, message } = error;
-  return { code, kind, message, hint: findHint(error) };
+  return { code, kind, message, hint: repeatNetwork(findHint(error)) };
 }
 
 /** `error[CODE]: what` and `hint: what to do` on stderr, and the exit code of its kind. No stack trace for a user's mistake. */

@@ -7,10 +7,13 @@ import { z } from "zod";
 import { parseAddress, type Address } from "../protocol/address.ts";
 import { contentOfText, type Content } from "../protocol/content.ts";
 import { DmtpError } from "../protocol/error.ts";
+import { parseAddressOption } from "./named-option.ts";
 
 export interface Draft {
   readonly to: Address;
   readonly content: Content;
+  /** Of a batch. */
+  readonly line?: number;
 }
 
 export interface DraftArguments {
@@ -36,7 +39,7 @@ export async function readDrafts(args: DraftArguments, stdin: NodeJS.ReadStream 
     return parseBatch(decodeText(await readBytes(args.batch)));
   }
   if (args.to === undefined) throw new DmtpError("OPTION_INVALID", "no receiver", { hint: "Give --to ADDRESS." });
-  const to = parseAddress(args.to);
+  const to = parseAddressOption("--to", args.to);
   return [{ to, content: contentOfText(args.text ?? decodeText(await readFileOrStdin(args.file, stdin))) }];
 }
 
@@ -50,7 +53,7 @@ export function parseBatch(text: string): Draft[] {
     if (line.trim() === "") return;
     try {
       const draft = batchLine.parse(JSON.parse(line));
-      drafts.push({ to: parseAddress(draft.to), content: contentOfText(draft.text) });
+      drafts.push({ to: parseAddress(draft.to), content: contentOfText(draft.text), line: i + 1 });
     } catch (cause) {
       // What the line says may be private, so it is not repeated.
       const why = cause instanceof DmtpError ? `${cause.code}, ${cause.message}` : "not {to, text} in JSON";

@@ -4,13 +4,13 @@ import { pipeline } from "node:stream/promises";
 
 import { ArchiveExport } from "../io/archive.ts";
 import { syncFolder } from "../io/durable-folder.ts";
-import { parseAddress } from "../protocol/address.ts";
 import type { ArchiveScope } from "../protocol/archive.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
-import { parseRoomId } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
+import { parseAddressOption, parseRoomOption } from "./named-option.ts";
+import { quoteForShell } from "./next-command.ts";
 import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { formatBytes, plural } from "./terminal.ts";
@@ -35,8 +35,8 @@ export default command<ExportArguments>((session, { file, room, wallet, since, r
     throw new DmtpError("OPTION_INVALID", "--since takes an anchor's index");
   keepHeapSmall();
   const scope = {
-    room: room === undefined ? null : parseRoomId(room),
-    wallet: wallet === undefined ? null : parseAddress(wallet),
+    room: room === undefined ? null : parseRoomOption("--room", room),
+    wallet: wallet === undefined ? null : parseAddressOption("--wallet", wallet),
     since: Number(since ?? 0),
   };
   return exportHistory(session, resolve(file), scope, retryMissing);
@@ -94,8 +94,8 @@ export async function exportHistory(
       ...(missingDocuments > own.length
         ? [`  ${plural(missingDocuments - own.length, "key document")} of others cannot be had, or is none`]
         : []),
-      `next: npx hardhat audit --car ${file} --offline`,
     ].join("\n"),
+    next: `npx hardhat audit --car ${quoteForShell(file)} --offline`,
     ...(gaps > 0 && {
       error: new DmtpError("HISTORY_INCOMPLETE", `${plural(gaps, "block")} not reachable, and not in the file`),
     }),

@@ -1,6 +1,6 @@
 import { walletOf } from "../io/chain/transactions/writer.ts";
 import { harmless, harmlessLine } from "../io/harmless.ts";
-import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { checksummed, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 import type { Omissions } from "../protocol/omissions.ts";
@@ -8,6 +8,7 @@ import { roomIdOf } from "../protocol/room.ts";
 import { command, type Outcome } from "./command.ts";
 import { readConversation, type Line } from "./conversation.ts";
 import { openEachWay } from "./identity.ts";
+import { parseAddressOption } from "./named-option.ts";
 import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { readPassphrase } from "./passphrase.ts";
 import type { Session } from "./session.ts";
@@ -24,7 +25,7 @@ export interface HistoryArguments {
 
 export default command<HistoryArguments>(async (session, args) => {
   if (args.with === undefined) throw new DmtpError("OPTION_INVALID", "no peer", { hint: "Give --with ADDRESS." });
-  const peer = parseAddress(args.with);
+  const peer = parseAddressOption("--with", args.with);
   const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
   return history(session, peer, args.from, passphrase, args.retryMissing);
 });
@@ -37,7 +38,9 @@ export async function history(
   passphrase?: string,
   retryMissing = false,
 ): Promise<Outcome> {
-  const { signer, address: own } = await session.signer(from === undefined ? undefined : parseAddress(from));
+  const { signer, address: own } = await session.signer(
+    from === undefined ? undefined : parseAddressOption("--from", from),
+  );
   if (own === peer) throw new DmtpError("RECEIVER_IS_SENDER", "both ends are the same wallet");
   const opener = openEachWay(await walletOf(signer), passphrase);
   const room = roomIdOf(session.deployment, own, peer);

@@ -12,6 +12,7 @@ import type { Party } from "../protocol/message.ts";
 import { equal } from "../protocol/bytes.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { openSealedSeed, type Opener, type SealedSeed } from "../protocol/sealing.ts";
+import { fromOption } from "./next-command.ts";
 import { readPassphrase } from "./passphrase.ts";
 
 /** One's own key version, opened. */
@@ -87,8 +88,9 @@ export async function openOwnKey(
 ): Promise<OpenedKey> {
   const lookup = keys.current(wallet);
   const name = checksummed(wallet);
-  if (lookup.status === "unknown") throw new DmtpError("SENDER_UNREGISTERED", `${name} has no DMTP key`);
-  if (lookup.status === "revoked") throw new DmtpError("SENDER_REVOKED", `${name} has revoked its key`);
+  const hint = `Register a key first: npx hardhat keys register${fromOption(wallet)}`;
+  if (lookup.status === "unknown") throw new DmtpError("SENDER_UNREGISTERED", `${name} has no DMTP key`, { hint });
+  if (lookup.status === "revoked") throw new DmtpError("SENDER_REVOKED", `${name} has revoked its key`, { hint });
   return openKey(deployment, content, lookup.key, opener);
 }
 

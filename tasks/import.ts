@@ -1,12 +1,11 @@
 import { resolve } from "node:path";
 
 import { ArchiveFile } from "../io/archive-file.ts";
-import { checksummed } from "../protocol/address.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { keyDocumentIn } from "../protocol/key-document.ts";
 import type { Block } from "../protocol/manifest.ts";
-import type { Deployment } from "../protocol/room.ts";
+import { requireDeployment } from "./archive-deployment.ts";
 import { auditArchive } from "./audit.ts";
 import { command, type Outcome } from "./command.ts";
 import { copyRoot } from "./copy-root.ts";
@@ -36,7 +35,7 @@ export async function importHistory(session: Session, path: string): Promise<Out
   const { terminal, deployment, content } = session;
   const file = await ArchiveFile.open(path, (blocks) => terminal.progress(`looked at ${plural(blocks, "block")}`));
   try {
-    requireDeployment(file, deployment);
+    requireDeployment(file.name, file.subject.deployment, deployment);
     file.compareWithChain((await session.reader.allEvents()).events);
     const { data, text, error } = await auditArchive(file, terminal, { isCompared: true });
     const find = (cid: Cid): Promise<Uint8Array | null> => file.get(cid);
@@ -82,14 +81,4 @@ async function* documentsOf(file: ArchiveFile): AsyncGenerator<Block> {
     const bytes = await file.get(cid);
     if (bytes !== null && keyDocumentIn(bytes) !== null) yield { cid, bytes };
   }
-}
-
-function requireDeployment(file: ArchiveFile, { chainId, cidStore, keyRegistry }: Deployment): void {
-  const theirs = file.subject.deployment;
-  if (theirs.chainId === chainId && theirs.cidStore === cidStore && theirs.keyRegistry === keyRegistry) return;
-  throw new DmtpError(
-    "ARCHIVE_UNTRUE",
-    `${file.name} is of chain ${theirs.chainId}, CIDStore ${checksummed(theirs.cidStore)}, KeyRegistry ${checksummed(theirs.keyRegistry)}`,
-    { hint: "Choose its --network, or its CID_STORE_ADDRESS and KEY_REGISTRY_ADDRESS." },
-  );
 }

@@ -2,7 +2,7 @@ import { formatPol } from "../io/chain/transactions/amount.ts";
 import { registerData } from "../io/chain/transactions/registry-call.ts";
 import { walletOf } from "../io/chain/transactions/writer.ts";
 import type { PlannedCall } from "../io/mailbox/registry-calls.ts";
-import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { checksummed, type Address } from "../protocol/address.ts";
 import {
   bindingRequest,
   isBindingSigned,
@@ -19,6 +19,8 @@ import { SALT_BYTES, sealWithPassphrase, sealWithWallet } from "../protocol/seal
 import { command, type Outcome } from "./command.ts";
 import { parseLimits } from "./fee-options.ts";
 import { revokeAll } from "./keys-revoke.ts";
+import { parseAddressOption } from "./named-option.ts";
+import { fromOption } from "./next-command.ts";
 import { readNewPassphrase } from "./passphrase.ts";
 import {
   DEFAULT_PAYMENT,
@@ -64,7 +66,7 @@ export async function register(
   passphrase?: string,
   options: RegisterOptions = { ...DEFAULT_PAYMENT, revokesOld: false },
 ): Promise<Outcome> {
-  const { signer, address } = await session.signer(from === undefined ? undefined : parseAddress(from));
+  const { signer, address } = await session.signer(from === undefined ? undefined : parseAddressOption("--from", from));
   const wallet = await walletOf(signer);
   await session.account(address);
   return withRegistryLock(session, async () => {
@@ -146,7 +148,7 @@ function report({ call, event, transaction }: FinishedCall, isResumed: boolean):
         ["transaction", event.transactionHash],
         ...(transaction === null ? [] : [["cost", `${formatPol(transaction.cost)} POL`] as const]),
       ]),
-      `next: npx hardhat send --to ADDRESS --text "…"`,
     ].join("\n"),
+    next: `npx hardhat send${fromOption(wallet)} --to ADDRESS --text "…"`,
   };
 }

@@ -1,9 +1,11 @@
 import { formatPol } from "../io/chain/transactions/amount.ts";
 import { revokeData } from "../io/chain/transactions/registry-call.ts";
-import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { checksummed, type Address } from "../protocol/address.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { command, type Outcome } from "./command.ts";
 import { parseLimits } from "./fee-options.ts";
+import { parseAddressOption } from "./named-option.ts";
+import { fromOption } from "./next-command.ts";
 import {
   DEFAULT_PAYMENT,
   finishOpenCall,
@@ -35,7 +37,9 @@ export async function revoke(
   from: string | undefined,
   options: PaymentOptions = DEFAULT_PAYMENT,
 ): Promise<Outcome> {
-  const { address: wallet } = await session.account(from === undefined ? undefined : parseAddress(from));
+  const { address: wallet } = await session.account(
+    from === undefined ? undefined : parseAddressOption("--from", from),
+  );
   return withRegistryLock(session, async () => {
     const open = await finishOpenCall(session, wallet, options);
     const revoked = open?.call.kind === "revoke" ? open : await revokeAll(session, wallet, options);
@@ -60,8 +64,8 @@ export async function revoke(
           ["transaction", event.transactionHash],
           ...(transaction === null ? [] : [["cost", `${formatPol(transaction.cost)} POL`] as const]),
         ]),
-        "next: npx hardhat keys register",
       ].join("\n"),
+      next: `npx hardhat keys register${fromOption(wallet)}`,
     };
   });
 }

@@ -1,8 +1,9 @@
-import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { checksummed, type Address } from "../protocol/address.ts";
 import { toHex } from "../protocol/bytes.ts";
 import { cidOfDigest } from "../protocol/cid.ts";
 import { verifyKeyDocument } from "../protocol/key-document.ts";
 import { command, type Outcome } from "./command.ts";
+import { parseAddressOption } from "./named-option.ts";
 import type { Session } from "./session.ts";
 import { formatVerdict, table } from "./terminal.ts";
 
@@ -12,7 +13,7 @@ export interface ShowArguments {
 }
 
 export default command<ShowArguments>(async (session, { wallet }) =>
-  showKeys(session, wallet === undefined ? (await session.signer()).address : parseAddress(wallet)),
+  showKeys(session, wallet === undefined ? (await session.signer()).address : parseAddressOption("--wallet", wallet)),
 );
 
 /** A wallet's keys and tombstones, each key with the verdict on it and on its document. */

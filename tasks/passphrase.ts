@@ -43,7 +43,7 @@ export async function readNewPassphrase(variables: NodeJS.ProcessEnv, ask: Ask =
 }
 
 /** @throws OPTION_INVALID when nobody is there to type */
-async function askTerminal(prompt: string): Promise<string> {
+export async function askTerminal(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) {
     throw new DmtpError("OPTION_INVALID", "no passphrase", { hint: "Set DMTP_PASSPHRASE, or run this in a terminal." });
   }

@@ -33,6 +33,7 @@ export async function pin({
   content,
   terminal,
 }: Pick<Session, "mailbox" | "content" | "terminal">): Promise<Outcome> {
+  mailbox.keepPinsOf(content.name);
   const { messages, unpinned } = mailbox.counts();
   let pinned = 0;
   for (let afterId = 0; ;) {

@@ -11,6 +11,7 @@ import { normalizeSignature } from "../protocol/binding.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { isKeyAuthorized, relayKeyRequest } from "../protocol/receipt.ts";
 import { asDmtpError, reportError } from "./command.ts";
+import { promptOnStderr } from "./hardhat-prompts.ts";
 import { runToEnd, serviceEnvironment } from "./service-process.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
@@ -23,6 +24,7 @@ const KEY_BLOCKS = 4_000_000;
 /** Starts the relay for the chosen network as a process of its own, which has its own key and no account. */
 export default async function startRelay(_args: object, hre: HardhatRuntimeEnvironment): Promise<void> {
   try {
+    promptOnStderr(hre);
     const session = await openSession(hre, process.env, terminal);
     await authorizeKey(session);
     const variables = await serviceEnvironment(session, hre, process.env);

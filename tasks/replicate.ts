@@ -63,9 +63,10 @@ export async function checkPins(session: Session): Promise<Outcome> {
         return `  ${store}: ${what}, ${root}: ${pinned ? "pinned" : "not pinned"}, ${lacks}`;
       }),
       ...describeOthers(documents),
-      findings.length === 0 ? "all is there and pinned" : "next: npx hardhat pin --repair",
+      ...(findings.length === 0 ? ["all is there and pinned"] : []),
     ].join("\n"),
     ...(findings.length > 0 && {
+      next: "npx hardhat pin --repair",
       error: new DmtpError("CONTENT_MISSING", `${plural(findings.length, "root")} not wholly present and pinned`),
     }),
   };

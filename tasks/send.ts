@@ -1,5 +1,5 @@
 import { walletOf } from "../io/chain/transactions/writer.ts";
-import { checksummed, parseAddress, type Address } from "../protocol/address.ts";
+import { checksummed, type Address } from "../protocol/address.ts";
 import { cidOf, digestOfCid, type Cid } from "../protocol/cid.ts";
 import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -8,6 +8,7 @@ import { roomIdOf, type RoomId } from "../protocol/room.ts";
 import { asDmtpError, command, type Outcome } from "./command.ts";
 import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
 import { findReceiver, findUnsigned, openEachWay, openOwnKey, type OpenedKey } from "./identity.ts";
+import { parseAddressOption } from "./named-option.ts";
 import { readPassphrase } from "./passphrase.ts";
 import { describeRepeat, findRepeats, refuseRepeats } from "./repeated-numbers.ts";
 import type { Session } from "./session.ts";
@@ -40,7 +41,9 @@ export default command<SendArguments>(async (session, args) => {
   const drafts = await readDrafts(args);
   const passphrase = args.passphrase ? await readPassphrase(process.env) : undefined;
   return send(session, args.from, drafts, passphrase, {
-    acceptedContractWallets: args.acceptContractWallet?.split(",").map((address) => parseAddress(address.trim())) ?? [],
+    acceptedContractWallets: (args.acceptContractWallet?.split(",") ?? []).map((address) =>
+      parseAddressOption("--accept-contract-wallet", address.trim()),
+    ),
     acceptsMissing: args.acceptMissing,
     retryMissing: args.retryMissing,
   });
@@ -58,13 +61,12 @@ export async function send(
   { acceptedContractWallets = [], acceptsMissing = false, retryMissing = false }: SendOptions = {},
 ): Promise<Outcome> {
   const { deployment, content, mailbox, terminal } = session;
-  const { signer, address: sender } = await session.signer(from === undefined ? undefined : parseAddress(from));
+  const { signer, address: sender } = await session.signer(
+    from === undefined ? undefined : parseAddressOption("--from", from),
+  );
   const receivers = new Set(drafts.map(({ to }) => to));
   const keys = await session.readKeys(sender, ...receivers);
-  const peers = new Map<Address, Party>();
-  for (const receiver of receivers) {
-    peers.set(receiver, await findReceiver(keys, deployment, content, sender, receiver));
-  }
+  const peers = await findReceivers(drafts, (receiver) => findReceiver(keys, deployment, content, sender, receiver));
   const unsigned = findUnsigned(keys, receivers, (key) => mailbox.hasAccepted(key), acceptedContractWallets);
   const opener = openEachWay(await walletOf(signer), passphrase);
   const own = await openOwnKey(keys, deployment, content, sender, opener);
@@ -103,10 +105,45 @@ export async function send(
               ["message", `${first.seq} from you`],
               ["cid", first.cid],
             ]),
-            "next: npx hardhat anchor",
           ].join("\n")
-        : `sent ${plural(messages.length, "message")} to ${plural(receivers.size, "receiver")}\nnext: npx hardhat anchor`,
+        : `sent ${plural(messages.length, "message")} to ${plural(receivers.size, "receiver")}`,
+    next: "npx hardhat anchor",
   };
+}
+
+/**
+ * The keys of all receivers. Of a batch, whoever can't be written to is named with the lines, all at once.
+ * @throws what `find` throws for one receiver
+ */
+async function findReceivers(
+  drafts: readonly Draft[],
+  find: (receiver: Address) => Promise<Party>,
+): Promise<Map<Address, Party>> {
+  const peers = new Map<Address, Party>();
+  const refused = new Map<Address, DmtpError>();
+  for (const { to, line } of drafts) {
+    if (peers.has(to) || refused.has(to)) continue;
+    try {
+      peers.set(to, await find(to));
+    } catch (error) {
+      if (!(error instanceof DmtpError) || error.kind !== "input" || line === undefined) throw error;
+      refused.set(to, error);
+    }
+  }
+  const [first] = refused.values();
+  if (first === undefined) return peers;
+  const lines = [...refused].map(([wallet, { message }]) => {
+    const places = drafts.filter(({ to }) => to === wallet).map(({ line }) => line);
+    return `${message} (line ${formatSome(places, ", ")})`;
+  });
+  throw new DmtpError(first.code, formatSome(lines, "; "), { cause: first });
+}
+
+const MAX_SHOWN = 10;
+
+function formatSome(all: readonly unknown[], separator: string): string {
+  const rest = all.length - MAX_SHOWN;
+  return `${all.slice(0, MAX_SHOWN).join(separator)}${rest > 0 ? ` and ${rest.toLocaleString("en")} more` : ""}`;
 }
 
 /** Seals in the given order; each message names the one before it as seen. */

@@ -46,7 +46,8 @@ async function networkUrl(hre: HardhatRuntimeEnvironment): Promise<string> {
  * @returns its exit status
  */
 export async function runToEnd(main: string, variables: NodeJS.ProcessEnv): Promise<number> {
-  const child = spawn(process.execPath, [main], { env: variables, stdio: "inherit" });
+  // The channel carries nothing: it breaks when this process is killed, and the service ends then.
+  const child = spawn(process.execPath, [main], { env: variables, stdio: ["inherit", "inherit", "inherit", "ipc"] });
   const forward = (signal: NodeJS.Signals): void => {
     child.kill(signal);
   };

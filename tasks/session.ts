@@ -177,6 +177,24 @@ export async function openSession(
   variables: NodeJS.ProcessEnv,
   terminal: Terminal,
 ): Promise<Session> {
+  try {
+    return await openOnNetwork(hre, variables, terminal);
+  } catch (error) {
+    // A chain within this process is new, and has no contracts.
+    if (!(error instanceof DmtpError) || !["CONTRACT_MISSING", "DEPLOYMENT_UNKNOWN"].includes(error.code)) throw error;
+    if (hre.config.networks[hre.globalOptions.network]?.type === "http") throw error;
+    throw new DmtpError(error.code, `${error.message}, which lives in this process and ends with it`, {
+      cause: error,
+      hint: "Give --network: localhost for a chain that npx hardhat node runs, amoy or polygon.",
+    });
+  }
+}
+
+async function openOnNetwork(
+  hre: HardhatRuntimeEnvironment,
+  variables: NodeJS.ProcessEnv,
+  terminal: Terminal,
+): Promise<Session> {
   const environment = parseEnvironment(variables);
   const { rpc, expectedChainId, url } = await openRpc(hre);
   const chainId = parseChainId(await rpc.request({ method: "eth_chainId", params: [] }));

@@ -81,8 +81,9 @@ export async function status(session: Session): Promise<Outcome> {
 }
 
 /** Whether the mailbox is brought up to the chain, as far as that takes no replay. */
-async function tryFollow({ mailbox, reader }: Session, head: ChainHead): Promise<boolean> {
+async function tryFollow({ mailbox, reader, content }: Session, head: ChainHead): Promise<boolean> {
   try {
+    mailbox.keepPinsOf(content.name);
     return await followLog(mailbox, reader, head);
   } catch (error) {
     // A full disk, or a command that writes just now, is no reason to show nothing.

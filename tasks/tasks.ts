@@ -39,7 +39,7 @@ export const tasks = [
     .addFlag(passphrase)
     .addFlag({
       name: "revokeOld",
-      description: "First revoke all keys that the wallet has: after a theft, see README.md",
+      description: "First revoke all keys that the wallet has: after a theft, see docs/operator.md",
     })
     .addOption(maxCost)
     .addFlag(json)

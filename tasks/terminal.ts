@@ -2,6 +2,7 @@
 import { harmless, harmlessLine } from "../io/harmless.ts";
 import type { Binding } from "../protocol/keys.ts";
 import type { Verdict } from "../protocol/verdict.ts";
+import { repeatNetwork } from "./next-command.ts";
 
 /** Where a command writes: results on stdout, everything else on stderr. */
 export interface Terminal {
@@ -17,7 +18,7 @@ export const terminal: Terminal = {
     process.stdout.write(`${text}\n`);
   },
   note: (text) => {
-    process.stderr.write(`${harmless(text)}\n`);
+    process.stderr.write(`${repeatNetwork(harmless(text))}\n`);
   },
   progress: (text) => {
     if (process.stderr.isTTY) process.stderr.write(text === null ? "\r\x1b[K" : `\r\x1b[K${harmlessLine(text)}`);

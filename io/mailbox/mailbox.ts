@@ -160,6 +160,14 @@ export class Mailbox {
     yield* accessEach(this.mail.blocks(page, maxBytes));
   }
 
+  /** Pins are those of one store: in another, by this name, nothing is pinned yet. */
+  keepPinsOf(store: string): void {
+    if (accessMailbox(() => this.mail.pinnedIn()) === store) return;
+    this.transaction(() => {
+      this.mail.pinIn(store);
+    });
+  }
+
   markPinned(page: PinPage): void {
     this.transaction(() => {
       this.mail.markPinned(page);

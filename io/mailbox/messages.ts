@@ -97,6 +97,9 @@ export class Messages {
          WHERE id > ? AND id <= ? ORDER BY id`,
       ),
       markPinned: prepare<[number, number]>("UPDATE cids SET pinned = 1 WHERE pinned = 0 AND id > ? AND id <= ?"),
+      store: prepare<[], string>("SELECT value FROM meta WHERE name = 'pinned in'").pluck(),
+      setStore: prepare<[string]>("INSERT OR REPLACE INTO meta VALUES ('pinned in', ?)"),
+      unmarkPins: prepare<[]>("UPDATE cids SET pinned = 0 WHERE pinned = 1"),
       room: prepare<[RoomId], Row>(
         `SELECT ${COLUMNS} FROM messages m JOIN cids USING (id) WHERE m.room = ? ORDER BY id`,
       ),
@@ -175,6 +178,17 @@ export class Messages {
 
   markPinned({ afterId, lastId }: PinPage): void {
     this.statements.markPinned.run(afterId, lastId);
+  }
+
+  /** The store in which messages were pinned last. */
+  pinnedIn(): string | undefined {
+    return this.statements.store.get();
+  }
+
+  /** Forgets what was pinned: from now on, pins are this store's. */
+  pinIn(store: string): void {
+    this.statements.unmarkPins.run();
+    this.statements.setStore.run(store);
   }
 
   inRoom(room: RoomId): MailboxMessage[] {

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
@@ -60,6 +61,23 @@ describe("every script", () => {
         .and.not.to.contain("    at ");
     });
   }
+});
+
+describe("bootstrap.mjs", () => {
+  it("says so where the folder's name is one that Hardhat can't build in", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "dmtp#1-"));
+    try {
+      mkdirSync(join(folder, "scripts"));
+      for (const file of ["bootstrap.mjs", "install.mjs", "install-lock.mjs", "demo.ts"]) {
+        copyFileSync(join(ROOT, "scripts", file), join(folder, "scripts", file));
+      }
+      const { code, stderr } = await run(`node ${join(folder, "scripts", "bootstrap.mjs")} scripts/demo.ts`, []);
+      expect(code).to.equal(1);
+      expect(stderr).to.match(/^error\[FOLDER_NAME\]: .*#.*\nhint: move this folder/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
 
 describe("the options of a script", () => {

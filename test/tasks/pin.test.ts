@@ -50,6 +50,16 @@ describe("pin", () => {
 
   const run = () => pin({ mailbox, content, terminal });
 
+  it("pins anew in another store: what was pinned was pinned in the one before", async () => {
+    await content.put(blocks);
+    await run();
+    const other = new WatchedStore(join(folder(), "other"));
+    expect((await pin({ mailbox, content: other, terminal })).data).to.include({ pinned: 2_500, alreadyPinned: 0 });
+    expect(other.sent).to.have.length(2_500);
+    expect((await pin({ mailbox, content: other, terminal })).data).to.include({ pinned: 0, alreadyPinned: 2_500 });
+    await other.close();
+  });
+
   it("sends nothing that the store has, and marks all of it", async () => {
     await content.put(blocks);
     content.sent.length = 0;

@@ -119,6 +119,19 @@ describe("send refuses before anything is stored", () => {
     expect(await codeOfAsync(() => send(session, chain.alice, drafts))).to.equal("RECEIVER_UNREGISTERED");
   });
 
+  it("a whole batch for all that can't be written to, each with its lines", async () => {
+    const drafts = [chain.carol, chain.bob, ZERO_ADDRESS, chain.carol].map((to, i) => ({
+      to,
+      content: HELLO,
+      line: i + 1,
+    }));
+    const refused = await send(session, chain.alice, drafts).catch((error: unknown) => error);
+    expect(refused).to.include({
+      code: "RECEIVER_UNREGISTERED",
+      message: `${checksummed(chain.carol)} has no DMTP key (line 1, 4); the receiver is the zero address (line 3)`,
+    });
+  });
+
   it("a receiver whose key document is missing, or is other bytes", async () => {
     const [event] = await session.reader.walletEvents(chain.bob);
     const digest = event?.kind === "key" ? event.document : new Uint8Array(32);
