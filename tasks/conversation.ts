@@ -1,4 +1,5 @@
 /** A conversation of two wallets: rebuilt from chain and content, opened with one's own keys. */
+import { openKey, type OpenedKey, type OpenerSource } from "../client/identity.ts";
 import { rebuild, type BlockReader } from "../io/history.ts";
 import { checksummed, type Address } from "../protocol/address.ts";
 import type { Cid } from "../protocol/cid.ts";
@@ -11,7 +12,6 @@ import { openMessage, roomKeyOf, type RoomKey } from "../protocol/message.ts";
 import { findOmissions, type Omissions } from "../protocol/omissions.ts";
 import type { RoomId } from "../protocol/room.ts";
 import type { Verdict } from "../protocol/verdict.ts";
-import { openKey, type OpenedKey, type OpenerSource } from "./identity.ts";
 import type { Session } from "./session.ts";
 
 /** One message of a conversation, opened. */

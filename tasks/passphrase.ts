@@ -1,6 +1,8 @@
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 
+import type { OpenerSource } from "../client/identity.ts";
+import type { Wallet } from "../protocol/binding.ts";
 import { DmtpError } from "../protocol/error.ts";
 
 /** Gets what a person types after a prompt, without showing it. */
@@ -40,6 +42,24 @@ export async function readNewPassphrase(variables: NodeJS.ProcessEnv, ask: Ask =
     throw new DmtpError("OPTION_INVALID", "the two passphrases differ", { hint: "Run the command again." });
   }
   return passphrase;
+}
+
+/**
+ * The wallet for keys that it sealed; for others the passphrase that was given, or DMTP_PASSPHRASE, or one that is typed, once.
+ * @throws SEALED_KEY_UNOPENED from the source when a passphrase is needed and nobody gives one
+ */
+export function openEachWay(wallet: Wallet, passphrase: string | undefined): OpenerSource {
+  let known = passphrase === undefined ? undefined : Promise.resolve(passphrase);
+  return async (method) => {
+    if (method === "wallet") return { wallet };
+    known ??= readPassphrase(process.env).catch((cause: unknown) => {
+      throw new DmtpError("SEALED_KEY_UNOPENED", "this key was sealed with a passphrase, and none was given", {
+        cause,
+        hint: "Set DMTP_PASSPHRASE, or run this in a terminal with --passphrase.",
+      });
+    });
+    return { passphrase: await known };
+  };
 }
 
 /** @throws OPTION_INVALID when nobody is there to type */

@@ -1,15 +1,15 @@
+import { composeMessages, type ComposedMessage, type NextNumber } from "../client/compose.ts";
+import { findReceiver, findUnsigned, openOwnKey } from "../client/identity.ts";
 import { walletOf } from "../io/chain/transactions/writer.ts";
 import { checksummed, type Address } from "../protocol/address.ts";
-import { cidOf, digestOfCid, type Cid } from "../protocol/cid.ts";
-import { encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
-import { roomKeyOf, sealMessage, type Party, type RoomKey } from "../protocol/message.ts";
-import { roomIdOf, type RoomId } from "../protocol/room.ts";
+import type { Party } from "../protocol/message.ts";
+import type { RoomId } from "../protocol/room.ts";
 import { asDmtpError, command, type Outcome } from "./command.ts";
 import { readDrafts, type Draft, type DraftArguments } from "./draft.ts";
-import { findReceiver, findUnsigned, openEachWay, openOwnKey, type OpenedKey } from "./identity.ts";
 import { parseAddressOption } from "./named-option.ts";
-import { readPassphrase } from "./passphrase.ts";
+import { fromOption } from "./next-command.ts";
+import { openEachWay, readPassphrase } from "./passphrase.ts";
 import { describeRepeat, findRepeats, refuseRepeats } from "./repeated-numbers.ts";
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
@@ -29,12 +29,6 @@ export interface SendOptions {
   /** Whether it sends although the next sequence number may be taken; kept for what is missing now in these rooms. */
   readonly acceptsMissing?: boolean;
   readonly retryMissing?: boolean;
-}
-
-interface Sealed {
-  readonly cid: Cid;
-  readonly block: Uint8Array;
-  readonly envelope: Envelope;
 }
 
 export default command<SendArguments>(async (session, args) => {
@@ -60,7 +54,7 @@ export async function send(
   passphrase?: string,
   { acceptedContractWallets = [], acceptsMissing = false, retryMissing = false }: SendOptions = {},
 ): Promise<Outcome> {
-  const { deployment, content, mailbox, terminal } = session;
+  const { deployment, content, mailbox, terminal, now, random } = session;
   const { signer, address: sender } = await session.signer(
     from === undefined ? undefined : parseAddressOption("--from", from),
   );
@@ -69,13 +63,19 @@ export async function send(
   const peers = await findReceivers(drafts, (receiver) => findReceiver(keys, deployment, content, sender, receiver));
   const unsigned = findUnsigned(keys, receivers, (key) => mailbox.hasAccepted(key), acceptedContractWallets);
   const opener = openEachWay(await walletOf(signer), passphrase);
-  const own = await openOwnKey(keys, deployment, content, sender, opener);
+  const own = await openOwnKey(keys, deployment, content, sender, opener).catch((error: unknown) => {
+    throw namingSender(error, sender);
+  });
   // A sequence number is only right when the mailbox knows all that this wallet has sent, from other machines too.
   const repeats = await findRepeats(session, own.event, receivers, session.finder(retryMissing));
   if (repeats.length > 0 && !acceptsMissing) throw refuseRepeats(repeats);
 
   const sealed = mailbox.transaction(() => {
-    const messages = sealAll(session, own, peers, drafts);
+    const next = (room: RoomId, sender: Address, version: number): NextNumber => ({
+      seq: mailbox.nextSeq(room, sender, version),
+      seen: mailbox.heads(room),
+    });
+    const messages = composeMessages(deployment, own, peers, drafts, { next, now, random });
     mailbox.add(messages);
     for (const key of unsigned) mailbox.acceptKey(key);
     for (const { room, anchorIndex } of repeats) mailbox.acceptMissing(room, anchorIndex);
@@ -146,48 +146,11 @@ function formatSome(all: readonly unknown[], separator: string): string {
   return `${all.slice(0, MAX_SHOWN).join(separator)}${rest > 0 ? ` and ${rest.toLocaleString("en")} more` : ""}`;
 }
 
-/** Seals in the given order; each message names the one before it as seen. */
-function sealAll(
-  { deployment, mailbox, now, random }: Session,
-  own: OpenedKey,
-  peers: ReadonlyMap<Address, Party>,
-  drafts: readonly Draft[],
-): Sealed[] {
-  const rooms = new Map<Address, { id: RoomId; key: RoomKey; seq: number; seen: readonly Uint8Array[] }>();
-  const sender = own.party.wallet;
-  return drafts.map(({ to, content }) => {
-    const peer = peers.get(to);
-    if (peer === undefined) throw new DmtpError("INTERNAL", "a draft without its receiver");
-    let room = rooms.get(to);
-    if (room === undefined) {
-      const id = roomIdOf(deployment, sender, to);
-      const key = roomKeyOf(deployment, id, own.identity, own.party, peer);
-      room = { id, key, seq: mailbox.nextSeq(id, sender, own.party.version), seen: mailbox.heads(id) };
-      rooms.set(to, room);
-    }
-    if (!Number.isSafeInteger(room.seq)) {
-      // Acknowledged, it would be a message that no reader takes.
-      throw new DmtpError("SEQ_EXHAUSTED", `key version ${own.party.version} has no number left in room ${room.id}`);
-    }
-    const header = {
-      v: 1 as const,
-      room: room.id,
-      sender,
-      receiver: to,
-      senderKeyVersion: own.party.version,
-      receiverKeyVersion: peer.version,
-      seq: room.seq,
-      seen: room.seen,
-      timestamp: now(),
-      nonce: random(32),
-    };
-    const envelope = sealMessage(room.key, own.identity.signer, header, content);
-    const block = encodeEnvelope(envelope);
-    const cid = cidOf(block);
-    room.seq += 1;
-    room.seen = [digestOfCid(cid)];
-    return { cid, block, envelope };
-  });
+/** Who has no key is told how to make one with the same account. */
+function namingSender(error: unknown, sender: Address): unknown {
+  if (!(error instanceof DmtpError) || !["SENDER_UNREGISTERED", "SENDER_REVOKED"].includes(error.code)) return error;
+  const hint = `Register a key first: npx hardhat keys register${fromOption(sender)}`;
+  return new DmtpError(error.code, error.message, { cause: error, hint });
 }
 
 function warnOfUnsigned({ reader, terminal }: Session, wallet: Address, version: number): void {
@@ -200,7 +163,7 @@ function warnOfUnsigned({ reader, terminal }: Session, wallet: Address, version:
   );
 }
 
-async function storeBlocks({ content, terminal }: Session, sealed: readonly Sealed[]): Promise<boolean> {
+async function storeBlocks({ content, terminal }: Session, sealed: readonly ComposedMessage[]): Promise<boolean> {
   try {
     await content.put(sealed.map(({ cid, block }) => ({ cid, bytes: block })));
     return true;

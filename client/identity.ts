@@ -1,8 +1,6 @@
-/** Keys as a command needs them: a receiver's, checked before it is used, and one's own, opened with the wallet. */
-import type { ContentStore } from "../io/content/store.ts";
+/** Keys as a sender needs them: a receiver's, checked before it is used, and one's own, opened with the wallet. */
 import { checksummed, ZERO_ADDRESS, type Address } from "../protocol/address.ts";
-import type { Wallet } from "../protocol/binding.ts";
-import { cidOfDigest } from "../protocol/cid.ts";
+import { cidOfDigest, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { KeyEvent } from "../protocol/event.ts";
 import { identityOfSeed, type Identity } from "../protocol/identity.ts";
@@ -12,8 +10,11 @@ import type { Party } from "../protocol/message.ts";
 import { equal } from "../protocol/bytes.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { openSealedSeed, type Opener, type SealedSeed } from "../protocol/sealing.ts";
-import { fromOption } from "./next-command.ts";
-import { readPassphrase } from "./passphrase.ts";
+
+/** Where key documents are got from: blocks that are what their CIDs name; null for one that nobody has. */
+export interface DocumentSource {
+  get(cid: Cid): Promise<Uint8Array | null>;
+}
 
 /** One's own key version, opened. */
 export interface OpenedKey {
@@ -31,7 +32,7 @@ export interface OpenedKey {
 export async function findReceiver(
   keys: KeyDirectory,
   deployment: Deployment,
-  content: ContentStore,
+  content: DocumentSource,
   sender: Address,
   receiver: Address,
 ): Promise<Party> {
@@ -82,15 +83,14 @@ export function findUnsigned(
 export async function openOwnKey(
   keys: KeyDirectory,
   deployment: Deployment,
-  content: ContentStore,
+  content: DocumentSource,
   wallet: Address,
   opener: OpenerSource,
 ): Promise<OpenedKey> {
   const lookup = keys.current(wallet);
   const name = checksummed(wallet);
-  const hint = `Register a key first: npx hardhat keys register${fromOption(wallet)}`;
-  if (lookup.status === "unknown") throw new DmtpError("SENDER_UNREGISTERED", `${name} has no DMTP key`, { hint });
-  if (lookup.status === "revoked") throw new DmtpError("SENDER_REVOKED", `${name} has revoked its key`, { hint });
+  if (lookup.status === "unknown") throw new DmtpError("SENDER_UNREGISTERED", `${name} has no DMTP key`);
+  if (lookup.status === "revoked") throw new DmtpError("SENDER_REVOKED", `${name} has revoked its key`);
   return openKey(deployment, content, lookup.key, opener);
 }
 
@@ -100,7 +100,7 @@ export async function openOwnKey(
  */
 export async function openKey(
   deployment: Deployment,
-  content: ContentStore,
+  content: DocumentSource,
   key: KeyVersion,
   opener: OpenerSource,
 ): Promise<OpenedKey> {
@@ -116,28 +116,10 @@ export async function openKey(
 /** One opener for every key version, or one for each way to seal a key, asked for when a key is met that was sealed so. */
 export type OpenerSource = Opener | ((method: SealedSeed["method"]) => Promise<Opener>);
 
-/**
- * The wallet for keys that it sealed; for others the passphrase that was given, or DMTP_PASSPHRASE, or one that is typed, once.
- * @throws SEALED_KEY_UNOPENED from the source when a passphrase is needed and nobody gives one
- */
-export function openEachWay(wallet: Wallet, passphrase: string | undefined): OpenerSource {
-  let known = passphrase === undefined ? undefined : Promise.resolve(passphrase);
-  return async (method) => {
-    if (method === "wallet") return { wallet };
-    known ??= readPassphrase(process.env).catch((cause: unknown) => {
-      throw new DmtpError("SEALED_KEY_UNOPENED", "this key was sealed with a passphrase, and none was given", {
-        cause,
-        hint: "Set DMTP_PASSPHRASE, or run this in a terminal with --passphrase.",
-      });
-    });
-    return { passphrase: await known };
-  };
-}
-
 /** @throws CONTENT_MISSING; KEY_DOCUMENT_MISMATCH and the decoder's codes, or `code` in their place */
 async function fetchKeyDocument(
   deployment: Deployment,
-  content: ContentStore,
+  content: DocumentSource,
   { event }: KeyVersion,
   code?: "RECEIVER_KEY_INVALID",
 ): Promise<KeyDocument> {
