@@ -1,6 +1,7 @@
 /** The wanted blocks that were not asked for yet, and which of them comes next. */
 import type { AskingWindows, Group } from "../io/asking-windows.ts";
 import type { Cid } from "../protocol/cid.ts";
+import { OldestFirst } from "../protocol/oldest-first.ts";
 import type { Want } from "./want-list.ts";
 
 /** What an anchor names, the newest last. */
@@ -34,10 +35,12 @@ export class FreshWants {
    * missing at any time is a part of the history, not all of it.
    */
   private readonly history = new Map<Cid, Want>();
+  private readonly oldestHistory = new OldestFirst(this.history);
   /** Of anchors of which little was there. */
   private readonly doubtful = new Map<Group, Want[]>();
   private doubtfulCount = 0;
   private readonly documents = new Map<Cid, Want>();
+  private readonly oldestDocument = new OldestFirst(this.documents);
 
   constructor(options: FreshWantsOptions) {
     this.options = options;
@@ -97,9 +100,7 @@ export class FreshWants {
   }
 
   takeDocument(): Want | undefined {
-    const [document] = this.documents.values();
-    if (document !== undefined) this.documents.delete(document.cid);
-    return document;
+    return this.oldestDocument.take()?.[1];
   }
 
   /** To be called when a block of a doubtful group was found: the rest of the group is not doubtful any more. */
@@ -174,9 +175,7 @@ export class FreshWants {
   }
 
   private takeHistory(): Want | undefined {
-    const [first] = this.history.values();
-    if (first !== undefined) this.history.delete(first.cid);
-    return first;
+    return this.oldestHistory.take()?.[1];
   }
 
   private remove(at: number, stack: Stack): void {

@@ -1,6 +1,7 @@
 /** What was asked for and not found, and when it is asked for again: ever more rarely, for as long as it takes. */
 import { addJitter, computeBackoffMs } from "../protocol/backoff.ts";
 import type { Cid } from "../protocol/cid.ts";
+import { OldestFirst } from "../protocol/oldest-first.ts";
 import type { Clock } from "./clock.ts";
 import type { Want } from "./want-list.ts";
 
@@ -44,9 +45,11 @@ const LATER_DOCUMENT_FACTOR = 30;
 export class Retries {
   private readonly options: RetriesOptions;
   private readonly absent = new Map<Cid, Absent>();
+  private readonly oldest = new OldestFirst(this.absent);
   private readonly slots = new Map<number, Slot>();
   /** What is due, by the number of attempts; the last has all that is old, and documents. Sets, since shifting a long array copies it. */
   private readonly due: readonly Set<Cid>[] = Array.from({ length: YOUNG_ATTEMPTS + 1 }, () => new Set<Cid>());
+  private readonly oldestDue = this.due.map((cids) => new OldestFirst(cids));
 
   constructor(options: RetriesOptions) {
     this.options = options;
@@ -95,8 +98,8 @@ export class Retries {
 
   /** One that is due, of those with the fewest attempts; it is not due any more. */
   takeYoung(): Want | undefined {
-    for (const cids of this.due.slice(0, YOUNG_ATTEMPTS)) {
-      const want = this.takeFrom(cids);
+    for (let attempts = 0; attempts < YOUNG_ATTEMPTS; attempts++) {
+      const want = this.takeFrom(attempts);
       if (want !== undefined) return want;
     }
     return undefined;
@@ -104,7 +107,7 @@ export class Retries {
 
   /** A document that is due, or a block with many attempts; it is not due any more. */
   takeOld(): Want | undefined {
-    return this.takeFrom(this.due[YOUNG_ATTEMPTS]);
+    return this.takeFrom(YOUNG_ATTEMPTS);
   }
 
   clear(): void {
@@ -115,18 +118,17 @@ export class Retries {
   }
 
   private dropOldest(): void {
-    const [oldest] = this.absent.keys();
+    const [oldest] = this.oldest.take() ?? [];
     if (oldest === undefined) return;
-    this.absent.delete(oldest);
     for (const cids of this.due) cids.delete(oldest);
     this.options.onDrop();
   }
 
-  private takeFrom(cids: Set<Cid> | undefined): Want | undefined {
-    for (const cid of cids ?? []) {
-      cids?.delete(cid);
+  private takeFrom(place: number): Want | undefined {
+    const oldest = this.oldestDue[place];
+    for (let next = oldest?.take(); next !== undefined; next = oldest?.take()) {
       // It may have come meanwhile.
-      const want = this.absent.get(cid)?.want;
+      const want = this.absent.get(next[0])?.want;
       if (want !== undefined) return want;
     }
     return undefined;

@@ -3,6 +3,8 @@
  * limit allows; a group of which nothing is there is hardly asked for, so that a million digests of nothing delay no other anchor.
  */
 
+import { OldestFirst } from "../protocol/oldest-first.ts";
+
 /** What names the blocks: an anchor by its index. */
 export type Group = number;
 
@@ -19,6 +21,7 @@ const MAX_GROUPS = 65_536;
 
 export class AskingWindows {
   private readonly windows = new Map<Group, Window>();
+  private readonly oldest = new OldestFirst(this.windows);
   private readonly limit: number;
 
   /** @param limit the largest window: the number of requests that are in flight at once */
@@ -74,10 +77,11 @@ export class AskingWindows {
 
   /** A group that is forgotten is asked for like a new one. */
   private forgetOldest(): void {
-    for (const [group, { inFlight }] of this.windows) {
-      if (inFlight > 0) continue;
-      this.windows.delete(group);
-      return;
+    for (let looked = 0; looked <= this.limit; looked++) {
+      const [group, window] = this.oldest.take() ?? [];
+      if (window === undefined || window.inFlight === 0) return;
+      // What is asked for now stays, as the newest.
+      if (group !== undefined) this.windows.set(group, window);
     }
   }
 }
