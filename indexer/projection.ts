@@ -29,8 +29,9 @@ export class Projection {
   private readonly content: ContentCache;
   private readonly store: IndexStore;
   private readonly engine: ReplayEngine;
-  /** What was offered, and not looked at yet. */
-  private readonly received: Cid[] = [];
+  /** What was offered; what stands before `looked` was looked at. */
+  private received: Cid[] = [];
+  private looked = 0;
   private counts: EventCounts;
 
   /** Goes on from what the rows say. */
@@ -71,7 +72,7 @@ export class Projection {
 
   /** Whether {@link work} has nothing to do. */
   get isIdle(): boolean {
-    return this.received.length === 0 && this.engine.isIdle;
+    return this.looked === this.received.length && this.engine.isIdle;
   }
 
   /** Takes the next events, in chain order. {@link work} has to follow. */
@@ -105,21 +106,33 @@ export class Projection {
 
   /** Does one piece of the work that is left. @returns whether there was any */
   private step(): boolean {
-    if (this.received.length === 0) return this.engine.step();
-    for (const cid of this.received.splice(0, STEP_BLOCKS)) this.receiveOne(cid);
+    // A shard comes before its messages. What it lists is found among what came with it, and needs no look of its own.
+    if (!this.engine.isIdle || this.looked === this.received.length) return this.engine.step();
+    for (let blocks = 0; blocks < STEP_BLOCKS; blocks++) {
+      const cid = this.received[this.looked];
+      if (cid === undefined) break;
+      this.looked += 1;
+      if (this.receiveOne(cid)) return true;
+    }
+    if (this.looked === this.received.length) {
+      this.received = [];
+      this.looked = 0;
+    }
     return true;
   }
 
-  private receiveOne(cid: Cid): void {
-    const bytes = this.missing.has(cid) ? this.content.look(cid) : undefined;
-    if (bytes === undefined) return;
+  /** @returns whether it may be the manifest, a shard or a heads block of an anchor */
+  private receiveOne(cid: Cid): boolean {
+    const bytes = !this.store.isSettled(cid) && this.missing.has(cid) ? this.content.look(cid) : undefined;
+    if (bytes === undefined) return false;
     const isNamedByAnchor = this.missing.isNamedByAnchor(cid);
     this.missing.arrive(cid);
     this.store.receiveDocument(cid, bytes);
-    if (!isNamedByAnchor) return;
+    if (!isNamedByAnchor) return false;
     // Kept before it is judged, so that no later turn has to do without it.
     this.content.take(cid);
     this.engine.receive(cid);
+    return this.store.mayBePartOfAnchor(cid);
   }
 
   private count(event: ChainEvent): void {

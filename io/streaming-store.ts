@@ -167,6 +167,10 @@ export class StreamingStore implements ReplayStore, NodeRows {
     return this.parts.ofAnchor(anchorIndex);
   }
 
+  mayBePartOfAnchor(): boolean {
+    return true;
+  }
+
   partsAwaiting(cid: Cid, limit: number): readonly OpenPart[] {
     return this.parts.awaiting(cid, limit).filter(({ part }) => this.fetchedParts.has(part));
   }

@@ -10,6 +10,7 @@ import type { Verdict } from "../../protocol/verdict.ts";
 import { Statements } from "./statements.ts";
 import type { Tally } from "./tally.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
+import { WaitingCids } from "./waiting-cids.ts";
 
 /** As it is kept of a manifest. */
 interface ManifestJson {
@@ -32,9 +33,13 @@ interface StoredRow extends VerdictRow {
 export class AnchorRows {
   private readonly statements: Statements;
   private readonly tally: Tally;
+  /** Of anchors whose manifest is not here. */
+  private readonly waiting: WaitingCids;
 
   constructor(database: Database.Database, tally: Tally) {
     this.statements = new Statements(database);
+    const sql = "SELECT cid FROM anchors WHERE status = 'missing' AND manifest IS NULL AND cid IS NOT NULL";
+    this.waiting = new WaitingCids(database, sql);
     this.tally = tally;
   }
 
@@ -53,6 +58,12 @@ export class AnchorRows {
       transactionHash,
     );
     this.tally.countAnchor(verdict.status, 1);
+    if (verdict.status === "missing" && cid !== null) this.waiting.add(cid);
+  }
+
+  /** False only when no anchor waits for this block as its manifest. */
+  mayAwait(cid: Cid): boolean {
+    return this.waiting.mayHave(cid);
   }
 
   get(index: number): StoredAnchor | undefined {
@@ -73,13 +84,14 @@ export class AnchorRows {
 
   /** The lowest index with this CID. */
   firstWith(cid: Cid): number | undefined {
-    const sql = `SELECT min(anchor_index) AS "index" FROM anchors WHERE cid = ?`;
+    const sql = `SELECT min(anchor_index) AS "index" FROM anchors WHERE cid = +?`;
     return this.statements.prepare<{ index: number | null }>(sql).get(cid)?.index ?? undefined;
   }
 
   setManifest(index: number, manifest: Manifest): void {
     const sql = "UPDATE anchors SET manifest = ?, base = ? WHERE anchor_index = ?";
     this.statements.run(sql, encodeManifestRow(manifest), manifest.base?.index ?? null, index);
+    this.waiting.forget();
   }
 
   /** The verdict on an anchor that had none. */

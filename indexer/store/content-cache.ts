@@ -7,7 +7,8 @@ import { CidRows } from "./cid-rows.ts";
 const MAX_OFFERED_BYTES = 16 * 1024 * 1024;
 
 export class ContentCache {
-  private readonly cids: CidRows;
+  /** The number of a CID, which is given one. Whoever keeps numbers in mind puts that here, so that each CID is numbered once. */
+  numberOf: (cid: Cid) => number;
   private readonly getBytes: Database.Statement<[Cid], Uint8Array>;
   private readonly putBytes: Database.Statement<[cidId: number, bytes: Uint8Array]>;
 
@@ -17,7 +18,8 @@ export class ContentCache {
   private readonly taken = new Set<Cid>();
 
   constructor(database: Database.Database) {
-    this.cids = new CidRows(database);
+    const cids = new CidRows(database);
+    this.numberOf = (cid) => cids.add(cid).id;
     this.getBytes = database
       .prepare<[Cid], Uint8Array>("SELECT bytes FROM content WHERE id = (SELECT id FROM cids WHERE cid = ?)")
       .pluck();
@@ -50,7 +52,7 @@ export class ContentCache {
     const bytes = this.offered.get(cid);
     if (bytes !== undefined && !this.taken.has(cid)) {
       this.taken.add(cid);
-      this.putBytes.run(this.cids.add(cid).id, bytes);
+      this.putBytes.run(this.numberOf(cid), bytes);
     }
     return bytes;
   }

@@ -91,7 +91,7 @@ export class EntryRows {
   missingOf(cidId: number, cid: Cid, limit: number): PlacedEntry[] {
     const sql = `SELECT anchor_index AS anchorIndex, ordinal, rooms.id AS room
       FROM entries INDEXED BY entries_by_cid JOIN rooms ON number = room_number
-      WHERE cid_id = ? AND status = 'missing' ORDER BY anchor_index, ordinal LIMIT ?`;
+      WHERE cid_id = +? AND status = 'missing' ORDER BY anchor_index, ordinal LIMIT +?`;
     const rows = this.statements.prepare<Omit<PlacedEntry, "cid">>(sql).all(cidId, limit);
     return rows.map((row) => ({ ...row, cid }));
   }
@@ -118,7 +118,7 @@ export class EntryRows {
 
   /** An anchor's entries with ordinals from `from` on, ascending. */
   listing(anchorIndex: number, from: number, limit: number): PlacedEntry[] {
-    const sql = `${PLACED} WHERE anchor_index = ? AND ordinal >= ? ORDER BY ordinal LIMIT ?`;
+    const sql = `${PLACED} WHERE anchor_index = +? AND ordinal >= +? ORDER BY ordinal LIMIT +?`;
     return this.statements.prepare<PlacedEntry>(sql).all(anchorIndex, from, limit);
   }
 

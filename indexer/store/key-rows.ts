@@ -12,6 +12,7 @@ import type { Verdict } from "../../protocol/verdict.ts";
 import { SIGNED } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
+import { WaitingCids } from "./waiting-cids.ts";
 
 /** As the table has a tombstone; of a key it has more. */
 export interface RevocationRow {
@@ -45,9 +46,11 @@ const MAX_KEPT = 10_000;
 export class KeyRows implements KeySource {
   private readonly statements: Statements;
   private readonly histories = new Lru<Address, KeyHistory>(MAX_KEPT);
+  private readonly waiting: WaitingCids;
 
   constructor(database: Database.Database) {
     this.statements = new Statements(database);
+    this.waiting = new WaitingCids(database, "SELECT document FROM keys WHERE document_status = 'missing'");
   }
 
   find(wallet: Address, version: number, position: Position): KeyLookup {
@@ -58,7 +61,7 @@ export class KeyRows implements KeySource {
     let history = this.histories.get(wallet);
     if (history === undefined) {
       history = this.statements
-        .prepare<KeyRow | RevocationRow>("SELECT * FROM keys WHERE wallet = ? ORDER BY key_index")
+        .prepare<KeyRow | RevocationRow>("SELECT * FROM keys WHERE wallet = +? ORDER BY key_index")
         .all(wallet)
         .map((row) => (row.kind === "key" ? versionOf(row) : { event: revocationOf(row) }));
       this.histories.set(wallet, history);
@@ -90,6 +93,7 @@ export class KeyRows implements KeySource {
       ...placeColumns(event),
     );
     this.histories.delete(event.wallet);
+    if (documentVerdict.status === "missing") this.waiting.add(this.documentCid(event));
   }
 
   addRevocation(event: RevocationEvent): void {
@@ -110,6 +114,12 @@ export class KeyRows implements KeySource {
       ...verdictColumns(verdict),
       index,
     );
+    this.waiting.forget();
+  }
+
+  /** False only when no key waits for this document. */
+  mayAwait(document: Cid): boolean {
+    return this.waiting.mayHave(document);
   }
 
   documentCid({ document }: KeyEvent): Cid {
@@ -118,8 +128,9 @@ export class KeyRows implements KeySource {
 
   /** The keys whose document this is, and that wait for it. */
   awaiting(document: Cid): KeyEvent[] {
+    if (!this.waiting.mayHave(document)) return [];
     return this.statements
-      .prepare<KeyRow>("SELECT * FROM keys WHERE document = ? AND document_status = 'missing' ORDER BY key_index")
+      .prepare<KeyRow>("SELECT * FROM keys WHERE document = +? AND document_status = 'missing' ORDER BY key_index")
       .all(document)
       .map((row) => versionOf(row).event);
   }

@@ -17,6 +17,8 @@ export interface NumberedMessage {
   places: "none" | "one" | "unknown";
   entry: PlacedEntry | null;
   status: Status | null;
+  /** Whether a message may name it as seen (omission-rows.ts). */
+  mayBeNamed: boolean;
 }
 
 /** About 300 bytes each. */
@@ -30,11 +32,22 @@ export class MessageNumbers {
     this.cids = new CidRows(database);
   }
 
+  /** Undefined where it is not remembered. */
+  find(cid: Cid): NumberedMessage | undefined {
+    return this.messages.get(cid);
+  }
+
   get(cid: Cid): NumberedMessage {
     const known = this.messages.get(cid);
     if (known !== undefined) return known;
     const { id, isNew } = this.cids.add(cid);
-    const message: NumberedMessage = { id, places: isNew ? "none" : "unknown", entry: null, status: null };
+    const message: NumberedMessage = {
+      id,
+      places: isNew ? "none" : "unknown",
+      entry: null,
+      status: null,
+      mayBeNamed: !isNew,
+    };
     this.messages.set(cid, message);
     return message;
   }

@@ -42,10 +42,13 @@ export class OmissionRows {
     this.hasNamed = this.statements.prepare("SELECT 1 FROM named_ahead LIMIT 1").get() !== undefined;
   }
 
-  /** A message is verified at this place. {@link flush} has to follow. */
-  add(at: VerifiedPlace, message: MessageSummary): void {
+  /**
+   * A message is verified at this place. {@link flush} has to follow.
+   * @param mayBeNamed whether any message may have named it as seen
+   */
+  add(at: VerifiedPlace, message: MessageSummary, mayBeNamed = true): void {
     this.sequences.add(at.roomNumber, message);
-    if (this.hasNamed) this.settleNamed(at);
+    if (this.hasNamed && mayBeNamed) this.settleNamed(at);
     message.seen.forEach((digest, position) => {
       const { cidId, place } = this.findNamed(cidOfDigest(digest), at.roomNumber);
       if (place !== null && comparePlaces(place, at) < 0) return;

@@ -5,6 +5,7 @@ import type { Cid } from "../../protocol/cid.ts";
 import type { OpenPart } from "../../protocol/replay/store.ts";
 import { Statements } from "./statements.ts";
 import { verdictColumns, verdictOfRow, type VerdictRow } from "./verdict-columns.ts";
+import { WaitingCids } from "./waiting-cids.ts";
 
 interface PartRow extends Pick<VerdictRow, "code" | "reason"> {
   readonly anchorIndex: number;
@@ -17,24 +18,34 @@ const COLUMNS = "anchor_index AS anchorIndex, part, cid, status, code, reason";
 
 export class PartRows {
   private readonly statements: Statements;
+  private readonly waiting: WaitingCids;
 
   constructor(database: Database.Database) {
     this.statements = new Statements(database);
+    this.waiting = new WaitingCids(database, "SELECT cid FROM parts WHERE status = 'missing'");
+  }
+
+  /** False only when none is missing this block. */
+  mayAwait(cid: Cid): boolean {
+    return this.waiting.mayHave(cid);
   }
 
   set({ anchorIndex, part, cid, status, refusal }: OpenPart): void {
     const [, code, reason] = refusal === null ? [null, null, null] : verdictColumns(refusal);
     const sql = "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)";
     this.statements.run(sql, anchorIndex, part, cid, status, code, reason);
+    if (status === "missing") this.waiting.add(cid);
+    else this.waiting.forget();
   }
 
   delete(anchorIndex: number, part: number): void {
     this.statements.run("DELETE FROM parts WHERE anchor_index = ? AND part = ?", anchorIndex, part);
+    this.waiting.forget();
   }
 
   /** By ascending number. */
   ofAnchor(anchorIndex: number): OpenPart[] {
-    const sql = `SELECT ${COLUMNS} FROM parts WHERE anchor_index = ? ORDER BY part`;
+    const sql = `SELECT ${COLUMNS} FROM parts WHERE anchor_index = +? ORDER BY part`;
     return this.statements.prepare<PartRow>(sql).all(anchorIndex).map(toPart);
   }
 

@@ -67,6 +67,7 @@ export class IndexStore implements ReplayStore {
     this.entries = new EntryRows(database, deployment, this.tally);
     this.rooms = new RoomRows(database, this.tally);
     this.messages = new MessageNumbers(database);
+    options.content.numberOf = (cid) => this.messages.get(cid).id;
     this.omissions = new OmissionRows(database, (cid, roomNumber) => this.findNamed(cid, roomNumber));
   }
 
@@ -156,6 +157,17 @@ export class IndexStore implements ReplayStore {
     return this.parts.ofAnchor(anchorIndex);
   }
 
+  mayBePartOfAnchor(cid: Cid): boolean {
+    return this.anchors.mayAwait(cid) || this.parts.mayAwait(cid);
+  }
+
+  /** Whether it is known, without a look at the rows, that nothing waits for this block. */
+  isSettled(cid: Cid): boolean {
+    const message = this.messages.find(cid);
+    const isDecided = message?.places === "one" && message.status !== "missing";
+    return isDecided && !this.mayBePartOfAnchor(cid) && !this.keys.mayAwait(cid);
+  }
+
   partsAwaiting(cid: Cid, limit: number): readonly OpenPart[] {
     return this.parts.awaiting(cid, limit);
   }
@@ -165,7 +177,7 @@ export class IndexStore implements ReplayStore {
     const place = { ...entry, roomNumber: this.rooms.add(entry.room), cidId: message.id };
     this.entries.add(place, verdict, summary);
     this.messages.note(message, entry, verdict.status, true);
-    if (verdict.status === "verified" && summary !== null) this.omissions.add(place, summary);
+    if (verdict.status === "verified" && summary !== null) this.omissions.add(place, summary, message.mayBeNamed);
     if (verdict.status === "missing") this.options.missing.add([entry.cid], "message", entry.anchorIndex);
     this.record(entry, verdict);
   }
@@ -176,7 +188,7 @@ export class IndexStore implements ReplayStore {
     this.entries.decide(entry, roomNumber, verdict, summary);
     this.messages.note(message, entry, verdict.status, false);
     if (verdict.status === "verified" && summary !== null)
-      this.omissions.add({ ...entry, roomNumber, cidId: message.id }, summary);
+      this.omissions.add({ ...entry, roomNumber, cidId: message.id }, summary, message.mayBeNamed);
     this.record(entry, verdict);
   }
 
@@ -244,7 +256,9 @@ export class IndexStore implements ReplayStore {
   }
 
   private findNamed(cid: Cid, roomNumber: number): { readonly cidId: number; readonly place: Place | null } {
-    const { id, places, entry, status } = this.messages.get(cid);
+    const message = this.messages.get(cid);
+    message.mayBeNamed = true;
+    const { id, places, entry, status } = message;
     if (places === "unknown") return { cidId: id, place: this.entries.verifiedIn(id, roomNumber) ?? null };
     const isHere = status === "verified" && entry !== null && this.rooms.add(entry.room) === roomNumber;
     return { cidId: id, place: isHere ? entry : null };

@@ -22,14 +22,19 @@ export class RoomRows {
   add(room: RoomId): number {
     const known = this.numbers.get(room);
     if (known !== undefined) return known;
-    this.tally.countRooms(
-      this.statements.run("INSERT INTO rooms (id) VALUES (?) ON CONFLICT DO NOTHING", room).changes,
+    const { changes, lastInsertRowid } = this.statements.run(
+      "INSERT INTO rooms (id) VALUES (?) ON CONFLICT DO NOTHING",
+      room,
     );
-    const row = this.statements.prepare<{ number: number }>("SELECT number FROM rooms WHERE id = ?").get(room);
-    const { number } = row ?? { number: 0 };
+    this.tally.countRooms(changes);
+    const number = changes === 1 ? Number(lastInsertRowid) : this.find(room);
     if (this.numbers.size >= MAX_KEPT) this.numbers.clear();
     this.numbers.set(room, number);
     return number;
+  }
+
+  private find(room: RoomId): number {
+    return this.statements.prepare<{ number: number }>("SELECT number FROM rooms WHERE id = ?").get(room)?.number ?? 0;
   }
 
   /** Takes out those of these that no anchor lists any more. */

@@ -15,7 +15,8 @@ interface Run {
 
 type Owner = readonly [roomNumber: number, sender: string, senderKeyVersion: number];
 
-const OF_OWNER = "room_number = ? AND sender = ? AND sender_key_version = ?";
+/** The signs are those of statements.ts. */
+const OF_OWNER = "room_number = +? AND sender = +? AND sender_key_version = +?";
 
 export class SequenceRows {
   private readonly statements: Statements;
@@ -94,7 +95,13 @@ export class SequenceRows {
   }
 
   private write(owner: Owner, run: Run): void {
-    const before = this.runUpTo(owner, run.last);
+    const nearest = this.runUpTo(owner, run.last + 1);
+    if (nearest === undefined) {
+      // Nothing to join it with, as in every new room.
+      this.insert(owner, run);
+      return;
+    }
+    const before = nearest.first <= run.last ? nearest : this.runUpTo(owner, run.last);
     if (before === undefined || before.last < run.first) {
       this.join(owner, run, before);
       return;
@@ -130,7 +137,7 @@ export class SequenceRows {
 
   /** The run that begins at `seq`, or the nearest one that begins below. */
   private runUpTo(owner: Owner, seq: number): Run | undefined {
-    const sql = `SELECT first, last FROM sequence_runs WHERE ${OF_OWNER} AND first <= ? ORDER BY first DESC LIMIT 1`;
+    const sql = `SELECT first, last FROM sequence_runs WHERE ${OF_OWNER} AND first <= +? ORDER BY first DESC LIMIT 1`;
     return this.statements.prepare<Run>(sql).get(...owner, seq);
   }
 

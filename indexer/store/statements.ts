@@ -1,6 +1,12 @@
 import type Database from "better-sqlite3";
 
-/** Statements by their text, each compiled once. */
+/**
+ * Statements by their text, each compiled once.
+ *
+ * What is compared with a parameter and has an order (`ORDER BY`, `min`, `max`) has a sign in front of the parameter: `id = +?`. It
+ * changes no value. Without it SQLite, as it comes with better-sqlite3, compiles the statement again for each value that is bound, which
+ * takes ten times as long as to run it.
+ */
 export class Statements {
   private readonly database: Database.Database;
   private readonly compiled = new Map<string, Database.Statement>();

@@ -8,7 +8,7 @@ import { decodeHeadsSteps, type Head } from "../heads.ts";
 import type { Manifest } from "../manifest.ts";
 import { append, EMPTY_RANGE } from "../merkle.ts";
 import type { RoomId } from "../room.ts";
-import type { State } from "../state.ts";
+import { sortByKeySteps, STEP_ROOMS, type State } from "../state.ts";
 import { Leaf } from "../state-tree.ts";
 import { rejected, rejectedBy, VERIFIED, type Verdict } from "../verdict.ts";
 import type { PlacedEntry, StoredAnchor } from "./store.ts";
@@ -27,6 +27,8 @@ export interface AccountInput {
   readonly block: (cid: Cid) => Uint8Array | undefined;
 }
 
+/** Of a binary CID. */
+const CID_BYTES = 36;
 /** Entries, rooms or hashes of one step. */
 const STEP = 1_024;
 
@@ -61,70 +63,108 @@ export function* verifyAccount({
   block,
 }: AccountInput): Generator<undefined, AccountFinding> {
   const refuse = (verdict: Verdict): AccountFinding => ({ verdict, state: null });
-  const rooms: ListedRoom[] = [];
-  let count = 0;
-  let last: ListedRoom | undefined;
+  const rooms = new ListedRooms();
   for (let page = listing(0); page.length > 0; page = listing((page.at(-1)?.ordinal ?? 0) + 1)) {
-    for (const { room: id, cid } of page) {
-      if (id === last?.id) {
-        last.cids.push(cid);
-        continue;
-      }
-      if (last !== undefined && id < last.id) {
-        return refuse(rejected("SHARD_MALFORMED", "rooms out of order between shards"));
-      }
-      last = { id, cids: [cid] };
-      rooms.push(last);
+    for (const { room, cid } of page) {
+      if (!rooms.add(room, cid)) return refuse(rejected("SHARD_MALFORMED", "rooms out of order between shards"));
     }
-    count += page.length;
     yield;
   }
-  if (count !== manifest.count) {
-    return refuse(rejected("COUNT_MISMATCH", `${count} messages listed, ${manifest.count} claimed`));
+  if (rooms.count !== manifest.count) {
+    return refuse(rejected("COUNT_MISMATCH", `${rooms.count} messages listed, ${manifest.count} claimed`));
   }
 
-  const claimed = yield* readHeads(manifest, rooms, block);
+  const { ids } = rooms;
+  const claimed = yield* readHeads(manifest, ids, block);
   if (claimed === null) return { lacking: manifest };
   if (claimed !== "mismatch" && "status" in claimed) return refuse(claimed);
   const wrongHeads = refuse(rejected("HEADS_MISMATCH", "the heads are not those of its messages"));
   if (claimed === "mismatch") return wrongHeads;
   // Everything that costs no hash of an entry is compared before any is hashed.
-  const known = yield* before.findSteps(rooms);
-  for (const [at, { cids }] of rooms.entries()) {
+  const { order, keys } = yield* sortByKeySteps(ids);
+  const known = yield* before.findSteps(ids, { order, keys });
+  for (const at of ids.keys()) {
     const room = known[at] ?? null;
     const isRight =
-      claimed.sizes[at] === (room?.size ?? 0) + cids.length && claimed.lastIndexes[at] === (room?.lastIndex ?? null);
+      claimed.sizes[at] === (room?.size ?? 0) + rooms.size(at) && claimed.lastIndexes[at] === (room?.lastIndex ?? null);
     if (!isRight) return wrongHeads;
     if (at % STEP === 0) yield;
   }
 
-  const touched: Leaf[] = [];
+  let after = before;
+  let touched: Leaf[] = [];
   let hashed = 0;
-  for (const [at, { id, cids }] of rooms.entries()) {
+  for (const at of order) {
+    const id = ids[at];
+    if (id === undefined) continue;
     let range = known[at]?.room.range ?? EMPTY_RANGE;
-    for (let start = 0; start < cids.length; start += STEP) {
-      const part = cids.slice(start, start + STEP);
-      range = append(range, part.map(bytesOfCid));
-      hashed += part.length;
-      if (hashed >= STEP) {
-        hashed = 0;
-        yield;
-      }
+    for (const cids of rooms.cids(at)) {
+      range = append(range, cids);
+      hashed += cids.length;
+      if (hashed < STEP) continue;
+      hashed = 0;
+      yield;
     }
-    const leaf = new Leaf({ id, range, lastIndex: anchorIndex });
+    const leaf = new Leaf({ id, range, lastIndex: anchorIndex }, keys[at]);
     if (leaf.root !== claimed.roots[at]) return wrongHeads;
     touched.push(leaf);
+    if (touched.length < STEP_ROOMS) continue;
+    after = after.withLeaves(touched);
+    touched = [];
+    yield;
   }
-  const after = yield* before.withLeavesSteps(touched);
+  after = after.withLeaves(touched);
   return equal(after.root, manifest.state)
     ? { verdict: VERIFIED, state: after }
     : refuse(rejected("STATE_MISMATCH", "the state root is not that of its messages"));
 }
 
-/** A room with what an anchor lists of it: messages in order, never none. */
-interface ListedRoom {
-  readonly id: RoomId;
-  readonly cids: Cid[];
+/** The rooms that an anchor lists, ascending, each with its messages in order: a few arrays take a third of what as many objects would. */
+class ListedRooms {
+  readonly ids: RoomId[] = [];
+  /** How many messages are listed up to each room, itself included. */
+  private readonly ends: number[] = [];
+  /** Binary CIDs, one after the other. */
+  private bytes = new Uint8Array(STEP * CID_BYTES);
+
+  /** How many messages are listed. */
+  get count(): number {
+    return this.ends.at(-1) ?? 0;
+  }
+
+  /** @returns false when the room is below the last one */
+  add(room: RoomId, cid: Cid): boolean {
+    const { ids, ends, count } = this;
+    const last = ids.at(-1);
+    if (last !== undefined && room < last) return false;
+    if (room !== last) {
+      ids.push(room);
+      ends.push(count);
+    }
+    ends[ends.length - 1] = count + 1;
+    const at = count * CID_BYTES;
+    if (at === this.bytes.length) {
+      const longer = new Uint8Array(2 * at);
+      longer.set(this.bytes);
+      this.bytes = longer;
+    }
+    this.bytes.set(bytesOfCid(cid), at);
+    return true;
+  }
+
+  /** How many messages are listed in the room at this place. */
+  size(at: number): number {
+    return (this.ends[at] ?? 0) - (this.ends[at - 1] ?? 0);
+  }
+
+  /** Those messages, as binary CIDs, as many at a time as one step hashes. */
+  *cids(at: number): Generator<readonly Uint8Array[]> {
+    const end = this.ends[at] ?? 0;
+    for (let next = this.ends[at - 1] ?? 0; next < end; next += STEP) {
+      const length = Math.min(STEP, end - next);
+      yield Array.from({ length }, (_, i) => this.bytes.subarray((next + i) * CID_BYTES, (next + i + 1) * CID_BYTES));
+    }
+  }
 }
 
 /** What the heads of an anchor say of each of its rooms, in their order: a few arrays take a fifth of what as many objects would. */
@@ -142,7 +182,7 @@ interface ClaimedHeads {
  */
 function* readHeads(
   manifest: Manifest,
-  rooms: readonly ListedRoom[],
+  ids: readonly RoomId[],
   block: AccountInput["block"],
 ): Generator<undefined, ClaimedHeads | Verdict | "mismatch" | null> {
   // Rule 10 comes before rule 11: a missing block decides before a malformed one.
@@ -164,11 +204,11 @@ function* readHeads(
       return rejectedBy(error);
     }
     for (const { room, n, lastIndex, roomRoot } of heads) {
-      isOfRooms &&= rooms[roots.length]?.id === room;
+      isOfRooms &&= ids[roots.length] === room;
       sizes.push(n);
       lastIndexes.push(lastIndex);
       roots.push(toBinaryString(roomRoot));
     }
   }
-  return isOfRooms && roots.length === rooms.length ? { sizes, lastIndexes, roots } : "mismatch";
+  return isOfRooms && roots.length === ids.length ? { sizes, lastIndexes, roots } : "mismatch";
 }

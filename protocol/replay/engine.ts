@@ -141,9 +141,10 @@ export class ReplayEngine {
         this.tasks.shift();
         continue;
       }
-      const first = this.store.firstAnchor(cid);
+      const mayBePart = this.store.mayBePartOfAnchor(cid);
+      const first = mayBePart ? this.store.firstAnchor(cid) : undefined;
       if (first !== undefined) this.takeManifest(first);
-      const parts = this.store.partsAwaiting(cid, STEP_ANCHORS);
+      const parts = mayBePart ? this.store.partsAwaiting(cid, STEP_ANCHORS) : [];
       for (const part of parts) this.takePart(part);
       const limit = STEP_PLACES - places;
       const missing = this.store.missingPlaces(cid, limit);

@@ -11,7 +11,7 @@ import { MAX_SHARD_ENTRIES } from "../shard.ts";
 import type { State } from "../state.ts";
 import type { Verdict } from "../verdict.ts";
 import { OpenParts } from "./open-parts.ts";
-import { MissingEntries, orderedAt, type Ordered } from "./ordered-entries.ts";
+import { addUnder, MissingEntries, type Ordered } from "./ordered-entries.ts";
 import type { OpenPart, Place, PlacedEntry, ReplayStore, StoredAnchor } from "./store.ts";
 
 /** What has been found out about an anchor. */
@@ -56,7 +56,8 @@ export class MemoryStore implements ReplayStore {
   private readonly parts = new OpenParts();
   private readonly byAnchor = new Map<number, Ordered<Entry>>();
   private readonly byRoom = new Map<RoomId, Ordered<Entry>>();
-  private readonly missingByCid = new Map<Cid, MissingEntries>();
+  /** Most messages are listed once: then it is their entry. */
+  private readonly missingByCid = new Map<Cid, Entry | MissingEntries>();
   private readonly verified = new Map<Cid, Entry>();
   private readonly withoutManifest = new Map<number, Cid>();
   private decidedAnchors: Anchor[] = [];
@@ -180,21 +181,30 @@ export class MemoryStore implements ReplayStore {
     return this.parts.ofAnchor(anchorIndex);
   }
 
+  mayBePartOfAnchor(): boolean {
+    return true;
+  }
+
   partsAwaiting(cid: Cid, limit: number): readonly OpenPart[] {
     return this.parts.awaiting(cid, limit);
   }
 
   addEntry(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
     const entry: Entry = { ...place, verdict, message };
-    orderedAt(this.byAnchor, place.anchorIndex).add(entry);
-    orderedAt(this.byRoom, place.room).add(entry);
+    addUnder(this.byAnchor, place.anchorIndex, entry);
+    addUnder(this.byRoom, place.room, entry);
     if (verdict.status !== "missing") {
       this.note(entry);
       return;
     }
-    const missing = this.missingByCid.get(place.cid) ?? new MissingEntries();
-    this.missingByCid.set(place.cid, missing);
-    missing.add(entry);
+    const missing = this.missingByCid.get(place.cid);
+    if (missing === undefined) this.missingByCid.set(place.cid, entry);
+    else if (missing instanceof MissingEntries) missing.add(entry);
+    else {
+      const several = new MissingEntries(missing);
+      several.add(entry);
+      this.missingByCid.set(place.cid, several);
+    }
   }
 
   decideEntry(place: PlacedEntry, verdict: Verdict, message: MessageSummary | null): void {
@@ -203,7 +213,8 @@ export class MemoryStore implements ReplayStore {
       throw new DmtpError("INTERNAL", "an entry that was not missing was decided");
     entry.verdict = verdict;
     entry.message = message;
-    if (this.missingByCid.get(place.cid)?.removeOne() === 0) this.missingByCid.delete(place.cid);
+    const missing = this.missingByCid.get(place.cid);
+    if (!(missing instanceof MissingEntries) || missing.removeOne() === 0) this.missingByCid.delete(place.cid);
     this.note(entry);
   }
 
@@ -215,7 +226,9 @@ export class MemoryStore implements ReplayStore {
   }
 
   missingPlaces(cid: Cid, limit: number): readonly PlacedEntry[] {
-    return this.missingByCid.get(cid)?.first(limit) ?? [];
+    const missing = this.missingByCid.get(cid);
+    if (missing === undefined) return [];
+    return missing instanceof MissingEntries ? missing.first(limit) : [missing];
   }
 
   verifiedPlace(cid: Cid): Place | undefined {

@@ -4,8 +4,13 @@ import { comparePlaces, type Place, type PlacedEntry } from "./store.ts";
 
 /** Entries in the order of the history, in whatever order they come; sorted when somebody looks. */
 export class Ordered<Item extends PlacedEntry> {
-  private items: Item[] = [];
+  private readonly items: Item[];
   private isSorted = true;
+
+  /** With one item: most rooms have one of an anchor, and an array that begins empty grows to seventeen places with its first. */
+  constructor(first: Item) {
+    this.items = [first];
+  }
 
   get all(): readonly Item[] {
     if (!this.isSorted) this.items.sort(comparePlaces);
@@ -44,9 +49,13 @@ export class Ordered<Item extends PlacedEntry> {
 
 /** The entries of one message that are missing. They are decided from the first on, so each is passed over once. */
 export class MissingEntries {
-  private readonly entries = new Ordered<Entry>();
+  private readonly entries: Ordered<Entry>;
   private next = 0;
-  private count = 0;
+  private count = 1;
+
+  constructor(first: Entry) {
+    this.entries = new Ordered(first);
+  }
 
   add(entry: Entry): void {
     this.entries.add(entry);
@@ -71,9 +80,9 @@ export class MissingEntries {
   }
 }
 
-/** The items under a key, made when there are none. */
-export function orderedAt<Key, Item extends PlacedEntry>(map: Map<Key, Ordered<Item>>, key: Key): Ordered<Item> {
-  let ordered = map.get(key);
-  if (ordered === undefined) map.set(key, (ordered = new Ordered()));
-  return ordered;
+/** Adds an item to those under a key. */
+export function addUnder<Key, Item extends PlacedEntry>(map: Map<Key, Ordered<Item>>, key: Key, item: Item): void {
+  const ordered = map.get(key);
+  if (ordered === undefined) map.set(key, new Ordered(item));
+  else ordered.add(item);
 }

@@ -88,6 +88,8 @@ export interface ReplayStore extends KeySource {
   deletePart(part: OpenPart): void;
   /** Those of an anchor, by ascending number. */
   openParts(anchorIndex: number): readonly OpenPart[];
+  /** False only when no anchor waits for this block as its manifest, and none as a part: most blocks are messages. */
+  mayBePartOfAnchor(cid: Cid): boolean;
   /** Parts that are missing this block. */
   partsAwaiting(cid: Cid, limit: number): readonly OpenPart[];
 

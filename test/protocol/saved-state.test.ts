@@ -5,7 +5,7 @@ import { toHex } from "../../protocol/bytes.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { NodeLink, NodeRow } from "../../protocol/state-nodes.ts";
 import type { RoomState } from "../../protocol/state-tree.ts";
-import { State } from "../../protocol/state.ts";
+import { sortByKeySteps, State } from "../../protocol/state.ts";
 import { finish } from "../../protocol/steps.ts";
 import { SavedNodes, unlessRefused } from "../fixtures/saved-nodes.ts";
 import { anyDelta, manyRooms, naiveNodes, naiveRoot, sum, type RoomCids } from "../fixtures/state.ts";
@@ -69,8 +69,9 @@ describe("A saved state", () => {
   it("finds many rooms at once by reading each node once, and those that it has not in none", () => {
     const store = new SavedNodes();
     const rooms = manyRooms(400);
+    const ids = rooms.map(([id]) => id);
     const opened = store.save(State.EMPTY.after(rooms.slice(0, 300), 4));
-    const found = finish(opened.findSteps(rooms.map(([id]) => ({ id }))));
+    const found = finish(opened.findSteps(ids, finish(sortByKeySteps(ids))));
     expect(found.map((leaf) => leaf?.id ?? null)).to.deep.equal(rooms.map(([id], at) => (at < 300 ? id : null)));
     for (const leaf of found.slice(0, 300)) expect(leaf?.room).to.deep.equal(opened.room(leaf!.id));
     expect(store.asked).to.have.lengthOf(2 * 300 - 1);
