@@ -34,7 +34,7 @@ const REREAD_MS = 1_000;
 const NOTHING: WantList = {
   has: () => false,
   takeNew: () => ({ wants: [], isAll: true }),
-  page: () => ({ wants: [], next: null }),
+  page: () => ({ wants: [], next: null, nextAnchor: null }),
 };
 
 export class Fetcher {

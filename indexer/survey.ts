@@ -20,6 +20,8 @@ export class Survey {
   private list: WantList | null = null;
   private kind = 0;
   private after: WantCursor | null = null;
+  /** Behind the anchor that the last page ended with. */
+  private nextAnchor: WantCursor | null = null;
   private pagesLeft = PAGES_PER_TURN;
   private cancelPause: (() => void) | null = null;
 
@@ -50,13 +52,23 @@ export class Survey {
     const { list } = this;
     const kind = WANT_KINDS[this.kind];
     if (list === null || kind === undefined || this.cancelPause !== null) return null;
-    const { wants, next } = list.page(kind, this.after, PAGE);
-    this.after = next;
-    if (next === null) this.kind += 1;
-    if (this.kind === WANT_KINDS.length) this.list = null;
+    const { wants, next, nextAnchor } = list.page(kind, this.after, PAGE);
+    this.nextAnchor = nextAnchor;
+    this.goTo(next);
     this.pagesLeft -= 1;
     if (this.pagesLeft === 0) this.pause();
     return wants;
+  }
+
+  /** Passes over what more the anchor names that the last page ended with: it may be hundreds of pages. */
+  skipAnchor(): void {
+    if (this.list !== null && this.after !== null) this.goTo(this.nextAnchor);
+  }
+
+  private goTo(cursor: WantCursor | null): void {
+    this.after = cursor;
+    if (cursor === null) this.kind += 1;
+    if (this.kind === WANT_KINDS.length) this.list = null;
   }
 
   private pause(): void {

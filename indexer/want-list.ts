@@ -23,6 +23,8 @@ export interface WantPage {
   readonly wants: readonly Want[];
   /** Where the next page begins; null behind the last one. */
   readonly next: WantCursor | null;
+  /** As {@link next}, for whoever has no use for more of the anchor that the last of these wants is of. */
+  readonly nextAnchor: WantCursor | null;
 }
 
 /** CIDs that only change when the history does. */

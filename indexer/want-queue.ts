@@ -232,10 +232,14 @@ export class WantQueue {
     if (this.survey.isOver) this.beginSurvey();
     const page = this.survey.next();
     if (page === null) return false;
+    const isDoubtful = ({ anchorIndex }: Want): boolean => anchorIndex !== null && this.windows.isDoubtful(anchorIndex);
     for (const want of page.toReversed()) {
-      if (want.anchorIndex !== null && this.windows.isDoubtful(want.anchorIndex)) this.sweep.start();
+      if (isDoubtful(want)) this.sweep.start();
       else if (this.isNew(want)) this.fresh.add(want, "newest");
     }
+    // The rest of its anchor is left to the sweep, too.
+    const last = page.at(-1);
+    if (last !== undefined && isDoubtful(last)) this.survey.skipAnchor();
     return true;
   }
 

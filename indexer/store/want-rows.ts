@@ -18,6 +18,10 @@ import {
 } from "../want-list.ts";
 import { Statements } from "./statements.ts";
 
+interface Page extends Pick<WantPage, "next" | "nextAnchor"> {
+  readonly rows: readonly Row[];
+}
+
 interface Row {
   readonly cid: Cid;
   readonly first: number;
@@ -124,7 +128,7 @@ export class WantRows implements CidSet, WantList {
 
   page(kind: WantKind, after: WantCursor | null, limit: number): WantPage {
     const cursor = after ?? START;
-    const { rows, next } =
+    const { rows, next, nextAnchor } =
       kind === "message"
         ? this.messages(cursor, limit)
         : kind === "document"
@@ -133,7 +137,7 @@ export class WantRows implements CidSet, WantList {
     const wants = rows
       .filter(({ cid }) => !this.arrived.has(cid))
       .map(({ cid, first }) => ({ cid, kind, anchorIndex: kind === "document" ? null : first }));
-    return { wants, next };
+    return { wants, next, nextAnchor };
   }
 
   /** @param anchorIndex the anchor that names these; null for key documents */
@@ -181,34 +185,39 @@ export class WantRows implements CidSet, WantList {
     this.secondNewest.delete(cid);
   }
 
-  private anchors([first, second]: WantCursor, limit: number): { rows: readonly Row[]; next: WantCursor | null } {
+  private anchors([first, second]: WantCursor, limit: number): Page {
     const rows = this.statements.prepare<Row>(ANCHORS).all({ first, second, limit });
     const last = rows.at(-1);
-    return { rows, next: last === undefined || rows.length < limit ? null : [last.first, last.second] };
+    const next: WantCursor | null = last === undefined || rows.length < limit ? null : [last.first, last.second];
+    // An anchor has 65 of these at most.
+    return { rows, next, nextAnchor: next };
   }
 
-  private messages([first, second]: WantCursor, limit: number): { rows: readonly Row[]; next: WantCursor | null } {
+  private messages([first, second]: WantCursor, limit: number): Page {
     const anchorIndex = first < 0 ? this.nextThatLacks(-1) : first;
-    if (anchorIndex === null) return { rows: [], next: null };
+    if (anchorIndex === null) return { rows: [], next: null, nextAnchor: null };
     const from = first < 0 ? -1 : second;
     const rows = this.statements.prepare<Row>(MESSAGES).all({ first: anchorIndex, second: from, limit });
     const last = rows.at(-1);
-    if (last !== undefined && rows.length === limit) return { rows, next: [anchorIndex, last.second] };
+    const following = this.nextThatLacks(anchorIndex);
+    const nextAnchor: WantCursor | null = following === null ? null : [following, -1];
+    if (last !== undefined && rows.length === limit) return { rows, next: [anchorIndex, last.second], nextAnchor };
     const sql = "SELECT 1 FROM entries WHERE anchor_index = ? AND ordinal > ? LIMIT 1";
     const looked = from + MAX_LOOKED_AT;
     if (this.statements.prepare(sql).get(anchorIndex, looked) !== undefined)
-      return { rows, next: [anchorIndex, looked] };
-    const following = this.nextThatLacks(anchorIndex);
-    return { rows, next: following === null ? null : [following, -1] };
+      return { rows, next: [anchorIndex, looked], nextAnchor };
+    return { rows, next: nextAnchor, nextAnchor };
   }
 
-  private documents([first, second]: WantCursor, limit: number): { rows: readonly Row[]; next: WantCursor | null } {
+  private documents([first, second]: WantCursor, limit: number): Page {
     const rows = this.statements.prepare<Row>(DOCUMENTS).all({ first, limit });
     const last = rows.at(-1);
-    if (last !== undefined && rows.length === limit) return { rows, next: [last.first, second] };
+    if (last !== undefined && rows.length === limit)
+      return { rows, next: [last.first, second], nextAnchor: [last.first, second] };
     const looked = first + MAX_LOOKED_AT;
     const isMore = this.statements.prepare("SELECT 1 FROM keys WHERE key_index > ? LIMIT 1").get(looked) !== undefined;
-    return { rows, next: isMore ? [looked, second] : null };
+    const next: WantCursor | null = isMore ? [looked, second] : null;
+    return { rows, next, nextAnchor: next };
   }
 
   /** The first anchor behind this one that lists a message that is missing. */

@@ -2,7 +2,8 @@ import { expect } from "chai";
 
 import { FreshWants } from "../../indexer/fresh-wants.ts";
 import { Sweep } from "../../indexer/sweep.ts";
-import type { Want } from "../../indexer/want-list.ts";
+import type { Want, WantCursor, WantKind, WantPage } from "../../indexer/want-list.ts";
+import { WantQueue } from "../../indexer/want-queue.ts";
 import { AskingWindows } from "../../io/asking-windows.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOf } from "../../protocol/cid.ts";
@@ -58,6 +59,43 @@ describe("What is missing and not kept in memory", () => {
     while (clock.next());
     expect(asked).to.deep.equal([]);
     expect(sweep.isOn).to.equal(false);
+  });
+});
+
+describe("A survey of what is missing", () => {
+  /** A thousand pages of one anchor, then one of another. */
+  class LongList extends MissingContent {
+    asked = 0;
+    override page(kind: WantKind, after: WantCursor | null): WantPage {
+      this.asked += 1;
+      const [anchor, number] = after ?? [0, 0];
+      if (kind !== "message") return { wants: [], next: null, nextAnchor: null };
+      const isEnd = number === (anchor === 0 ? 999 : 0);
+      const nextAnchor: WantCursor | null = anchor === 0 ? [1, 0] : null;
+      const next: WantCursor | null = isEnd ? nextAnchor : [anchor, number + 1];
+      return { wants: wants(`page ${anchor}.${number}`, 8, anchor), next, nextAnchor };
+    }
+  }
+
+  it("reads a page of an anchor of which nothing is there, however much it lists, and all others", () => {
+    const clock = new VirtualClock();
+    const list = new LongList();
+    const asked: Want[] = [];
+    const onDue = (): void => {
+      for (let next = queue.next(); next !== null; next = queue.next()) {
+        asked.push(next.want);
+        queue.begin(next);
+        queue.absentNow(queue.end(next), next.lane);
+      }
+    };
+    const options = { limit: 16, firstRetryMs: 500, maxRetryMs: 60_000, random: () => 0, clock, onDue };
+    const queue = new WantQueue(options);
+    queue.reset(list);
+    queue.surveyAgain();
+    onDue();
+    while (queue.hasFresh && clock.next());
+    expect(list.asked).to.be.at.most(8);
+    expect(asked.some(({ anchorIndex }) => anchorIndex === 1)).to.equal(true);
   });
 });
 
