@@ -2,6 +2,8 @@
  * A manifest with its shards, heads and messages, or a shard with its messages: fetched together from a store that has them locally,
  * so that an anchor is decided, with all that it lists, in one transaction. Which blocks a block links to is decided by its bytes alone.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 import { linkedDigests, MAX_LINK_DEPTH } from "../io/content/links.ts";
 import type { ContentStore, LocalStore } from "../io/content/store.ts";
 import { verified } from "../io/content/verified.ts";
@@ -24,6 +26,8 @@ const LIMITS: PrefetchLimits = { maxBlocks: 2 * MAX_SHARD_ENTRIES, maxBytes: 8 *
 /** The follower waits for these blocks, and verifies their signatures on its own thread, so there are few. */
 const MAX_EVENTS_AT_ONCE = 16;
 const LIMITS_AT_ONCE: PrefetchLimits = { maxBlocks: 256, maxBytes: 2 * 1024 * 1024 };
+/** Blocks that are read and verified before others have their turn. */
+const STEP_BLOCKS = 256;
 /** A manifest is 64 links and a few numbers. */
 const MAX_MANIFEST_BYTES = 32_768;
 
@@ -47,11 +51,16 @@ export async function prefetchDag(
     const asked = wanted.slice(0, left);
     left -= asked.length;
     const links = new Set<Cid>();
-    for (const [cid, bytes] of await content.getAll(asked, maxBytes - sizeBytes)) {
-      if (verified(cid, bytes) === null) continue;
-      found.set(cid, bytes);
-      sizeBytes += bytes.length;
-      for (const link of listChildLinks(bytes)) links.add(link);
+    for (let at = 0; at < asked.length && sizeBytes < maxBytes; at += STEP_BLOCKS) {
+      for (const [cid, bytes] of await content.getAll(asked.slice(at, at + STEP_BLOCKS), maxBytes - sizeBytes)) {
+        if (verified(cid, bytes) === null) continue;
+        found.set(cid, bytes);
+        sizeBytes += bytes.length;
+        if (depth === MAX_LINK_DEPTH) continue;
+        for (const link of listChildLinks(bytes, maxBlocks)) links.add(link);
+      }
+      // Thousands of blocks to hash are more than others should wait for.
+      if (at + STEP_BLOCKS < asked.length) await nextTurn();
     }
     wanted = Array.from(links).filter((link) => !found.has(link) && !isUnderWay(link));
   }
@@ -81,13 +90,17 @@ export async function readLocalBlocks(
   }
 }
 
-/** The shards and heads of a manifest; of any other block, all that looks like a link, unless that is more than a shard may list. */
-function listChildLinks(block: Uint8Array): readonly Cid[] {
+/**
+ * The shards and heads of a manifest; of any other block, all that looks like a link, unless that is more than a shard may list. Of a
+ * manifest that lists more than is taken, none: each of its shards is fetched with its messages once it is known to be missing.
+ */
+function listChildLinks(block: Uint8Array, maxBlocks: number): readonly Cid[] {
   const digests: Uint8Array[] = [];
   for (const digest of linkedDigests(block)) {
     if (digests.length === MAX_SHARD_ENTRIES) return [];
     digests.push(digest);
   }
   const manifest = digests.length === 0 || block.length > MAX_MANIFEST_BYTES ? null : manifestIn(block);
-  return manifest === null ? digests.map(cidOfDigest) : [...manifest.rooms, ...manifest.heads];
+  if (manifest === null) return digests.map(cidOfDigest);
+  return manifest.count > maxBlocks ? [] : [...manifest.rooms, ...manifest.heads];
 }

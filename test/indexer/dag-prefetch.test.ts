@@ -43,6 +43,14 @@ describe("A block and what it leads to", () => {
     expect(asked).to.have.members(family);
   });
 
+  it("is a manifest alone where it lists more than is taken: each shard is fetched with its messages then", async () => {
+    const limits = { maxBlocks: 2, maxBytes: 1_000_000 };
+    const getAll = (cids: readonly Cid[]) =>
+      Promise.resolve(new Map(cids.map((cid) => [cid, history.blocks.get(cid)!])));
+    const found = await prefetchDag({ getAll }, [manifest], undefined, limits);
+    expect([...found.keys()]).to.deep.equal([manifest]);
+  });
+
   it("is a shard with its messages, and a message by itself", async () => {
     const shard = parts.find((cid) => history.replay().anchors[1]!.manifest!.rooms.includes(cid))!;
     expect((await ask(shard)).family).to.have.members([shard, ...messages, other]);
