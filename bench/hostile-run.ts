@@ -2,16 +2,18 @@
  * What the worst anchors that the format allows cost, in a process of its own, so that its memory is its own:
  *
  *     hostile-run.ts write FOLDER CASE MESSAGES | index FOLDER CASE | restart FOLDER CASE | audit FOLDER CASE
- *     hostile-run.ts forks FOLDER ROOMS ANCHORS
+ *     hostile-run.ts forks FOLDER ROOMS ANCHORS | health URL
  *
  * Cases: `absent` lists messages that nobody has, in as many new rooms, whose ids share all bits but the last in pairs; `present` lists
- * valid ones, in as many new rooms. Prints the result as JSON.
+ * valid ones, in as many new rooms. Prints the result as JSON; `health` is a part of `index`, and answers to its parent.
  */
+import { fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { fileURLToPath } from "node:url";
 
 import type { AnchorDetailAnswer } from "../client/api/chain.ts";
 import { openEngine, startIndexerOn } from "../indexer/indexer.ts";
@@ -33,6 +35,9 @@ export interface IndexResult {
   readonly ms: number;
   /** The longest that an answer of /health took meanwhile. */
   readonly healthMs: number;
+  /** The longest turn of the event loop meanwhile, and the longest pause that the collector made: it may be a part of that turn. */
+  readonly turnMs: number;
+  readonly collectorMs: number;
   readonly rssMiB: number;
   /** Of the index. */
   readonly diskMiB: number;
@@ -56,6 +61,9 @@ export interface ForksResult {
 const PEOPLE = 725;
 const PUT_BLOCKS = 4_096;
 const HEALTH_INTERVAL_MS = 20;
+/** Between two looks at whether it is done: each takes a millisecond of the thread that is measured. */
+const LOOK_INTERVAL_MS = 50;
+const LOOP_RESOLUTION_MS = 5;
 
 async function write(folder: string, kind: Case, count: number): Promise<object> {
   const content = new EmbeddedStore(join(folder, "blocks"));
@@ -129,18 +137,29 @@ async function index(folder: string, kind: Case): Promise<IndexResult> {
   const { url, close } = await serve(folder, chain);
   await answered(`${url}/ready`, () => true);
   const cid = (await readFile(join(folder, "anchor"), "utf8")) as Cid;
-  const worker = new Worker(new URL(import.meta.url), { workerData: url });
-  await new Promise((resolve) => worker.once("message", resolve));
+  const health = fork(fileURLToPath(import.meta.url), ["health", url]);
+  await new Promise((resolve) => health.once("message", resolve));
+  const turns = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+  turns.enable();
+  let collectorMs = 0;
+  const observer = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) collectorMs = Math.max(collectorMs, duration);
+  });
+  observer.observe({ entryTypes: ["gc"] });
   const startedAtMs = performance.now();
   chain.anchor(cid);
   await answered(`${url}/v1/anchors/0`, (body) => isDecided((body as { anchor: AnchorDetailAnswer }).anchor, kind));
   const ms = performance.now() - startedAtMs;
-  const answer = new Promise<number>((resolve) => worker.once("message", resolve));
-  worker.postMessage("end");
+  turns.disable();
+  observer.disconnect();
+  const answer = new Promise<number>((resolve) => health.once("message", (value) => resolve(Number(value))));
+  health.send("end");
   const healthMs = await answer;
+  const rssMiB = process.resourceUsage().maxRSS / 1_024;
   await close();
   const { size } = await stat(join(folder, "index.sqlite"));
-  return { ms, healthMs, rssMiB: process.resourceUsage().maxRSS / 1_024, diskMiB: size / 2 ** 20 };
+  const turnMs = turns.max / 1e6 - LOOP_RESOLUTION_MS;
+  return { ms, healthMs, turnMs, collectorMs, rssMiB, diskMiB: size / 2 ** 20 };
 }
 
 function isDecided({ verdict, counts }: AnchorDetailAnswer, kind: Case): boolean {
@@ -154,7 +173,7 @@ async function restart(folder: string, kind: Case): Promise<RestartResult> {
   const chain = await openChain(folder, kind);
   const madeAtMs = performance.now();
   const { url, close } = await serve(folder, chain);
-  await answered(`${url}/ready`, () => true);
+  await answered(`${url}/ready`, () => true, 5);
   const readyMs = performance.now() - (madeAtMs - startedAtMs);
   await close();
   return { readyMs };
@@ -219,44 +238,47 @@ async function forks(folder: string, rooms: number, anchors: number): Promise<Fo
   return { ms: ms / anchors };
 }
 
-async function answered(url: string, isEnough: (body: unknown) => boolean): Promise<void> {
+async function answered(
+  url: string,
+  isEnough: (body: unknown) => boolean,
+  intervalMs = LOOK_INTERVAL_MS,
+): Promise<void> {
   for (;;) {
     const response = await fetch(url);
     const body: unknown = await response.json();
     if (response.ok && isEnough(body)) return;
-    await sleep(5);
+    await sleep(intervalMs);
   }
 }
 
 /** Asks for /health until it is told to end, and then says what the longest answer took. */
-async function askHealth(url: string): Promise<void> {
+async function askHealth(url: string): Promise<undefined> {
   const ending = new AbortController();
-  parentPort?.once("message", () => ending.abort());
+  process.once("message", () => ending.abort());
   let longestMs = 0;
   // The first answer opens a connection.
   await (await fetch(`${url}/health`)).text();
-  parentPort?.postMessage("begun");
+  process.send?.("begun");
   while (!ending.signal.aborted) {
     const startedAtMs = performance.now();
     await (await fetch(`${url}/health`)).text();
     longestMs = Math.max(longestMs, performance.now() - startedAtMs);
     await sleep(HEALTH_INTERVAL_MS);
   }
-  parentPort?.postMessage(longestMs);
-  parentPort?.close();
+  await new Promise((resolve) => process.send?.(longestMs, resolve));
 }
 
-if (isMainThread) {
-  const [mode = "", folder = "", ...args] = process.argv.slice(2);
-  const kind = args[0] as Case;
-  const modes: Readonly<Record<string, () => Promise<object>>> = {
-    write: () => write(folder, kind, Number(args[1])),
-    index: () => index(folder, kind),
-    restart: () => restart(folder, kind),
-    audit: () => audit(folder, kind),
-    forks: () => forks(folder, Number(args[0]), Number(args[1])),
-  };
-  process.stdout.write(`${JSON.stringify(await modes[mode]?.())}\n`);
-  // A pool of connections would keep it for a while.
-  process.exit();
-} else await askHealth(workerData as string);
+const [mode = "", folder = "", ...args] = process.argv.slice(2);
+const kind = args[0] as Case;
+const modes: Readonly<Record<string, () => Promise<object | undefined>>> = {
+  write: () => write(folder, kind, Number(args[1])),
+  index: () => index(folder, kind),
+  restart: () => restart(folder, kind),
+  audit: () => audit(folder, kind),
+  forks: () => forks(folder, Number(args[0]), Number(args[1])),
+  health: () => askHealth(folder),
+};
+const result = await modes[mode]?.();
+if (result !== undefined) process.stdout.write(`${JSON.stringify(result)}\n`);
+// A pool of connections would keep it for a while.
+process.exit();

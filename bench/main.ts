@@ -1,94 +1,95 @@
-/**
- * `npm run bench`: every figure is a ratio to a bound measured in the same run, or a limit.
- *
- *     npm run bench -- [--only GROUP] [--messages N]
- *
- * `--messages` makes anchoring and rebuilding at size smaller: a check that it runs, not a measurement.
- */
-import { parseArgs } from "node:util";
-
+/** `npm run bench`: every figure is a ratio to a bound measured in the same run, or a limit. */
+import { failWithUsage, readOptions } from "../scripts/options.ts";
 import { benchAnchor } from "./anchor.ts";
-import { benchEmbedded } from "./embedded.ts";
-import { benchKubo } from "./kubo.ts";
 import { benchSeal, benchVerify } from "./crypto.ts";
+import { benchEmbedded } from "./embedded.ts";
 import { benchHostile } from "./hostile.ts";
 import { benchHttp } from "./http.ts";
 import { benchDenseChain, benchSparseChain } from "./index.ts";
-import type { Comparison, Duration, Limit } from "./measure.ts";
+import { benchKubo } from "./kubo.ts";
 import { benchRebuild } from "./rebuild.ts";
+import { Report } from "./report.ts";
 import { benchSend } from "./send.ts";
 import { benchStarts } from "./start.ts";
 import { benchVisible } from "./visible.ts";
 
-const { values } = parseArgs({ options: { only: { type: "string" }, messages: { type: "string" } } });
-const note = (text: string): void => void process.stderr.write(`${text}\n`);
-const size = values.messages === undefined ? undefined : Number(values.messages);
+interface Group {
+  readonly what: string;
+  /** @param size of `--messages` */
+  readonly run: (report: Report, size?: number) => Promise<void>;
+}
 
-const GROUPS: Readonly<Record<string, () => Promise<string[][]>>> = {
-  seal: async () => [ratioRow(await benchSeal())],
-  verify: async () => [ratioRow(await benchVerify())],
-  send: async () => [ratioRow(await benchSend())],
-  embedded: async () => [ratioRow(await benchEmbedded())],
-  kubo: async () => {
-    const comparison = await benchKubo(note);
-    return comparison === null ? [] : [ratioRow(comparison)];
+const GROUPS: Readonly<Record<string, Group>> = {
+  seal: { what: "encrypt and sign messages", run: async (report) => report.ratio(await benchSeal()) },
+  verify: { what: "verify messages of a replay", run: async (report) => report.ratio(await benchVerify()) },
+  send: { what: "send messages with the command's own code", run: async (report) => report.ratio(await benchSend()) },
+  embedded: { what: "write blocks into a folder", run: async (report) => report.ratio(await benchEmbedded()) },
+  kubo: {
+    what: "write blocks to a Kubo daemon, where there is one",
+    run: async (report) => {
+      const comparison = await benchKubo(report.note);
+      if (comparison !== null) report.ratio(comparison);
+    },
   },
-  chain: async () => [ratioRow(await benchSparseChain()), ratioRow(await benchDenseChain())],
-  http: async () => {
-    const { comparison, latency } = await benchHttp();
-    return [ratioRow(comparison), durationRow(latency)];
+  chain: {
+    what: "read the events of a chain into an index",
+    run: async (report) => {
+      report.ratio(await benchSparseChain());
+      report.ratio(await benchDenseChain());
+    },
   },
-  start: async () => (await benchStarts()).map(durationRow),
-  visible: async () => (await benchVisible()).map(durationRow),
-  rebuild: async () => {
-    const { comparisons, durations, limits } = await benchRebuild(note, size);
-    return [...comparisons.map(ratioRow), ...limits.map(limitRow), ...durations.map(durationRow)];
+  http: {
+    what: "serve a room's page",
+    run: async (report) => {
+      const { comparison, latency } = await benchHttp();
+      report.ratio(comparison);
+      report.duration(latency);
+    },
   },
-  hostile: async () => {
-    const { durations, limits } = await benchHostile(note, size);
-    return [...durations.map(durationRow), ...limits.map(limitRow)];
+  start: {
+    what: "start the indexer, and a command",
+    run: async (report) => {
+      for (const duration of await benchStarts()) report.duration(duration);
+    },
   },
-  anchor: async () => {
-    const { comparisons, limits } = await benchAnchor(size);
-    return [...comparisons.map(ratioRow), ...limits.map(limitRow)];
-  },
+  visible: { what: "from a mined anchor to an answer over HTTP", run: benchVisible },
+  rebuild: { what: "rebuild an index of 100,000 and of a million messages", run: benchRebuild },
+  hostile: { what: "the worst anchors that the format allows, and forks", run: benchHostile },
+  anchor: { what: "anchor a million messages, and a hundred more", run: benchAnchor },
 };
 
-const rows: string[][] = [["work", "ratio", "goal", "measured", "bound"]];
-for (const [name, run] of Object.entries(GROUPS)) {
-  if (values.only !== undefined && values.only !== name) continue;
-  rows.push(...(await run()));
-}
-if (values.only !== undefined && GROUPS[values.only] === undefined) {
-  note(`there is no "${values.only}": choose one of ${Object.keys(GROUPS).join(", ")}`);
-  process.exitCode = 1;
-}
-const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-for (const row of rows) {
-  process.stdout.write(
-    `${row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd()}\n`,
-  );
-}
+const usage = {
+  command: "npm run bench",
+  about: `Measures each part of the system against a bound that is measured in the same run, or against a limit. Each line is printed as
+soon as it is known; stderr says what is being done. All of it takes about an hour on two cores that do nothing else.
 
-function ratioRow({ name, ratio, goal, measuredUs, boundUs, bound }: Comparison): string[] {
-  const mark = ratio >= goal ? "✓" : "✗";
-  return [
-    name,
-    `${ratio.toFixed(2)} ${mark}`,
-    `≥ ${Number(goal.toFixed(2))}`,
-    `${measuredUs.toFixed(1)} µs`,
-    `${boundUs.toFixed(1)} µs (${bound})`,
-  ];
-}
+Groups:
+${Object.entries(GROUPS)
+  .map(([name, { what }]) => `  ${name.padEnd(10)}${what}`)
+  .join("\n")}`,
+  options: {
+    only: { type: "text", value: "GROUP", about: "measure one group" },
+    messages: {
+      type: "count",
+      value: "N",
+      about: "make anchor, hostile and rebuild smaller: a check that they run, not a measurement",
+    },
+  },
+} as const;
 
-function durationRow({ name, ms, goalMs }: Duration): string[] {
-  return [name, ms <= goalMs ? "✓" : "✗", `≤ ${goalMs} ms`, `${ms.toFixed(0)} ms`, ""];
+const {
+  values: { only, messages },
+} = readOptions(usage);
+if (only !== undefined && !(only in GROUPS)) failWithUsage(usage, `there is no group "${only}"`);
+if (messages !== undefined && !(Number.isSafeInteger(messages) && messages > 0)) {
+  failWithUsage(usage, "--messages takes a whole number from 1");
 }
-
-function limitRow({ name, value, limit, unit }: Limit): string[] {
-  const text = (number: number): string => `${number.toLocaleString("en")} ${unit}`.trimEnd();
-  return [name, value <= limit ? "✓" : "✗", `≤ ${text(limit)}`, text(value), ""];
+const report = new Report(
+  (line) => void process.stdout.write(`${line}\n`),
+  (text) => void process.stderr.write(`${text}\n`),
+);
+for (const [name, { what, run }] of Object.entries(GROUPS)) {
+  if (only !== undefined && only !== name) continue;
+  report.note(`${name}: ${what} …`);
+  await run(report, messages);
 }

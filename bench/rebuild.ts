@@ -7,15 +7,10 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 
 import { runApart } from "./apart.ts";
-import { median, type Comparison, type Duration, type Limit } from "./measure.ts";
+import { median } from "./measure.ts";
 import type { ExportResult, RebuildResult, ServeResult } from "./rebuild-run.ts";
+import type { Report } from "./report.ts";
 import { writeHistory } from "./written-history.ts";
-
-export interface RebuildMeasures {
-  readonly comparisons: readonly Comparison[];
-  readonly durations: readonly Duration[];
-  readonly limits: readonly Limit[];
-}
 
 const RUN = fileURLToPath(new URL("rebuild-run.ts", import.meta.url));
 const ROOMS = 1_000;
@@ -28,64 +23,61 @@ const CORES = 2;
 const BOUND_COUNT = 20_000;
 
 /** @param large messages of the larger history; fewer than the million is a check that it runs, not a measurement */
-export async function benchRebuild(note: (text: string) => void, large = LARGE): Promise<RebuildMeasures> {
+export async function benchRebuild(report: Report, large = LARGE): Promise<void> {
+  const sized = (count: number): string => `${count.toLocaleString("en")} messages`;
   const small = Math.min(SMALL, large);
   const folder = await mkdtemp(join(tmpdir(), "dmtp-bench-"));
   try {
-    note(`writing ${small.toLocaleString("en")} messages …`);
+    report.note(`writing ${sized(small)} …`);
     await writeHistory(folder, small, ROOMS);
     const rounds: { readonly us: number; readonly boundUs: number; readonly rssMiB: number }[] = [];
-    for (let round = 0; round < ROUNDS; round++) rounds.push(await rebuild(folder, small));
+    for (let round = 0; round < ROUNDS; round++) {
+      report.note(`rebuilding, round ${round + 1} of ${ROUNDS} …`);
+      rounds.push(await rebuild(folder, small));
+    }
     const smallUs = median(rounds.map(({ us }) => us));
+    report.ratio({
+      name: `rebuild with verification, ${sized(small)} in ${ROOMS.toLocaleString("en")} rooms`,
+      goal: 0.6,
+      bound: "node:crypto: Ed25519 verify on two cores",
+      ratio: median(rounds.map(({ us, boundUs }) => boundUs / us)),
+      measuredUs: smallUs,
+      boundUs: median(rounds.map(({ boundUs }) => boundUs)),
+    });
+    report.limit({
+      name: `  peak memory of the rebuild, ${sized(small)}`,
+      value: Math.max(...rounds.map(({ rssMiB }) => Math.round(rssMiB))),
+      limit: 400,
+      unit: "MiB",
+    });
 
-    note(`writing ${large.toLocaleString("en")} messages …`);
+    report.note(`writing ${sized(large)} …`);
     await rm(folder, { recursive: true });
     await mkdir(folder);
     await writeHistory(folder, large, ROOMS);
+    report.note("rebuilding …");
     const whole = await rebuild(folder, large);
+    report.ratio({
+      name: `the same, ${sized(large)}`,
+      goal: 0.85,
+      bound: "a message of the smaller history",
+      ratio: smallUs / whole.us,
+      measuredUs: whole.us,
+      boundUs: smallUs,
+    });
+    report.limit({ name: `  the same, ${sized(large)}`, value: Math.round(whole.rssMiB), limit: 600, unit: "MiB" });
+
+    report.note("writing and verifying an archive …");
     const exported = await runApart<ExportResult>(RUN, "export", folder);
     if (exported.messages !== large) throw new Error(`the export has ${exported.messages} of ${large} messages`);
+    const archive = `  peak memory of export, and of verifying its file, ${sized(large)}`;
+    report.limit({ name: archive, value: Math.round(exported.rssMiB), limit: 256, unit: "MiB" });
+
+    report.note("starting it again, and anchoring a little more …");
     const served = await runApart<ServeResult>(RUN, "serve", folder, String(large), String(ROOMS));
-    const sized = (count: number): string => `${count.toLocaleString("en")} messages`;
-    return {
-      comparisons: [
-        {
-          name: `rebuild with verification, ${sized(small)} in ${ROOMS.toLocaleString("en")} rooms`,
-          goal: 0.6,
-          bound: "node:crypto: Ed25519 verify on two cores",
-          ratio: median(rounds.map(({ us, boundUs }) => boundUs / us)),
-          measuredUs: smallUs,
-          boundUs: median(rounds.map(({ boundUs }) => boundUs)),
-        },
-        {
-          name: `the same, ${sized(large)}`,
-          goal: 0.85,
-          bound: "a message of the smaller history",
-          ratio: smallUs / whole.us,
-          measuredUs: whole.us,
-          boundUs: smallUs,
-        },
-      ],
-      durations: [
-        { name: `restart to ready at ${sized(large)}`, ms: served.readyMs, goalMs: 1_000 },
-        { name: `one anchor of 100 messages in 40 rooms more, until it is served`, ms: served.servedMs, goalMs: 50 },
-      ],
-      limits: [
-        {
-          name: `  peak memory of the rebuild, ${sized(small)}`,
-          value: Math.max(...rounds.map(({ rssMiB }) => Math.round(rssMiB))),
-          limit: 400,
-          unit: "MiB",
-        },
-        { name: `  the same, ${sized(large)}`, value: Math.round(whole.rssMiB), limit: 600, unit: "MiB" },
-        {
-          name: `  peak memory of export, and of verifying its file, ${sized(large)}`,
-          value: Math.round(exported.rssMiB),
-          limit: 256,
-          unit: "MiB",
-        },
-      ],
-    };
+    report.duration({ name: `restart to ready at ${sized(large)}`, ms: served.readyMs, goalMs: 1_000 });
+    const increment = "one anchor of 100 messages in 40 rooms more, until it is served";
+    report.duration({ name: increment, ms: served.servedMs, goalMs: 50 });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

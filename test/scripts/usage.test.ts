@@ -27,7 +27,6 @@ describe("every script", () => {
   const commands = new Map(
     Object.entries(scripts).map(([name, command]) => [name === "test" ? "npm test" : `npm run ${name}`, command]),
   );
-  commands.delete("npm run bench");
   commands.set("node scripts/bootstrap.mjs scripts/kubo-build.ts", "node scripts/bootstrap.mjs scripts/kubo-build.ts");
 
   it("is started by bootstrap.mjs, which installs what is missing", () => {
