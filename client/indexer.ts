@@ -54,6 +54,10 @@ export interface MessagesPage extends Page<ListedMessage> {
 }
 
 /**
+ * @example
+ * const indexer = new IndexerClient("http://127.0.0.1:4000");
+ * for await (const { cid, verdict, accounted } of indexer.messages(room)) console.log(cid, verdict.status, accounted);
+ *
  * Every method throws INDEXER_UNREACHABLE, ANSWER_MALFORMED, and the codes of the indexer's own problem documents. Lists throw
  * CURSOR_ORPHANED when a reorg takes back what their earlier items came from: they have to be read again.
  */
@@ -129,7 +133,11 @@ export class IndexerClient {
     }
   }
 
-  /** Live updates for as long as they are asked for; a connection that breaks is made again where it broke. */
+  /**
+   * Live updates for as long as they are asked for; a connection that breaks is made again where it broke.
+   * @example
+   * for await (const event of indexer.events({ room })) if (event.name === "message") show(event.message);
+   */
   events(options: LiveOptions = {}): AsyncGenerator<LiveEvent> {
     return listen(this.transport, options);
   }

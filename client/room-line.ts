@@ -6,6 +6,7 @@
 import type { Address } from "../protocol/address.ts";
 import { equal, toHex } from "../protocol/bytes.ts";
 import { bytesOfCid, type Cid } from "../protocol/cid.ts";
+import { envelopeIn } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import { comparePositions, type AnchorEvent, type ChainEvent, type RegistryEvent } from "../protocol/event.ts";
 import { decodeHeads, type Head } from "../protocol/heads.ts";
@@ -14,18 +15,10 @@ import { append, EMPTY_RANGE, rootOf, type CompactRange } from "../protocol/merk
 import { replay } from "../protocol/replay/replay.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { RoomPolicy } from "../protocol/room-policy.ts";
-import { decodeShard } from "../protocol/shard.ts";
-import type { Delta } from "../protocol/state.ts";
+import { shardIn } from "../protocol/shard.ts";
 import type { AnchorAnswer } from "./api/chain.ts";
 import type { IndexerClient } from "./indexer.ts";
-import {
-  envelopeOf,
-  untrue,
-  type Blocks,
-  type RoomClaims,
-  type RoomFinding,
-  type VerifiedMessage,
-} from "./room-report.ts";
+import { untrue, type Blocks, type RoomClaims, type RoomFinding, type VerifiedMessage } from "./room-report.ts";
 
 /** What an anchor lists of the room, in its order. */
 interface Listing {
@@ -82,8 +75,7 @@ async function readListing(anchor: AnchorAnswer, room: RoomId, blocks: Blocks): 
   let count: number | null = 0;
   let lastRoom = "";
   for (const link of manifest.rooms) {
-    const shard = await blocks(link);
-    const delta = shard === undefined ? null : tryDecodeShard(shard);
+    const delta = shardIn(await blocks(link));
     for (const [id, listed] of delta ?? []) {
       if (id === room) cids.push(...listed);
       if (count !== null) count = id < lastRoom ? null : count + listed.length;
@@ -131,15 +123,6 @@ async function findHead(index: number, { heads }: Manifest, room: RoomId, blocks
   throw untrue(`anchor ${index} is called verified, and has no head of the room`);
 }
 
-function tryDecodeShard(block: Uint8Array): Delta | null {
-  try {
-    return decodeShard(block);
-  } catch {
-    // A shard that does not read lists nothing.
-    return null;
-  }
-}
-
 /** The registry's events of everybody who is named as a sender or a receiver. */
 async function readKeys(
   indexer: IndexerClient,
@@ -148,7 +131,7 @@ async function readKeys(
 ): Promise<RegistryEvent[]> {
   const wallets = new Set<Address>();
   for (const block of blocks) {
-    const envelope = envelopeOf(block);
+    const envelope = envelopeIn(block);
     if (envelope !== null) for (const wallet of policy.listParties(envelope)) wallets.add(wallet);
   }
   const events: RegistryEvent[] = [];
@@ -179,6 +162,6 @@ function replayRoom(
     const binding = message?.binding ?? null;
     // Whoever calls an anchor verified had to show that its own blocks say what its heads do.
     const accounted = anchors[anchorIndex]?.verdict.status === "verified";
-    return { cid, anchorIndex: index, ordinal, verdict, accounted, binding, envelope: envelopeOf(held.get(cid)) };
+    return { cid, anchorIndex: index, ordinal, verdict, accounted, binding, envelope: envelopeIn(held.get(cid)) };
   });
 }

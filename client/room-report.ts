@@ -1,7 +1,7 @@
 /** What is found out about a room, and what the indexer claims of it. */
 import type { Hex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
-import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import type { Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { Binding } from "../protocol/keys.ts";
 import type { Omissions } from "../protocol/omissions.ts";
@@ -61,15 +61,6 @@ export interface RoomClaims {
 
 /** Blocks that were already got, and all others from the indexer; undefined while it has none. */
 export type Blocks = (cid: Cid) => Promise<Uint8Array | undefined>;
-
-export function envelopeOf(block: Uint8Array | undefined): Envelope | null {
-  try {
-    return block === undefined ? null : decodeEnvelope(block);
-  } catch {
-    // Its verdict says what is wrong with it.
-    return null;
-  }
-}
 
 export function untrue(what: string): DmtpError {
   return new DmtpError("ANSWER_UNTRUE", `the indexer's answer is not true: ${what}`);

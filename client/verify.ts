@@ -4,6 +4,7 @@
  */
 import { toHex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
+import { envelopeIn } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { rootOf } from "../protocol/merkle.ts";
@@ -16,14 +17,7 @@ import type { RoomState } from "./api/rooms.ts";
 import type { VerdictAnswer } from "./api/values.ts";
 import type { IndexerClient, ListedMessage } from "./indexer.ts";
 import { followHeads } from "./room-line.ts";
-import {
-  envelopeOf,
-  untrue,
-  type Blocks,
-  type RoomClaims,
-  type RoomFinding,
-  type VerifiedRoom,
-} from "./room-report.ts";
+import { untrue, type Blocks, type RoomClaims, type RoomFinding, type VerifiedRoom } from "./room-report.ts";
 
 /** Of blocks that are held at once: those of a room of about a million messages. */
 const MAX_BYTES = 512 * 1024 * 1024;
@@ -31,6 +25,10 @@ const MAX_BYTES = 512 * 1024 * 1024;
 const ATTEMPTS = 3;
 
 /**
+ * @example
+ * const { messages, believed } = await verifyRoom(new IndexerClient(url), deployment, room);
+ * for (const { cid, verdict, binding, accounted } of messages) console.log(cid, verdict.status, binding, accounted);
+ *
  * @param deployment as the caller knows it; what the indexer says of itself is not asked
  * @param events the chain's, in chain order, from an RPC that the caller trusts: then the whole history is replayed, as an
  *   indexer does it, with the blocks that this one has, and nothing is left to believe. It costs the shards of all rooms.
@@ -123,7 +121,7 @@ async function replayAll(
     messages: replay.entries(room).map(({ cid, anchorIndex, ordinal, verdict, message }) => {
       const binding = message?.binding ?? null;
       const accounted = replay.isAccounted({ anchorIndex });
-      return { cid, anchorIndex, ordinal, verdict, accounted, binding, envelope: envelopeOf(held.get(cid)) };
+      return { cid, anchorIndex, ordinal, verdict, accounted, binding, envelope: envelopeIn(held.get(cid)) };
     }),
     state: state === undefined ? null : { n: state.range.size, root: toHex(rootOf(state.range)) },
     believed: [],

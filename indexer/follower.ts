@@ -6,21 +6,14 @@
 import type { Block } from "../io/chain/rpc/parsed-answer.ts";
 import type { ChainView } from "../io/chain/agreement/chain-view.ts";
 import type { ChainClient } from "../io/chain/client.ts";
-import {
-  checkLastAnchor,
-  findGap,
-  getGap,
-  incomplete,
-  type Contract,
-  type Gap,
-} from "../io/chain/events/missing-events.ts";
+import { checkLastAnchor, findGap, getGap, incomplete, type Gap } from "../io/chain/events/missing-events.ts";
 import type { ChainHead } from "../io/chain/agreement/chain-view.ts";
 import type { Checkpoint } from "../io/chain/agreement/node-view.ts";
 import type { BlockRange } from "../io/chain/events/block-range.ts";
 import type { Log } from "../io/log.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainEvent } from "../protocol/event.ts";
+import type { ChainEvent, Contract } from "../protocol/event.ts";
 import { SYSTEM_CLOCK, type Clock } from "./clock.ts";
 import { FinalityWatch } from "./finality-watch.ts";
 import type { History } from "./history.ts";

@@ -8,6 +8,7 @@ import { equal } from "../protocol/bytes.ts";
 import { headerOf, type SignedHeader } from "../protocol/entry.ts";
 import { decodeEnvelope } from "../protocol/envelope.ts";
 import type { KeyHistory } from "../protocol/keys.ts";
+import type { EnvelopeReader } from "../protocol/replay/entry-judge.ts";
 import type { Question, SignatureThreads } from "./signature-threads.ts";
 
 interface Reading extends Question {
@@ -21,7 +22,7 @@ const MAX_BLOCK_BYTES = 16_384;
 /** Decoded one after the other, before somebody else has a turn. */
 const STEP_BLOCKS = 256;
 
-export class MessageReader {
+export class MessageReader implements EnvelopeReader {
   /** By the block's bytes, for as long as somebody holds them. */
   private readonly readings = new WeakMap<Uint8Array, Reading>();
   private readonly threads: SignatureThreads | null;

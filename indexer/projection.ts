@@ -4,19 +4,17 @@
  */
 import type Database from "better-sqlite3";
 
-import { contractOf } from "../io/chain/events/missing-events.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { ChainEvent } from "../protocol/event.ts";
+import { contractOf, type ChainEvent, type EventCounts } from "../protocol/event.ts";
 import type { Tip } from "../protocol/manifest.ts";
 import { ReplayEngine } from "../protocol/replay/engine.ts";
 import type { Deployment } from "../protocol/room.ts";
 import type { MessageReader } from "./message-reader.ts";
-import type { EventCounts } from "./store/block-log.ts";
 import type { ChangeLog } from "./store/change-log.ts";
 import type { ContentCache } from "./store/content-cache.ts";
 import type { KeyRows } from "./store/key-rows.ts";
-import { IndexStore } from "./store/replay-store.ts";
+import { IndexStore } from "./store/index-store.ts";
 import { WantRows } from "./store/want-rows.ts";
 
 /** Blocks that one step looks at. */

@@ -5,15 +5,14 @@
 import { encodeArchive, encodeEvents, type ArchiveScope } from "../protocol/archive.ts";
 import type { Address } from "../protocol/address.ts";
 import { cidOfDigest, type Cid } from "../protocol/cid.ts";
-import { decodeEnvelope } from "../protocol/envelope.ts";
+import { envelopeIn } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import { keyDocumentIn } from "../protocol/key-document.ts";
 import { manifestIn, type Block } from "../protocol/manifest.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { RoomPolicy } from "../protocol/room-policy.ts";
-import { decodeShard } from "../protocol/shard.ts";
-import type { Delta } from "../protocol/state.ts";
+import { shardIn } from "../protocol/shard.ts";
 import { BlockOutcomes } from "./block-outcomes.ts";
 import { forEachConcurrent } from "./concurrent.ts";
 import { encodeCarStream } from "./content/car.ts";
@@ -149,7 +148,7 @@ export class ArchiveExport {
 
   private async *messagesOf(anchorIndex: number, shard: Uint8Array): AsyncGenerator<Block> {
     const cids = new Set<Cid>();
-    for (const [room, listed] of deltaOf(shard)) {
+    for (const [room, listed] of shardIn(shard) ?? []) {
       if (this.holds(anchorIndex, room)) for (const cid of listed) cids.add(cid);
     }
     for await (const block of this.fetch(cids, this.lack, anchorIndex)) {
@@ -160,12 +159,9 @@ export class ArchiveExport {
   }
 
   private meet(message: Uint8Array): void {
-    try {
-      const parties = new RoomPolicy(this.subject.deployment).listParties(decodeEnvelope(message));
-      for (const wallet of parties) this.wallets.add(wallet);
-    } catch {
-      // Whatever it is, nobody wrote it to anybody.
-    }
+    const envelope = envelopeIn(message);
+    if (envelope === null) return;
+    for (const wallet of new RoomPolicy(this.subject.deployment).listParties(envelope)) this.wallets.add(wallet);
   }
 
   private documentCids(): Set<Cid> {
@@ -231,13 +227,5 @@ export class ArchiveExport {
       throw new DmtpError("CONTENT_UNREACHABLE", `${cid} was there a moment ago, and is not any more`);
     this.outcomes?.note(cid, bytes !== null);
     return bytes;
-  }
-}
-
-function deltaOf(shard: Uint8Array): Delta {
-  try {
-    return decodeShard(shard);
-  } catch {
-    return new Map();
   }
 }

@@ -17,7 +17,7 @@ export interface FinderTimes {
   readonly doubtMs: number;
 }
 
-export interface FinderOptions {
+interface FinderOptions {
   /** Null where nothing is remembered. */
   readonly absences: AbsenceLog | null;
   /** Whether to wait for what was absent in earlier runs, however long it takes. */

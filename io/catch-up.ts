@@ -26,11 +26,11 @@ export type LogReader = Pick<ChainClient, "startBlock" | "head" | "block" | "new
 /** What a look at the chain found, and what it makes of the mailbox. */
 export interface Look {
   readonly standing: Standing;
-  /** Writes it into the mailbox, in one transaction. @throws ANCHOR_OVERTAKEN when another command has meanwhile read the chain */
+  /** Writes it into the mailbox, in one transaction. @throws MAILBOX_OVERTAKEN when another command has meanwhile read the chain */
   readonly apply: () => void;
 }
 
-export interface LookOptions {
+interface LookOptions {
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   /** Whether content that was missing is looked for again at once, and not only when a pause is over. */
@@ -41,7 +41,7 @@ const MAX_ATTEMPTS = 5;
 
 /**
  * Brings the mailbox up to the newest block, if the chain has gone on without it, or another way.
- * @throws what ChainClient, ContentStore and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
+ * @throws what ChainClient, ContentStore and Mailbox throw; MAILBOX_OVERTAKEN, DATABASE_FOREIGN
  */
 export async function catchUp(
   mailbox: Mailbox,
@@ -56,7 +56,7 @@ export async function catchUp(
       apply();
       return standing;
     } catch (error) {
-      const isOvertaken = error instanceof DmtpError && error.code === "ANCHOR_OVERTAKEN";
+      const isOvertaken = error instanceof DmtpError && error.code === "MAILBOX_OVERTAKEN";
       if (!isOvertaken || attempt === MAX_ATTEMPTS) throw error;
     }
   }
@@ -115,7 +115,7 @@ export async function lookAtChain(
 /**
  * Brings the mailbox's log up to the newest block, and its own anchors and messages as far as the log alone can tell.
  * @returns whether it knows all that there is now; if not, what others anchored was not read
- * @throws what ChainClient and Mailbox throw; ANCHOR_OVERTAKEN, DATABASE_FOREIGN
+ * @throws what ChainClient and Mailbox throw; MAILBOX_OVERTAKEN, DATABASE_FOREIGN
  */
 export async function followLog(mailbox: Mailbox, reader: Omit<LogReader, "head">, at: ChainHead): Promise<boolean> {
   const update: LogUpdate | null = await readLogUpdate(mailbox.log, reader, at);
@@ -126,13 +126,13 @@ export async function followLog(mailbox: Mailbox, reader: Omit<LogReader, "head"
 }
 
 /** Ends own anchors whose block is final, once the verdicts on their messages are known. After this their messages can't wait again. */
-export function settleFinal({ anchors }: Mailbox, { at }: Standing): void {
+export function finalizeOwn({ anchors }: Mailbox, { at }: Standing): void {
   for (const row of anchors.open()) {
     if (row.blockNumber === null || row.blockNumber > at.finalized || !anchors.isJudged(row)) return;
-    anchors.settle(row);
+    anchors.finalize(row);
   }
 }
 
 function overtaken(): DmtpError {
-  return new DmtpError("ANCHOR_OVERTAKEN", "another command has meanwhile read the chain");
+  return new DmtpError("MAILBOX_OVERTAKEN", "another command has meanwhile read the chain");
 }

@@ -1,6 +1,6 @@
 /** A history from chain and content alone. */
 import type { Cid } from "../protocol/cid.ts";
-import { decodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import { envelopeIn, type Envelope } from "../protocol/envelope.ts";
 import type { ChainEvent } from "../protocol/event.ts";
 import type { BlockSource } from "../protocol/replay/memory-store.ts";
 import { Replay } from "../protocol/replay/replay.ts";
@@ -10,13 +10,13 @@ import { forEachConcurrent } from "./concurrent.ts";
 import type { ContentStore } from "./content/store.ts";
 import { verified } from "./content/verified.ts";
 
-export interface RebuildProgress {
+interface RebuildProgress {
   /** Blocks. */
   readonly fetched: number;
   readonly missing: number;
 }
 
-export interface RebuildOptions {
+interface RebuildOptions {
   readonly onProgress?: (progress: RebuildProgress) => void;
   /**
    * Sees every block that was fetched and is an envelope; none is kept otherwise. What an anchor names a block as does not matter: a
@@ -130,22 +130,13 @@ class Fetcher {
   private offer(cid: Cid, bytes: Uint8Array): void {
     const { keep } = this.options;
     if (keep === undefined) return;
-    const envelope = tryDecode(bytes);
+    const envelope = envelopeIn(bytes);
     if (envelope !== null) keep(cid, bytes, envelope);
   }
 
   /** Lets go of all blocks: what was settled is not needed again. */
   forget(): void {
     this.held = new Map();
-  }
-}
-
-/** Null for a block that is no envelope. */
-function tryDecode(bytes: Uint8Array): Envelope | null {
-  try {
-    return decodeEnvelope(bytes);
-  } catch {
-    return null;
   }
 }
 

@@ -17,7 +17,7 @@ import { verified } from "./content/verified.ts";
 import { StreamingStore } from "./streaming-store.ts";
 
 /** An anchor with the verdict on it. */
-export interface OrderedAnchor {
+interface OrderedAnchor {
   readonly event: AnchorEvent;
   readonly verdict: Verdict;
 }

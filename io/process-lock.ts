@@ -6,7 +6,7 @@ import Database from "better-sqlite3";
 import { DmtpError } from "../protocol/error.ts";
 import { translated } from "./database.ts";
 
-export interface ProcessLock {
+interface ProcessLock {
   release(): void;
 }
 

@@ -1,5 +1,7 @@
 /** The nodes of a state tree (SPEC 7.4) as values of a database: the mailbox keeps them, and the index. */
-import { fromHex, toBinaryString, toHex, uint64, writeBinaryString } from "../protocol/bytes.ts";
+import { crc32 } from "node:zlib";
+
+import { concat, equal, fromHex, toBinaryString, toHex, uint64, writeBinaryString } from "../protocol/bytes.ts";
 import { splitHashes } from "../protocol/merkle.ts";
 import type { RoomId } from "../protocol/room.ts";
 import type { NodeLink, NodeRow } from "../protocol/state-nodes.ts";
@@ -10,6 +12,7 @@ const ROOM = 0;
 const BRANCH = 1;
 const BRANCH_BYTES = 2 + 2 * LINK_BYTES;
 /** Without the hashes of its range. */
+const CHECK_BYTES = 4;
 const ROOM_BYTES = 1 + HASH_BYTES + 8 + 8;
 
 /** `1 ‖ uint8 bit ‖ link left ‖ link right`, each link `uint64 ref ‖ hash`; or `0 ‖ room id ‖ uint64 size ‖ uint64 last index ‖ hashes`. */
@@ -51,6 +54,30 @@ export function decodeNode(bytes: Uint8Array): NodeRow | undefined {
     range: { size, hashes: splitHashes(new Uint8Array(bytes.subarray(ROOM_BYTES))) },
     lastIndex,
   };
+}
+
+/**
+ * As {@link encodeNode}; behind a room, four bytes of CRC-32 over it. A node's hash proves all of it but a room's last anchor, of which
+ * the heads of the next anchor are made: a store without a checksum of its own would have that anchor rejected for a wrong bit.
+ */
+export function encodeCheckedNode(row: NodeRow): Uint8Array {
+  const bytes = encodeNode(row);
+  return "bit" in row ? bytes : concat(bytes, checkOf(bytes));
+}
+
+/** Undefined for what {@link encodeCheckedNode} has not written. */
+export function decodeCheckedNode(bytes: Uint8Array): NodeRow | undefined {
+  if (bytes[0] !== ROOM) return decodeNode(bytes);
+  if (bytes.length < CHECK_BYTES) return undefined;
+  const node = bytes.subarray(0, -CHECK_BYTES);
+  const check = bytes.subarray(-CHECK_BYTES);
+  return equal(check, checkOf(node)) ? decodeNode(node) : undefined;
+}
+
+function checkOf(node: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(CHECK_BYTES);
+  new DataView(bytes.buffer).setUint32(0, crc32(node));
+  return bytes;
 }
 
 function writeLink({ ref, hash }: NodeLink, target: Uint8Array, offset: number): void {

@@ -18,7 +18,7 @@ import { StateNodes, type NodeLink, type NodeRow, type NodeRows } from "../proto
 import { State } from "../protocol/state.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { openTemporary, translated } from "./database.ts";
-import { decodeNode, encodeNode } from "./state-codec.ts";
+import { decodeCheckedNode, encodeCheckedNode } from "./state-codec.ts";
 
 const TABLES = `
   CREATE TABLE nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL) STRICT;
@@ -238,11 +238,11 @@ export class StreamingStore implements ReplayStore, NodeRows {
 
   read(ref: number): NodeRow | undefined {
     const node = translated(() => this.selectNode.get(ref), NAME);
-    return node && decodeNode(node);
+    return node && decodeCheckedNode(node);
   }
 
   write(row: NodeRow): number {
-    return translated(() => Number(this.insertNode.run(encodeNode(row)).lastInsertRowid), NAME);
+    return translated(() => Number(this.insertNode.run(encodeCheckedNode(row)).lastInsertRowid), NAME);
   }
 
   refusal(ref: number): Error {

@@ -104,7 +104,7 @@ export function fromHex(hex: string, sizeBytes?: number): Uint8Array {
 }
 
 /** The value of the hexadecimal digit at this place of a text; -1 where there is none. */
-export function hexDigit(text: string, at: number): number {
+function hexDigit(text: string, at: number): number {
   return HEX_DIGITS[text.charCodeAt(at)] ?? -1;
 }
 

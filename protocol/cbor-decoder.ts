@@ -18,7 +18,7 @@ import {
 } from "./cbor.ts";
 import { DmtpError } from "./error.ts";
 
-export interface DecodeLimits {
+interface DecodeLimits {
   readonly sizeBytes: number;
   readonly depth: number;
   /** Byte strings, links, arrays and maps. */

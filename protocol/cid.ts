@@ -61,12 +61,6 @@ export function isCid(text: unknown): text is Cid {
   return cidOfDigest(digestOfCid(text as Cid)) === text;
 }
 
-/** @throws CID_NOT_CANONICAL */
-export function parseCid(text: unknown): Cid {
-  if (!isCid(text)) throw new DmtpError("CID_NOT_CANONICAL", "not the canonical CID of a DMTP block");
-  return text;
-}
-
 /**
  * The bytes, when they are what the CID names: what every content source does before it believes what it got.
  * @throws BLOCK_TOO_LARGE, BLOCK_HASH_MISMATCH

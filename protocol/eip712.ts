@@ -6,13 +6,13 @@ import { keccak_256 } from "@noble/hashes/sha3.js";
 
 import { concat, fromHex, utf8 } from "./bytes.ts";
 
-export interface TypedDataDomain {
+interface TypedDataDomain {
   readonly name: string;
   readonly version: string;
   readonly chainId: number;
   readonly verifyingContract: string;
 }
-export type TypedDataTypes = Record<string, { name: string; type: string }[]>;
+type TypedDataTypes = Record<string, { name: string; type: string }[]>;
 
 /** One EIP-712 request, in the shape that ethers' `signTypedData` and `eth_signTypedData_v4` take. */
 export interface TypedData {

@@ -2,12 +2,11 @@
 import type { Cid } from "./cid.ts";
 import type { SignatureClaim } from "./crypto/primitives.ts";
 import { headerHashOf, signedBytesOf, type Envelope, type EnvelopeHeader } from "./envelope.ts";
-import type { ErrorCode } from "./error.ts";
 import type { Position } from "./event.ts";
 import type { Binding, KeySource } from "./keys.ts";
 import type { Deployment, RoomId } from "./room.ts";
 import { RoomPolicy } from "./room-policy.ts";
-import { rejected, type Verdict } from "./verdict.ts";
+import { rejected, type Verdict, type VerdictCode } from "./verdict.ts";
 
 /** One place in a room's history: a CID that an anchor lists there, whatever the verdict on the anchor. */
 export interface Entry {
@@ -52,7 +51,7 @@ interface Unsigned {
   readonly message: MessageSummary;
 }
 
-export type HeaderFinding = Decided | Unsigned;
+type HeaderFinding = Decided | Unsigned;
 
 /**
  * Decides all but the signature ({@link claimOf}), which is left to the caller, so that many can be verified at once, and whether an
@@ -71,7 +70,7 @@ export function examineHeader(
   const { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen } = header;
   const said = { sender, receiver, senderKeyVersion, receiverKeyVersion, seq, timestamp, seen, sizeBytes };
   let message: MessageSummary = { ...said, binding: null };
-  const refuse = (code: ErrorCode, reason: string): Decided => ({ verdict: rejected(code, reason), message });
+  const refuse = (code: VerdictCode, reason: string): Decided => ({ verdict: rejected(code, reason), message });
   const refusal = new RoomPolicy(deployment).refuse(header, entry.room);
   if (refusal !== null) return refuse(refusal.code, refusal.reason);
 

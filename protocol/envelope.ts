@@ -12,7 +12,7 @@ import { isPaddedLength } from "./padding.ts";
 import type { RoomId } from "./room.ts";
 
 /** All of an envelope but its ciphertext, commitment and signature, in version 1: a message from one wallet to another. */
-export interface EnvelopeHeader1 {
+interface EnvelopeHeader1 {
   readonly v: 1;
   readonly room: RoomId;
   readonly sender: Address;
@@ -43,7 +43,7 @@ export type EnvelopeHeader = EnvelopeHeader1;
 export type Envelope = EnvelopeHeader1 & Sealed;
 
 export const MAX_SEEN = 16;
-export const MAX_KEY_VERSION = 2 ** 32 - 1;
+const MAX_KEY_VERSION = 2 ** 32 - 1;
 /** Of the envelope alone: other formats have versions of their own. */
 const VERSION_1 = { v: 1, suite: 1 } as const satisfies FormatVersion;
 /** What AES-GCM puts behind a ciphertext. */
@@ -103,6 +103,15 @@ export function decodeEnvelope(block: Uint8Array): Envelope {
     messages: requirePadded(fields.bytes("messages")),
     signature: fields.bytes("signature", 64),
   };
+}
+
+/** As {@link decodeEnvelope}, of bytes that anybody may have listed: null for what is no envelope, or is not there. */
+export function envelopeIn(block: Uint8Array | undefined): Envelope | null {
+  try {
+    return block === undefined ? null : decodeEnvelope(block);
+  } catch {
+    return null;
+  }
 }
 
 function headerMap(header: EnvelopeHeader): CborMap {

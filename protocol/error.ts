@@ -82,7 +82,7 @@ export const ERRORS = {
   FEE_TOO_HIGH: "unavailable",
   TRANSACTION_PENDING: "unavailable",
   ANCHOR_RUNNING: "unavailable",
-  ANCHOR_OVERTAKEN: "unavailable",
+  MAILBOX_OVERTAKEN: "unavailable",
   TRANSACTION_FAILED: "unavailable",
 
   // Content

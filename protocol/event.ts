@@ -54,6 +54,19 @@ export interface RevocationEvent extends Position, Provenance {
 export type RegistryEvent = KeyEvent | RevocationEvent;
 export type ChainEvent = AnchorEvent | RegistryEvent;
 
+/** How many events of each contract there are; also the index that its next one has. */
+export interface EventCounts {
+  readonly anchors: number;
+  readonly keys: number;
+}
+
+export type Contract = keyof EventCounts;
+
+/** Whose event it is: of CIDStore, or of KeyRegistry. */
+export function contractOf(event: Pick<ChainEvent, "kind">): Contract {
+  return event.kind === "anchor" ? "anchors" : "keys";
+}
+
 const utf8Decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** What a verbatim entry of CIDStore says: the contract takes any bytes. */

@@ -2,7 +2,7 @@
  * A heads block (SPEC 7.3): `[[room, n, lastIndex, roomRoot], …]` of the rooms that an anchor touched, ascending. It lets a
  * reader of one room hop from anchor to anchor, and check the room's root, without reading what lies between.
  */
-import { equal, toHex } from "./bytes.ts";
+import { toHex } from "./bytes.ts";
 import { MAX_BLOCK_BYTES, type CborArray, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
 import { encodeBlock } from "./cbor-encoder.ts";
@@ -73,21 +73,6 @@ export function* decodeHeadsSteps(block: Uint8Array): Generator<undefined, Head[
   }
   checkOrder(heads);
   return heads;
-}
-
-export function equalHeads(a: readonly Head[], b: readonly Head[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every((head, i) => {
-      const other = b[i];
-      return (
-        head.room === other?.room &&
-        head.n === other.n &&
-        head.lastIndex === other.lastIndex &&
-        equal(head.roomRoot, other.roomRoot)
-      );
-    })
-  );
 }
 
 function checkOrder(heads: readonly Head[]): void {

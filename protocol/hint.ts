@@ -87,7 +87,7 @@ export const HINTS: Readonly<Record<ErrorCode, string>> = {
   FEE_TOO_HIGH: "Wait for lower fees, or raise --max-fee or --max-cost; nothing was sent.",
   TRANSACTION_PENDING: "Run the command again: it goes on with the transaction that waits.",
   ANCHOR_RUNNING: "Another anchor of this mailbox is at work; it takes these messages with it, or the next run does.",
-  ANCHOR_OVERTAKEN: "Another command has read the chain in between; run the command again.",
+  MAILBOX_OVERTAKEN: "Another command has read the chain in between; run the command again.",
   TRANSACTION_FAILED: "The transaction was not mined as planned; run the command again.",
 
   // Content

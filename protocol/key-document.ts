@@ -5,12 +5,12 @@ import { mapOf, type CborArray, type CborValue } from "./cbor.ts";
 import { decode } from "./cbor-decoder.ts";
 import { encodeBlock } from "./cbor-encoder.ts";
 import type { ScryptParameters } from "./crypto/primitives.ts";
-import { DmtpError } from "./error.ts";
+import { DmtpError, type ErrorCode } from "./error.ts";
 import { encodeHex, Fields, requireArray, requireBytes, requireUint, type FormatVersion } from "./fields.ts";
 import type { PublicKeys } from "./identity.ts";
 import type { Deployment } from "./room.ts";
 import { MAX_SCRYPT, SALT_BYTES, SEALED_BYTES, type SealedSeed } from "./sealing.ts";
-import { MISSING, rejectedBy, VERIFIED, type Verdict } from "./verdict.ts";
+import { MISSING, rejected, VERIFIED, type Verdict } from "./verdict.ts";
 
 export interface KeyDocument extends PublicKeys {
   readonly chainId: number;
@@ -62,6 +62,21 @@ export function decodeKeyDocument(block: Uint8Array): KeyDocument {
   };
 }
 
+/** Why a document is not the one that a registration speaks of (SPEC 4.2). */
+const DOCUMENT_CODES = [
+  "BLOCK_NOT_CANONICAL",
+  "BLOCK_TOO_LARGE",
+  "KEY_DOCUMENT_MALFORMED",
+  "VERSION_UNSUPPORTED",
+  "SUITE_UNSUPPORTED",
+  "KEY_DOCUMENT_MISMATCH",
+] as const satisfies readonly ErrorCode[];
+
+type DocumentCode = (typeof DOCUMENT_CODES)[number];
+
+/** On a document, which no verdict on a message or an anchor rests on. */
+export type DocumentVerdict = Verdict<DocumentCode>;
+
 /** Null for a block that is no key document. One that is has some hundred bytes and no links, whoever made it. */
 export function keyDocumentIn(block: Uint8Array): KeyDocument | null {
   try {
@@ -99,14 +114,19 @@ export function verifyKeyDocument(
   block: Uint8Array | undefined,
   deployment: Deployment,
   registered: Parameters<typeof checkKeyDocument>[2],
-): Verdict {
+): DocumentVerdict {
   if (block === undefined) return MISSING;
   try {
     checkKeyDocument(decodeKeyDocument(block), deployment, registered);
     return VERIFIED;
   } catch (error) {
-    return rejectedBy(error);
+    if (!(error instanceof DmtpError) || !isDocumentCode(error.code)) throw error;
+    return rejected(error.code, error.message);
   }
+}
+
+export function isDocumentCode(code: string): code is DocumentCode {
+  return DOCUMENT_CODES.some((each) => each === code);
 }
 
 function readSealed(value: CborValue): SealedSeed {

@@ -105,7 +105,7 @@ export function currentKey(history: KeyHistory): KeyLookup {
  * check that; so where the wallet's own signature has been seen, a node's word never takes its place. A tombstone, which says
  * "no key from here on", does not end this.
  */
-export function isSignedVersion(entry: KeyHistory[number]): boolean {
+function isSignedVersion(entry: KeyHistory[number]): boolean {
   return "verdict" in entry && entry.binding === "signature" && entry.verdict.status === "verified";
 }
 
@@ -119,7 +119,7 @@ export function verifyKey(deployment: Deployment, event: KeyEvent, hasSigned: bo
     event.deadline <= BigInt(Number.MAX_SAFE_INTEGER) &&
     isBindingSigned(deployment, { ...event, deadline: Number(event.deadline) }, event.signature);
   const binding: Binding = signed ? "signature" : "chain";
-  let verdict = VERIFIED;
+  let verdict: Verdict = VERIFIED;
   if (!primitives.isAdmissibleEncryptionKey(event.encryptionKey)) {
     verdict = rejected("KEY_INADMISSIBLE", "the encryption key is not an admissible X25519 key");
   } else if (!primitives.isAdmissibleSigningKey(event.signingKey)) {

@@ -60,6 +60,30 @@ export function append(range: CompactRange, leaves: Iterable<Uint8Array>): Compa
   return { size, hashes };
 }
 
+/** Leaves of one step. */
+const STEP_LEAVES = 1_024;
+
+/**
+ * As {@link append}, for many short lists of leaves and few long ones alike: yields after as many leaves as one step takes, counted over
+ * all lists that share `progress`.
+ */
+export function* appendSteps(
+  range: CompactRange,
+  leaves: readonly Uint8Array[],
+  progress: { hashed: number },
+): Generator<undefined, CompactRange> {
+  let appended = range;
+  for (let start = 0; start < leaves.length; start += STEP_LEAVES) {
+    const part = leaves.slice(start, start + STEP_LEAVES);
+    appended = append(appended, part);
+    progress.hashed += part.length;
+    if (progress.hashed < STEP_LEAVES) continue;
+    progress.hashed = 0;
+    yield;
+  }
+  return appended;
+}
+
 /** MTH: the root, 32 bytes; SHA-256 of nothing for an empty tree. */
 export function rootOf(range: CompactRange): Uint8Array {
   let root: Uint8Array | undefined;

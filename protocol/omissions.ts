@@ -23,7 +23,7 @@ export interface Omissions {
 }
 
 /** An entry of the room; `message` is null while its block is missing, and when it is no envelope. */
-export interface NumberedEntry {
+interface SequencedEntry {
   readonly cid: Cid;
   readonly verdict: Verdict;
   readonly message: Pick<EnvelopeHeader, "sender" | "senderKeyVersion" | "seq" | "seen"> | null;
@@ -39,7 +39,7 @@ interface Count {
 }
 
 /** Looks at the verified entries of one room. */
-export function findOmissions(entries: Iterable<NumberedEntry>): Omissions {
+export function findOmissions(entries: Iterable<SequencedEntry>): Omissions {
   const counts = new Map<string, Count>();
   const held = new Set<string>();
   const named = new Map<string, Uint8Array>();

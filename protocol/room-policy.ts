@@ -4,14 +4,14 @@
  */
 import type { Address } from "./address.ts";
 import type { EnvelopeHeader } from "./envelope.ts";
-import type { ErrorCode } from "./error.ts";
 import { roomIdOf, type Deployment, type RoomId } from "./room.ts";
+import type { VerdictCode } from "./verdict.ts";
 
 /** Who an envelope is from and for. */
-export type Parties = Pick<EnvelopeHeader, "sender" | "receiver">;
+type Parties = Pick<EnvelopeHeader, "sender" | "receiver">;
 
-export interface RoomRefusal {
-  readonly code: ErrorCode;
+interface RoomRefusal {
+  readonly code: VerdictCode;
   readonly reason: string;
 }
 

@@ -93,6 +93,15 @@ export function decodeShard(block: Uint8Array): Delta {
   return finish(decodeShardSteps(block));
 }
 
+/** As {@link decodeShard}, of bytes that anybody may have named: null for what is no shard, which lists nothing. */
+export function shardIn(block: Uint8Array | undefined): Delta | null {
+  try {
+    return block === undefined ? null : decodeShard(block);
+  } catch {
+    return null;
+  }
+}
+
 /** As {@link decodeShard}. */
 export function* decodeShardSteps(block: Uint8Array): Generator<undefined, Delta> {
   const value = decode(block);

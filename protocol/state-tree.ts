@@ -214,7 +214,7 @@ export function readBit(key: string, bit: number): number {
 }
 
 /** The first bit in which two keys differ; {@link KEY_BITS} for none. */
-export function findDifference(a: string, b: string): number {
+function findDifference(a: string, b: string): number {
   for (let at = 0; at < HASH_BYTES; at++) {
     const difference = a.charCodeAt(at) ^ b.charCodeAt(at);
     if (difference !== 0) return 8 * at + Math.clz32(difference) - 24;

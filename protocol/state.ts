@@ -1,7 +1,7 @@
 /** The state of all rooms after an anchor, and its root (SPEC 7.4). */
 import { fromBinaryString } from "./bytes.ts";
 import { bytesOfCid, type Cid } from "./cid.ts";
-import { append, EMPTY_RANGE } from "./merkle.ts";
+import { appendSteps, EMPTY_RANGE } from "./merkle.ts";
 import type { RoomId } from "./room.ts";
 import { listSuperseded, share } from "./state-difference.ts";
 import type { NodeLink, StateNodes } from "./state-nodes.ts";
@@ -93,21 +93,14 @@ export class State {
     const { order, keys } = yield* sortByKeySteps(rooms.map(([id]) => id));
     let { tree } = this;
     let leaves: Leaf[] = [];
-    let hashed = 0;
+    const progress = { hashed: 0 };
     for (const at of order) {
       const [room, key] = [rooms[at], keys[at]];
       if (room === undefined || key === undefined) continue;
       const [id, cids] = room;
       const known = findLeaf(this.tree, key);
-      let range = known?.id === id ? known.room.range : EMPTY_RANGE;
-      for (let start = 0; start < cids.length; start += STEP_MESSAGES) {
-        const part = cids.slice(start, start + STEP_MESSAGES);
-        range = append(range, part.map(bytesOfCid));
-        hashed += part.length;
-        if (hashed < STEP_MESSAGES) continue;
-        hashed = 0;
-        yield;
-      }
+      const before = known?.id === id ? known.room.range : EMPTY_RANGE;
+      const range = yield* appendSteps(before, cids.map(bytesOfCid), progress);
       leaves.push(new Leaf({ id, range, lastIndex: anchorIndex }, key));
       if (leaves.length < STEP_ROOMS) continue;
       tree = insert(tree, leaves);

@@ -68,7 +68,7 @@ export class Follower {
     } catch (thrown) {
       const error = toDmtpError(thrown);
       // Another process, such as `anchor --watch`, has read the same blocks.
-      if (error.code === "ANCHOR_OVERTAKEN") return true;
+      if (error.code === "MAILBOX_OVERTAKEN") return true;
       if (this.problem?.code !== error.code) log(error.message, { level: "error", code: error.code });
       this.problem = error;
       return false;

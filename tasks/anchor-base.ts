@@ -18,11 +18,10 @@ const MAX_NAMED = 10;
  * `ready`: it builds on the last anchor that there is, or past those that `--fork` gives up. `look again`: content may be there that was
  * missing at the last look.
  */
-export type BaseFinding =
-  { readonly status: "ready"; readonly past: readonly number[] } | { readonly status: "look again" };
+type BaseFinding = { readonly status: "ready"; readonly past: readonly number[] } | { readonly status: "look again" };
 
 /** What this run knows already. */
-export interface BaseKnowledge {
+interface BaseKnowledge {
   /** Whether all content was looked for just now. */
   readonly hasLooked: boolean;
   /** Manifests of anchors that are on the chain, of which this run stored the blocks. */

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 
-import { catchUp, settleFinal, type Standing } from "../io/catch-up.ts";
+import { catchUp, finalizeOwn, type Standing } from "../io/catch-up.ts";
 import type { Account } from "../io/chain/transactions/account.ts";
 import { anchorCall, anchoredIndex, readAnchorer } from "../io/chain/transactions/anchor-call.ts";
 import { readReceipt, type MinedTransaction } from "../io/chain/transactions/receipt.ts";
@@ -33,7 +33,7 @@ export interface Anchored {
   readonly transaction: MinedTransaction;
 }
 
-export interface RoundResult {
+interface RoundResult {
   /** Why it ended before all was anchored; only given when something was: else it is thrown. */
   readonly error?: DmtpError;
   readonly anchored: readonly Anchored[];
@@ -170,7 +170,7 @@ class Round {
   private async lookAtChain(isForced = false): Promise<Standing> {
     const { mailbox, reader, content, now } = this.session;
     const standing = await catchUp(mailbox, reader, content, { now, isForced });
-    settleFinal(mailbox, standing);
+    finalizeOwn(mailbox, standing);
     return standing;
   }
 
@@ -238,5 +238,5 @@ class Round {
 
 /** Another command has read the chain in between, and knows more of it. */
 function isOvertaken(error: unknown): boolean {
-  return error instanceof DmtpError && error.code === "ANCHOR_OVERTAKEN";
+  return error instanceof DmtpError && error.code === "MAILBOX_OVERTAKEN";
 }

@@ -19,7 +19,7 @@ export type RoundLine = Readonly<Record<string, unknown>> & {
   readonly event: "anchored" | "idle" | "failed" | "stopped";
 };
 
-export interface WatchParts {
+interface WatchParts {
   readonly open: () => Promise<Session>;
   readonly log: (line: RoundLine) => void;
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;

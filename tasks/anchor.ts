@@ -59,7 +59,7 @@ export async function anchor(session: Session, options: AnchorOptions = DEFAULT_
 }
 
 /** Warns of messages that can't be anchored now, and once of those that never can. */
-export function tellRest({ mailbox, terminal }: Session): {
+function tellRest({ mailbox, terminal }: Session): {
   readonly held: readonly HeldMessages[];
   readonly refused: readonly RefusedMessage[];
 } {

@@ -19,7 +19,7 @@ import { countUnshown, formatUnshown, showsEach, type UnshownKind } from "./unsh
 const MAX_NAMED = 100;
 
 /** What an audit found. */
-export interface AuditFinding {
+interface AuditFinding {
   readonly deployment: Deployment;
   readonly block: { readonly number: number; readonly hash: Hex } | null;
   /** Where all of it comes from, for a person. */
@@ -107,7 +107,7 @@ export function reportAudit(found: AuditFinding): Outcome {
   };
 }
 
-export interface VerdictCounts {
+interface VerdictCounts {
   readonly verified: number;
   readonly rejected: number;
   readonly missing: number;

@@ -21,7 +21,7 @@ import { plural, terminal, type Terminal } from "./terminal.ts";
 import { countUnshown, UnshownCount } from "./unshown.ts";
 import { countUnsignedKeys, isUnsigned } from "./unsigned.ts";
 
-export interface AuditArguments {
+interface AuditArguments {
   readonly room: string | undefined;
   readonly car: string | undefined;
   readonly offline: boolean;

@@ -44,7 +44,7 @@ export interface Conversation {
   readonly unopened: readonly UnopenedKey[];
 }
 
-export interface UnopenedKey {
+interface UnopenedKey {
   readonly version: number;
   readonly isNewest: boolean;
   readonly error: DmtpError;
@@ -115,9 +115,9 @@ export async function readConversation(
 /** Behind every event. */
 const END: Position = { blockNumber: Number.POSITIVE_INFINITY, logIndex: 0 };
 
-export type Open = (envelope: Envelope) => Promise<Content>;
+type Open = (envelope: Envelope) => Promise<Content>;
 
-export interface OpenConversation {
+interface OpenConversation {
   /** @throws MESSAGE_UNOPENED, also for a message of a key that does not open */
   readonly open: Open;
   /** @returns the versions that did not open @throws why the newest did not, when none did */

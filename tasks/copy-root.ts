@@ -8,7 +8,7 @@ import type { Block } from "../protocol/manifest.ts";
 /** Null for a block that nobody has. */
 export type FindBlock = (cid: Cid) => Promise<Uint8Array | null>;
 
-export interface Copy {
+interface Copy {
   /** Blocks that the store took. */
   readonly copied: number;
   /** Blocks that nobody has. */

@@ -47,7 +47,7 @@ export async function readDrafts(args: DraftArguments, stdin: NodeJS.ReadStream 
  * One JSON object a line, empty lines skipped. One bad line refuses the whole batch, and is named.
  * @throws BATCH_LINE_INVALID, TEXT_EMPTY
  */
-export function parseBatch(text: string): Draft[] {
+function parseBatch(text: string): Draft[] {
   const drafts: Draft[] = [];
   text.split("\n").forEach((line, i) => {
     if (line.trim() === "") return;

@@ -15,7 +15,7 @@ import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { formatBytes, plural } from "./terminal.ts";
 
-export interface ExportArguments {
+interface ExportArguments {
   readonly file: string | undefined;
   readonly room: string | undefined;
   readonly wallet: string | undefined;

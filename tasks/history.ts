@@ -14,7 +14,7 @@ import type { Session } from "./session.ts";
 import { formatAccount, formatBinding, formatTime, plural, short } from "./terminal.ts";
 import { countUnshown, formatUnshown, showsEach } from "./unshown.ts";
 
-export interface HistoryArguments {
+interface HistoryArguments {
   readonly with: string | undefined;
   readonly from: string | undefined;
   readonly passphrase: boolean;

@@ -14,7 +14,7 @@ import type { Session } from "./session.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 import { plural } from "./terminal.ts";
 
-export interface ImportArguments {
+interface ImportArguments {
   readonly file: string | undefined;
   readonly json: boolean;
 }

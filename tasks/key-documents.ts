@@ -13,7 +13,7 @@ import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
 
 /** `malformed`: there is a block, and it is not the document that was registered. */
-export type DocumentState = "missing" | "malformed" | "not pinned";
+type DocumentState = "missing" | "malformed" | "not pinned";
 
 export interface DocumentFinding {
   readonly document: DocumentRoot;
@@ -21,7 +21,7 @@ export interface DocumentFinding {
 }
 
 /** What is to be done with a document; what it is given is one. */
-export type TakeDocument = (cid: Cid, block: Uint8Array) => Promise<void>;
+type TakeDocument = (cid: Cid, block: Uint8Array) => Promise<void>;
 
 const CONCURRENT = 16;
 /** How long the documents of others are asked for in one run: a thousand that nobody has would take hours. */

@@ -33,7 +33,7 @@ import {
 import type { Session } from "./session.ts";
 import { table } from "./terminal.ts";
 
-export interface RegisterArguments {
+interface RegisterArguments {
   readonly from: string | undefined;
   readonly passphrase: boolean;
   readonly revokeOld: boolean;
@@ -41,7 +41,7 @@ export interface RegisterArguments {
   readonly json: boolean;
 }
 
-export interface RegisterOptions extends PaymentOptions {
+interface RegisterOptions extends PaymentOptions {
   /** Whether all keys that the wallet has are revoked first. */
   readonly revokesOld: boolean;
 }

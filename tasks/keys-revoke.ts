@@ -17,7 +17,7 @@ import {
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
 
-export interface RevokeArguments {
+interface RevokeArguments {
   readonly from: string | undefined;
   readonly maxCost: string | undefined;
   readonly json: boolean;

@@ -7,7 +7,7 @@ import { parseAddressOption } from "./named-option.ts";
 import type { Session } from "./session.ts";
 import { formatVerdict, table } from "./terminal.ts";
 
-export interface ShowArguments {
+interface ShowArguments {
   readonly wallet: string | undefined;
   readonly json: boolean;
 }
@@ -17,7 +17,7 @@ export default command<ShowArguments>(async (session, { wallet }) =>
 );
 
 /** A wallet's keys and tombstones, each key with the verdict on it and on its document. */
-export async function showKeys(session: Session, wallet: Address): Promise<Outcome> {
+async function showKeys(session: Session, wallet: Address): Promise<Outcome> {
   const keys = await session.readKeys(wallet);
   const lookup = keys.current(wallet);
   const current = lookup.status === "usable" ? lookup.key.event.version : null;

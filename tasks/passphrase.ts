@@ -6,10 +6,10 @@ import type { Wallet } from "../protocol/binding.ts";
 import { DmtpError } from "../protocol/error.ts";
 
 /** Gets what a person types after a prompt, without showing it. */
-export type Ask = (prompt: string) => Promise<string>;
+type Ask = (prompt: string) => Promise<string>;
 
 /** The key document is public and can be attacked for ever; scrypt makes a guess dear, and only its number of guesses makes a passphrase safe. */
-export const MIN_PASSPHRASE_CHARACTERS = 12;
+const MIN_PASSPHRASE_CHARACTERS = 12;
 
 /**
  * A passphrase that opens: from DMTP_PASSPHRASE, or typed.

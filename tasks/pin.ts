@@ -7,7 +7,7 @@ import { checkPins, copyTo, repairPins } from "./replicate.ts";
 import type { Session } from "./session.ts";
 import { plural } from "./terminal.ts";
 
-export interface PinArguments {
+interface PinArguments {
   readonly to: string | undefined;
   readonly check: boolean;
   readonly repair: boolean;

@@ -12,7 +12,7 @@ import { roomIdOf, type RoomId } from "../protocol/room.ts";
 import type { Session } from "./session.ts";
 
 /** A room in which the next number may be taken. */
-export interface PossibleRepeat {
+interface PossibleRepeat {
   readonly room: RoomId;
   readonly receiver: Address;
   /** The last anchor with what is missing. */

@@ -14,7 +14,7 @@ import { describeRepeat, findRepeats, refuseRepeats } from "./repeated-numbers.t
 import type { Session } from "./session.ts";
 import { plural, table } from "./terminal.ts";
 
-export interface SendArguments extends DraftArguments {
+interface SendArguments extends DraftArguments {
   readonly from: string | undefined;
   readonly passphrase: boolean;
   readonly acceptContractWallet: string | undefined;

@@ -28,7 +28,7 @@ import type { Deployment } from "../protocol/room.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** The contracts' addresses on one network. */
-export type Addresses = Pick<Deployment, "cidStore" | "keyRegistry">;
+type Addresses = Pick<Deployment, "cidStore" | "keyRegistry">;
 
 /** Everything that reaches out of a command is given to it here, so that a test can give something else. */
 export interface SessionParts {
@@ -280,11 +280,7 @@ function parseChainId(answer: unknown): number {
  * The environment's addresses, or those of the network's Ignition deployment.
  * @throws DEPLOYMENT_UNKNOWN
  */
-export async function findAddresses(
-  environment: Environment,
-  deploymentsFolder: string,
-  chainId: number,
-): Promise<Addresses> {
+async function findAddresses(environment: Environment, deploymentsFolder: string, chainId: number): Promise<Addresses> {
   const { cidStore, keyRegistry } = environment;
   if (cidStore !== undefined && keyRegistry !== undefined) return { cidStore, keyRegistry };
   const file = join(deploymentsFolder, `chain-${chainId}`, "deployed_addresses.json");

@@ -1,6 +1,7 @@
 /** What a person sees. Text from others is made harmless before it reaches a terminal; `--json` keeps it exact. */
 import { harmless, harmlessLine } from "../io/harmless.ts";
 import type { Binding } from "../protocol/keys.ts";
+import type { ErrorCode } from "../protocol/error.ts";
 import type { Verdict } from "../protocol/verdict.ts";
 import { repeatNetwork } from "./next-command.ts";
 
@@ -26,7 +27,7 @@ export const terminal: Terminal = {
 };
 
 /** `verified`, `missing`, or `rejected` with its code and reason. */
-export function formatVerdict(verdict: Verdict): string {
+export function formatVerdict(verdict: Verdict<ErrorCode>): string {
   return verdict.status === "rejected" ? `rejected (${verdict.code}: ${harmlessLine(verdict.reason)})` : verdict.status;
 }
 

@@ -2,7 +2,7 @@ import type { keySchema } from "../../client/api/chain.ts";
 import type { Plain } from "../../client/api/schema.ts";
 import type { Address } from "../../protocol/address.ts";
 import type { KeyRow, RevocationRow } from "../store/key-rows.ts";
-import { verdictOfRow } from "../store/verdict-columns.ts";
+import { documentVerdictOfRow, verdictOfRow } from "../store/verdict-columns.ts";
 import type { Slice, Snapshot } from "./snapshot.ts";
 
 type KeyAnswer = Plain<typeof keySchema>;
@@ -39,7 +39,7 @@ function answerOf(snapshot: Snapshot, row: KeyRow | RevocationRow): KeyAnswer {
     hasCode: row.has_code === 1,
     binding: row.binding,
     verdict: verdictOfRow(row),
-    documentVerdict: verdictOfRow({
+    documentVerdict: documentVerdictOfRow({
       status: row.document_status,
       code: row.document_code,
       reason: row.document_reason,

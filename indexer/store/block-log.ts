@@ -3,7 +3,7 @@ import type Database from "better-sqlite3";
 
 import type { Hex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
-import type { ChainEvent } from "../../protocol/event.ts";
+import type { ChainEvent, Contract, EventCounts } from "../../protocol/event.ts";
 import { readMeta, writeMeta } from "./meta.ts";
 import { Statements } from "./statements.ts";
 
@@ -20,14 +20,6 @@ export interface Cursor extends BlockId {
   /** Whether the contracts count as many events there as were read; false after a step back. */
   readonly isProved: boolean;
 }
-
-/** How many events of each contract there are; also the index that its next one has. */
-export interface EventCounts {
-  readonly anchors: number;
-  readonly keys: number;
-}
-
-type Contract = keyof EventCounts;
 
 /** An event that a reorg took out of the chain, or a step back for a gap. */
 export interface Orphan extends BlockId {

@@ -7,8 +7,8 @@ import { cidOfDigest, digestOfCid, type Cid } from "../../protocol/cid.ts";
 import type { ErrorCode } from "../../protocol/error.ts";
 import type { KeyEvent, Position, RegistryEvent, RevocationEvent } from "../../protocol/event.ts";
 import { findKey, type KeyHistory, type KeyLookup, type KeySource, type KeyVersion } from "../../protocol/keys.ts";
+import type { DocumentVerdict } from "../../protocol/key-document.ts";
 import { Lru } from "../../protocol/lru.ts";
-import type { Verdict } from "../../protocol/verdict.ts";
 import { SIGNED } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { verdictColumns, verdictOfRow, type Status, type VerdictRow } from "./verdict-columns.ts";
@@ -75,7 +75,7 @@ export class KeyRows implements KeySource {
     return this.statements.prepare<{ found: number }>(select).get(wallet) !== undefined;
   }
 
-  addKey({ event, binding, verdict }: KeyVersion, documentVerdict: Verdict): void {
+  addKey({ event, binding, verdict }: KeyVersion, documentVerdict: DocumentVerdict): void {
     this.statements.run(
       "INSERT INTO keys VALUES (?, 'key', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       event.index,
@@ -108,7 +108,7 @@ export class KeyRows implements KeySource {
     this.histories.delete(event.wallet);
   }
 
-  writeDocumentVerdict({ index }: KeyEvent, verdict: Verdict): void {
+  writeDocumentVerdict({ index }: KeyEvent, verdict: DocumentVerdict): void {
     this.statements.run(
       "UPDATE keys SET document_status = ?, document_code = ?, document_reason = ? WHERE key_index = ?",
       ...verdictColumns(verdict),

@@ -1,6 +1,6 @@
 /** The tables of the index. Any other version is rebuilt from chain and content, so a change here needs no migration. */
 
-export const SCHEMA_VERSION = 9;
+export const SCHEMA_VERSION = 10;
 
 /** A condition on entries: those of the room with this id. */
 export const OF_ROOM = "room_number = (SELECT number FROM rooms WHERE id = ?)";

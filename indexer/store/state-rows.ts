@@ -4,7 +4,7 @@
  */
 import type Database from "better-sqlite3";
 
-import { decodeNode, encodeNode } from "../../io/state-codec.ts";
+import { decodeCheckedNode, encodeCheckedNode } from "../../io/state-codec.ts";
 import { fromBinaryString, toBinaryString, toHex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
 import type { Tip } from "../../protocol/manifest.ts";
@@ -88,17 +88,16 @@ export class StateRows implements NodeRows {
   read(ref: number): NodeRow | undefined {
     const sql = "SELECT node FROM state_nodes WHERE id = ?";
     const row = this.statements.prepare<{ node: Uint8Array }>(sql).get(ref);
-    return row && decodeNode(row.node);
+    return row && decodeCheckedNode(row.node);
   }
 
   write(row: NodeRow): number {
-    this.statements.run("INSERT INTO state_nodes VALUES (?, ?)", this.nextRef, encodeNode(row));
+    this.statements.run("INSERT INTO state_nodes VALUES (?, ?)", this.nextRef, encodeCheckedNode(row));
     return this.nextRef++;
   }
 
   refusal(ref: number): Error {
-    // No integrity error: the replay would take it for a verdict on the anchor that it was asked about.
-    return new DmtpError("INTERNAL", `node ${ref} of the state in the index is not what it was`, {
+    return new DmtpError("DATABASE_DAMAGED", `the index: node ${ref} of the state has other bytes`, {
       hint: "Delete the index: it is rebuilt from chain and content.",
     });
   }

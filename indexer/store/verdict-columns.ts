@@ -1,6 +1,7 @@
 /** A verdict in three columns. */
-import type { ErrorCode } from "../../protocol/error.ts";
-import { MISSING, rejected, VERIFIED, type Verdict } from "../../protocol/verdict.ts";
+import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
+import { isDocumentCode, type DocumentVerdict } from "../../protocol/key-document.ts";
+import { isVerdictCode, MISSING, rejected, VERIFIED, type Verdict } from "../../protocol/verdict.ts";
 
 export type Status = Verdict["status"];
 
@@ -10,11 +11,29 @@ export interface VerdictRow {
   readonly reason: string | null;
 }
 
-export function verdictColumns(verdict: Verdict): [status: Status, code: ErrorCode | null, reason: string | null] {
+export function verdictColumns(
+  verdict: Verdict<ErrorCode>,
+): [status: Status, code: ErrorCode | null, reason: string | null] {
   return verdict.status === "rejected" ? [verdict.status, verdict.code, verdict.reason] : [verdict.status, null, null];
 }
 
-export function verdictOfRow({ status, code, reason }: VerdictRow): Verdict {
-  if (status === "rejected") return rejected(code ?? "INTERNAL", reason ?? "");
-  return status === "verified" ? VERIFIED : MISSING;
+/** @throws DATABASE_DAMAGED for a code that is none of a verdict */
+export function verdictOfRow(row: VerdictRow): Verdict {
+  return readVerdict(row, isVerdictCode);
+}
+
+/** As {@link verdictOfRow}, on a key document. */
+export function documentVerdictOfRow(row: VerdictRow): DocumentVerdict {
+  return readVerdict(row, isDocumentCode);
+}
+
+function readVerdict<Code extends ErrorCode>(
+  { status, code, reason }: VerdictRow,
+  isCode: (code: string) => code is Code,
+): Verdict<Code> {
+  if (status !== "rejected") return status === "verified" ? VERIFIED : MISSING;
+  if (code !== null && isCode(code)) return rejected(code, reason ?? "");
+  throw new DmtpError("DATABASE_DAMAGED", `the index: a verdict with the code ${String(code)}`, {
+    hint: "Delete the index: it is rebuilt from chain and content.",
+  });
 }

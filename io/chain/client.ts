@@ -9,7 +9,7 @@
 import type { Address } from "../../protocol/address.ts";
 import { equal, fromHex, type Hex } from "../../protocol/bytes.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import type { AnchorEvent, ChainEvent, RegistryEvent } from "../../protocol/event.ts";
+import type { AnchorEvent, ChainEvent, EventCounts, RegistryEvent } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Log } from "../log.ts";
 import { pause as wait } from "../pause.ts";
@@ -24,7 +24,6 @@ import { cidStoreInterface, entryInterface } from "./contracts.ts";
 import type { BlockRange } from "./events/block-range.ts";
 import { readAllBetween, type NewEvents } from "./events/complete-events.ts";
 import { findEntry } from "./events/entry-search.ts";
-import type { EventCounts } from "./events/event-sequence.ts";
 import { RangeReader } from "./events/range-reader.ts";
 import { entryOf, type StoredEntry } from "./events/stored-entry.ts";
 import { readWalletHistory } from "./events/wallet-events.ts";

@@ -1,13 +1,13 @@
 /** What a replay of the whole chain makes of the mailbox: messages, marks, tip and rooms. */
 import type { Cid } from "../../protocol/cid.ts";
 import { decodeEnvelope } from "../../protocol/envelope.ts";
-import type { ErrorCode } from "../../protocol/error.ts";
+import type { VerdictCode } from "../../protocol/verdict.ts";
 import type { Replay } from "../../protocol/replay/replay.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { Anchors } from "./anchors.ts";
 import type { Backlog } from "./backlog.ts";
 import type { ChainLog } from "./chain-log.ts";
-import { isMendable } from "./entry-judge.ts";
+import { isMendable } from "./own-entry-judge.ts";
 import type { Line } from "./line.ts";
 import type { Messages } from "./messages.ts";
 import type { UnreadListings } from "./unread-listings.ts";
@@ -56,7 +56,7 @@ function adoptEntries(
     readonly anchorIndex: number;
     readonly room: RoomId;
     readonly cid: Cid;
-    readonly code: ErrorCode;
+    readonly code: VerdictCode;
   }[] = [];
   const lacking: [RoomId | null, number][] = [];
   for (const room of replay.rooms) {

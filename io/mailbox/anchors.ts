@@ -17,7 +17,7 @@ import type { ChainLog } from "./chain-log.ts";
 import { Journal, type JournalRow } from "./journal.ts";
 import type { AccountedLog, Line } from "./line.ts";
 import { Looks } from "./looks.ts";
-import type { EntryJudge } from "./entry-judge.ts";
+import type { OwnEntryJudge } from "./own-entry-judge.ts";
 
 /** Runs work alone and keeps all of it, or nothing. */
 export type Transaction = <T>(work: () => T) => T;
@@ -28,7 +28,7 @@ export class Anchors {
   private readonly line: Line;
   private readonly backlog: Backlog;
   private readonly log: ChainLog;
-  private readonly judge: EntryJudge;
+  private readonly judge: OwnEntryJudge;
   private readonly looks: Looks;
   private readonly transaction: Transaction;
 
@@ -37,7 +37,7 @@ export class Anchors {
     line: Line,
     backlog: Backlog,
     log: ChainLog,
-    judge: EntryJudge,
+    judge: OwnEntryJudge,
     transaction: Transaction,
   ) {
     this.journal = new Journal(database);
@@ -110,7 +110,7 @@ export class Anchors {
     yield* accessEach(this.backlog.delta(id));
   }
 
-  /** The row's manifest and all that it links to is stored and pinned. @throws ANCHOR_OVERTAKEN */
+  /** The row's manifest and all that it links to is stored and pinned. @throws MAILBOX_OVERTAKEN */
   write({ id }: JournalRow, manifest: Cid): void {
     this.transaction(() => {
       this.journal.write(id, manifest);
@@ -137,7 +137,7 @@ export class Anchors {
     };
   }
 
-  /** The chain has the row's entry in this block. What became of its messages is decided by {@link follow}. @throws ANCHOR_OVERTAKEN */
+  /** The chain has the row's entry in this block. What became of its messages is decided by {@link follow}. @throws MAILBOX_OVERTAKEN */
   mine({ id }: JournalRow, blockNumber: number): void {
     this.transaction(() => {
       this.journal.mine(id, blockNumber);
@@ -176,7 +176,7 @@ export class Anchors {
   }
 
   /** The oldest open row's block is final: it goes into the base. The verdicts on its messages must be known. */
-  settle(row: JournalRow): void {
+  finalize(row: JournalRow): void {
     const [before, tip] = accessMailbox(() => {
       const standing = this.line.tip();
       return [standing, this.after(standing, row)] as const;

@@ -2,26 +2,27 @@
 import type { Database, Statement } from "better-sqlite3";
 
 import { CID_LENGTH, type Cid } from "../../protocol/cid.ts";
-import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
+import { DmtpError } from "../../protocol/error.ts";
+import type { VerdictCode } from "../../protocol/verdict.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import type { RoomMessages } from "../../protocol/state.ts";
 import type { KeyPair } from "./registry.ts";
 
 /** The keys of some messages, and the number by which the tables name them. */
-export interface NumberedKeyPair extends KeyPair {
+interface NumberedKeyPair extends KeyPair {
   readonly id: number;
 }
 
 /** A message whose entry is rejected for a reason that no later anchor can mend. */
 export interface RefusedMessage {
   readonly cid: Cid;
-  readonly code: ErrorCode;
+  readonly code: VerdictCode;
   readonly anchorIndex: number;
 }
 
 /** Messages that wait and can't be anchored now: the code that their entry would be rejected with. */
 export interface HeldMessages {
-  readonly code: ErrorCode;
+  readonly code: VerdictCode;
   readonly count: number;
 }
 
@@ -148,7 +149,7 @@ export class Backlog {
   mark(
     journalId: number,
     anchorIndex: number,
-    refused: ReadonlyMap<number, ErrorCode>,
+    refused: ReadonlyMap<number, VerdictCode>,
     waiting: Iterable<number>,
   ): void {
     for (const [pair, code] of refused) this.statements.refuse.run(code, journalId, pair);
@@ -156,7 +157,7 @@ export class Backlog {
   }
 
   /** An anchor has an entry of a message that decides about it; the first one that is marked stays. @param code why it is rejected */
-  markPlace(anchorIndex: number, room: RoomId, cid: Cid, code: ErrorCode | null): void {
+  markPlace(anchorIndex: number, room: RoomId, cid: Cid, code: VerdictCode | null): void {
     if (this.statements.markPlace.run(anchorIndex, cid, room).changes === 0 || code === null) return;
     this.statements.refusePlace.run(code, cid);
   }

@@ -8,11 +8,10 @@ import { encodeEvent } from "../../protocol/archive.ts";
 import type { Hex } from "../../protocol/bytes.ts";
 import type { Cid } from "../../protocol/cid.ts";
 import { DmtpError } from "../../protocol/error.ts";
-import { comparePositions, type AnchorEvent, type ChainEvent } from "../../protocol/event.ts";
+import { comparePositions, type AnchorEvent, type ChainEvent, type EventCounts } from "../../protocol/event.ts";
 import type { Deployment } from "../../protocol/room.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import type { ChainHead } from "../chain/agreement/chain-view.ts";
-import type { EventCounts } from "../chain/events/event-sequence.ts";
 import { accessMailbox } from "./access.ts";
 import { decodeLogged, Registry } from "./registry.ts";
 
@@ -104,11 +103,11 @@ export class ChainLog {
 
   /**
    * @returns how many entries of CIDStore stayed; none but them is accounted for any more
-   * @throws ANCHOR_OVERTAKEN when another command has meanwhile read the chain
+   * @throws MAILBOX_OVERTAKEN when another command has meanwhile read the chain
    */
   apply({ since, keptUpTo, events, head }: LogUpdate): number {
     if (this.view()?.hash !== since?.hash)
-      throw new DmtpError("ANCHOR_OVERTAKEN", "another command has meanwhile read the chain");
+      throw new DmtpError("MAILBOX_OVERTAKEN", "another command has meanwhile read the chain");
     this.statements.deleteAfter.run(keptUpTo);
     this.registry.rollBack(keptUpTo);
     const kept = this.counts();

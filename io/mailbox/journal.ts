@@ -18,7 +18,7 @@ import { Attempts } from "./attempts.ts";
 
 export type JournalState = "planned" | "written" | "submitted" | "mined" | "final" | "adopted" | "abandoned";
 
-export interface Plan {
+interface Plan {
   /** CIDStore's head that it builds on, 32 bytes. */
   readonly prev: Uint8Array;
   /** The entry that it becomes. */
@@ -104,7 +104,7 @@ export class Journal {
     return this.row(id);
   }
 
-  /** Like `submit` and `mine`. @throws ANCHOR_OVERTAKEN when another process has ended the row in between */
+  /** Like `submit` and `mine`. @throws MAILBOX_OVERTAKEN when another process has ended the row in between */
   write(id: number, manifest: Cid): void {
     changed(this.statements.write.run(manifest, id).changes, id);
   }
@@ -133,5 +133,5 @@ function rowOf(row: JournalRow): JournalRow {
 
 function changed(changes: number, id: number): void {
   if (changes === 0)
-    throw new DmtpError("ANCHOR_OVERTAKEN", `anchor ${id} of the journal was ended by another process`);
+    throw new DmtpError("MAILBOX_OVERTAKEN", `anchor ${id} of the journal was ended by another process`);
 }

@@ -18,7 +18,7 @@ import { adoptReplay } from "./adoption.ts";
 import { Anchors } from "./anchors.ts";
 import { Backlog, type HeldMessages, type RefusedMessage } from "./backlog.ts";
 import { ChainLog, type LogUpdate } from "./chain-log.ts";
-import { EntryJudge } from "./entry-judge.ts";
+import { OwnEntryJudge } from "./own-entry-judge.ts";
 import { Line } from "./line.ts";
 import { Messages, type MailboxMessage, type NewMessage, type PinPage } from "./messages.ts";
 import { OwnWallets } from "./own-wallets.ts";
@@ -38,7 +38,7 @@ export class Mailbox {
   private readonly accepted: AcceptedKeys;
   private readonly backlog: Backlog;
   private readonly unread: UnreadListings;
-  private readonly judge: EntryJudge;
+  private readonly judge: OwnEntryJudge;
   /** What both contracts logged, as far as it was read. */
   readonly log: ChainLog;
   /** Own anchors, and the line of manifests that they go on with. */
@@ -57,7 +57,7 @@ export class Mailbox {
     this.backlog = new Backlog(database);
     this.unread = new UnreadListings(database);
     this.log = new ChainLog(database, deployment);
-    this.judge = new EntryJudge(this.backlog, this.log.registry);
+    this.judge = new OwnEntryJudge(this.backlog, this.log.registry);
     this.anchors = new Anchors(database, this.line, this.backlog, this.log, this.judge, (work) =>
       this.transaction(work),
     );
@@ -205,7 +205,7 @@ export class Mailbox {
     }
   }
 
-  /** Takes what the chain says that the log does not know. What a reorg took back decides about no message any more. @throws ANCHOR_OVERTAKEN */
+  /** Takes what the chain says that the log does not know. What a reorg took back decides about no message any more. @throws MAILBOX_OVERTAKEN */
   readLog(update: LogUpdate): void {
     this.transaction(() => {
       const kept = this.log.apply(update);

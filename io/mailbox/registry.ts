@@ -7,7 +7,7 @@ import type { Database, Statement } from "better-sqlite3";
 import type { Address } from "../../protocol/address.ts";
 import { decodeEvent, encodeEvent } from "../../protocol/archive.ts";
 import { examineHeader } from "../../protocol/entry.ts";
-import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
+import { DmtpError } from "../../protocol/error.ts";
 import type { Position, RegistryEvent } from "../../protocol/event.ts";
 import {
   currentKey,
@@ -20,7 +20,7 @@ import {
 } from "../../protocol/keys.ts";
 import { Lru } from "../../protocol/lru.ts";
 import { roomIdOf, type Deployment } from "../../protocol/room.ts";
-import { rejected, VERIFIED } from "../../protocol/verdict.ts";
+import { isVerdictCode, rejected, VERIFIED, type Verdict, type VerdictCode } from "../../protocol/verdict.ts";
 import { accessMailbox } from "./access.ts";
 
 /** The keys that a message was made with. */
@@ -93,7 +93,7 @@ export class Registry implements KeySource {
   }
 
   /** With which code a message with these keys is rejected at a position, because of its keys; null when they are right. */
-  refusal(pair: KeyPair, position: Position): ErrorCode | null {
+  refusal(pair: KeyPair, position: Position): VerdictCode | null {
     const room = roomIdOf(this.deployment, pair.sender, pair.receiver);
     const header = { v: 1 as const, ...pair, room, seq: 1, seen: [], timestamp: 0 };
     const finding = examineHeader(this.deployment, this, { room }, position, header, 0);
@@ -145,10 +145,15 @@ function readHistory(deployment: Deployment, rows: readonly Row[]): KeyHistory {
   return rows.map((row) => {
     const event = decodeRow(row);
     if (event.kind === "revocation") return { event };
-    const isVerified = row.verdict === VERIFIED_TEXT;
-    const verdict = isVerified ? VERIFIED : rejected(row.verdict as ErrorCode, row.reason ?? "");
-    return { event, binding: row.binding ?? "chain", verdict };
+    return { event, binding: row.binding ?? "chain", verdict: readVerdict(row) };
   });
+}
+
+/** @throws DATABASE_DAMAGED */
+function readVerdict({ index, verdict, reason }: Row): Verdict {
+  if (verdict === VERIFIED_TEXT) return VERIFIED;
+  if (verdict !== null && isVerdictCode(verdict)) return rejected(verdict, reason ?? "");
+  throw new DmtpError("DATABASE_DAMAGED", `the mailbox: key ${index} has a verdict that is none`);
 }
 
 /** Whether it is a key whose verdict was not written down yet; a tombstone has none. */

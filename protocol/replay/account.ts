@@ -6,7 +6,7 @@ import { equal, toBinaryString } from "../bytes.ts";
 import { bytesOfCid, type Cid } from "../cid.ts";
 import { decodeHeadsSteps, type Head } from "../heads.ts";
 import type { Manifest } from "../manifest.ts";
-import { append, EMPTY_RANGE } from "../merkle.ts";
+import { appendSteps, EMPTY_RANGE } from "../merkle.ts";
 import type { RoomId } from "../room.ts";
 import { sortByKeySteps, STEP_ROOMS, type State } from "../state.ts";
 import { Leaf } from "../state-tree.ts";
@@ -17,7 +17,7 @@ import type { PlacedEntry, StoredAnchor } from "./store.ts";
 export type AccountFinding =
   { readonly verdict: Verdict; readonly state: State | null } | { readonly lacking: Manifest };
 
-export interface AccountInput {
+interface AccountInput {
   readonly anchorIndex: number;
   readonly manifest: Manifest;
   /** The state after its base. */
@@ -93,18 +93,12 @@ export function* verifyAccount({
 
   let after = before;
   let touched: Leaf[] = [];
-  let hashed = 0;
+  const progress = { hashed: 0 };
   for (const at of order) {
     const id = ids[at];
     if (id === undefined) continue;
     let range = known[at]?.room.range ?? EMPTY_RANGE;
-    for (const cids of rooms.cids(at)) {
-      range = append(range, cids);
-      hashed += cids.length;
-      if (hashed < STEP) continue;
-      hashed = 0;
-      yield;
-    }
+    for (const cids of rooms.cids(at)) range = yield* appendSteps(range, cids, progress);
     const leaf = new Leaf({ id, range, lastIndex: anchorIndex }, keys[at]);
     if (leaf.root !== claimed.roots[at]) return wrongHeads;
     touched.push(leaf);

@@ -103,11 +103,12 @@ export class ReplayEngine {
     const task = this.tasks.first;
     if (task === undefined) return false;
     if (task.kind === "arrival") this.arrive();
-    else if (this.isDone(task)) this.tasks.shift();
+    else if (this.advance(task)) this.tasks.shift();
     return true;
   }
 
-  private isDone(task: Exclude<Task, { readonly kind: "arrival" }>): boolean {
+  /** Takes a task one step further. @returns whether it has come to its end */
+  private advance(task: Exclude<Task, { readonly kind: "arrival" }>): boolean {
     switch (task.kind) {
       case "listing":
         return this.list(task);
@@ -155,7 +156,7 @@ export class ReplayEngine {
       if (parts.length === STEP_ANCHORS || missing.length === limit) break;
       this.tasks.shift();
     }
-    this.entries.settle();
+    this.entries.decide();
   }
 
   /** Reads an anchor's manifest, if it is available and was not before. */

@@ -22,10 +22,10 @@ import type { Deployment } from "../room.ts";
 import { MISSING, rejectedBy, VERIFIED, type Verdict } from "../verdict.ts";
 import { comparePlaces, type Place, type PlacedEntry, type ReplayStore } from "./store.ts";
 
-export type SignatureVerifier = (claims: readonly SignatureClaim[]) => boolean[];
+type SignatureVerifier = (claims: readonly SignatureClaim[]) => boolean[];
 
 /** Somebody who has read blocks before, and may know whether they are signed. */
-export interface MessageReader {
+export interface EnvelopeReader {
   /** @throws as decodeEnvelope */
   headerOf(block: Uint8Array): SignedHeader;
   /** Whether the message is signed by this key; null when that is not known. */
@@ -37,7 +37,7 @@ export interface EntryJudgeOptions {
   readonly store: ReplayStore;
   /** A pure function; one that remembers makes many replays of one history quick. */
   readonly verifySignatures?: SignatureVerifier;
-  readonly reader?: MessageReader;
+  readonly reader?: EnvelopeReader;
 }
 
 /** A message as it was read once. */
@@ -46,7 +46,7 @@ interface ReadMessage {
   /** Null for a block that is no envelope: then every entry of it has `refusal`. */
   readonly header: SignedHeader | null;
   readonly refusal: Verdict | null;
-  /** Held until the next {@link EntryJudge.settle}: thousands of blocks would be gigabytes. */
+  /** Held until the next {@link EntryJudge.decide}: thousands of blocks would be gigabytes. */
   block: Uint8Array | null;
   isSigned: boolean | null;
   /** Its verified entry; null when it has none, undefined when that was not looked up. */
@@ -68,7 +68,7 @@ const REMEMBERED_POSITIONS = 64;
 const STEP_SIGNATURES = 8;
 const STEP_BYTES = 1_048_576;
 
-const DECODING: MessageReader = {
+const DECODING: EnvelopeReader = {
   headerOf: (block) => headerOf(decodeEnvelope(block)),
   isSignedBy: () => null,
 };
@@ -76,7 +76,7 @@ const DECODING: MessageReader = {
 export class EntryJudge {
   private readonly deployment: Deployment;
   private readonly store: ReplayStore;
-  private readonly reader: MessageReader;
+  private readonly reader: EnvelopeReader;
   private readonly verifySignatures: SignatureVerifier;
   private readonly messages = new Lru<Cid, ReadMessage>(REMEMBERED_MESSAGES);
   private readonly positions = new Lru<number, Position>(REMEMBERED_POSITIONS);
@@ -93,23 +93,23 @@ export class EntryJudge {
     this.verifySignatures = verifySignatures ?? ((claims) => primitives.ed25519Verify(claims));
   }
 
-  /** Whether {@link settle} should come before anything more is taken: a step is bounded by work, not only by places. */
+  /** Whether {@link decide} should come before anything more is taken: a step is bounded by work, not only by places. */
   get isFull(): boolean {
     return this.claims.size >= STEP_SIGNATURES || this.readBytes >= STEP_BYTES;
   }
 
-  /** Takes a new entry: it is missing when its block is not available. {@link settle} has to follow. */
+  /** Takes a new entry: it is missing when its block is not available. {@link decide} has to follow. */
   list(entry: PlacedEntry): void {
     if (!this.examine(entry, true)) this.store.addEntry(entry, MISSING, null);
   }
 
-  /** Takes an entry that was missing; it stays so when its block is not available. {@link settle} has to follow. */
+  /** Takes an entry that was missing; it stays so when its block is not available. {@link decide} has to follow. */
   receive(entry: PlacedEntry): void {
     this.examine(entry, false);
   }
 
   /** Verifies the signatures that are left, and gives the verdicts that rest on them. */
-  settle(): void {
+  decide(): void {
     const { candidates, claims, holding } = this;
     this.candidates = [];
     this.claims = new Map();

@@ -6,11 +6,11 @@ import { rejectedBy, type Verdict } from "../verdict.ts";
 import type { EntryJudge } from "./entry-judge.ts";
 import type { OpenPart, ReplayStore } from "./store.ts";
 
-export interface ShardInput {
+interface ShardInput {
   readonly part: OpenPart;
   readonly block: Uint8Array;
   readonly store: Pick<ReplayStore, "listedCount">;
-  readonly entries: Pick<EntryJudge, "list" | "settle" | "isFull">;
+  readonly entries: Pick<EntryJudge, "list" | "decide" | "isFull">;
   /** Null for all rooms. */
   readonly onlyRoom: RoomId | null;
 }
@@ -45,10 +45,10 @@ export function* listShard({
       else if (isListed) entries.list({ anchorIndex, ordinal, room, cid });
       ordinal += 1;
       if (ordinal % STEP_PLACES !== 0 && !entries.isFull) continue;
-      entries.settle();
+      entries.decide();
       yield;
     }
   }
-  entries.settle();
+  entries.decide();
   return null;
 }

@@ -9,7 +9,7 @@ import type { Cid } from "../cid.ts";
 import type { MessageSummary } from "../entry.ts";
 import type { AnchorEvent, Position, RevocationEvent } from "../event.ts";
 import type { KeySource, KeyVersion } from "../keys.ts";
-import type { Manifest } from "../manifest.ts";
+import { MAX_SHARDS, type Manifest } from "../manifest.ts";
 import type { RoomId } from "../room.ts";
 import type { State } from "../state.ts";
 import type { Verdict } from "../verdict.ts";
@@ -51,8 +51,8 @@ export interface OpenPart {
   readonly refusal: Verdict | null;
 }
 
-/** Heads blocks are numbered behind the 32 shards that a manifest has at most. */
-export const FIRST_HEADS = 32;
+/** Heads blocks are numbered behind the shards that a manifest has at most. Indexes keep these numbers. */
+export const FIRST_HEADS = MAX_SHARDS;
 
 export interface ReplayStore extends KeySource {
   /** A block that is available, proved to be what its CID names; undefined for any other. */

@@ -119,13 +119,22 @@ describe("The states in an index", function () {
     const tip = anchorOn(null, new Map(rooms));
     take(new History(index.database, story.deployment), index.database, 1);
     const [room] = rooms[7]!;
-    const change = index.database.prepare(
-      "UPDATE state_nodes SET node = CAST(substr(node, 1, 40) || x'02' || substr(node, 42) AS BLOB) WHERE instr(node, ?) > 0",
-    );
-    expect(change.run(fromHex(room)).changes).to.equal(1);
     anchorOn(tip, deltaOf([room, cidsOf("more", 1)]));
+    const select = index.database.prepare("SELECT node FROM state_nodes WHERE instr(node, ?) > 0").pluck();
+    const change = index.database.prepare("UPDATE state_nodes SET node = ? WHERE instr(node, ?) > 0");
+    const good = select.get(fromHex(room)) as Buffer;
+    // The last byte of how many messages the room has, and of its last anchor, which no hash covers.
+    for (const at of [40, 48]) {
+      const wrong = Buffer.from(good);
+      wrong[at] = (wrong[at] ?? 0) ^ 2;
+      expect(change.run(wrong, fromHex(room)).changes).to.equal(1);
+      const history = new History(index.database, story.deployment);
+      expect(codeOf(() => take(history, index.database, 1))).to.equal("DATABASE_DAMAGED");
+      expect(history.counts.anchors).to.equal(1);
+    }
+    change.run(good, fromHex(room));
     const history = new History(index.database, story.deployment);
-    expect(codeOf(() => take(history, index.database, 1))).to.equal("INTERNAL");
-    expect(history.counts.anchors).to.equal(1);
+    take(history, index.database, 1);
+    expect(history.tip?.index).to.equal(1);
   });
 });

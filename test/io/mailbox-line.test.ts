@@ -58,7 +58,7 @@ describe("The mailbox and the line of manifests", () => {
   }
 
   function anchor(): Tip {
-    mailbox.anchors.settle(mine());
+    mailbox.anchors.finalize(mine());
     return mailbox.anchors.tip()!;
   }
 
@@ -92,7 +92,7 @@ describe("The mailbox and the line of manifests", () => {
     adopt(mailbox, history);
     const second = mailbox.anchors.tip();
     expect(second?.index).to.equal(1);
-    mailbox.anchors.settle(row);
+    mailbox.anchors.finalize(row);
     expect(text(mailbox.anchors.tip())).to.deep.equal(text(second));
     expect(mailbox.anchors.known().count).to.equal(2);
     expect(mailbox.anchors.row(row.id)?.state).to.equal("adopted");

@@ -7,12 +7,12 @@ import { concat, fromHex, toHex, utf8 } from "../../protocol/bytes.ts";
 import { Float, Link, MAX_BLOCK_BYTES, MAX_DEPTH, MAX_PARTS, type CborValue } from "../../protocol/cbor.ts";
 import { decode } from "../../protocol/cbor-decoder.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
-import { linkTo, parseCid } from "../../protocol/cid.ts";
+import { linkTo, type Cid } from "../../protocol/cid.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { itWithVectorFile } from "../fixtures/vector-file.ts";
 import { itWithVectors } from "../fixtures/vectors.ts";
 
-const CID_BYTES = linkTo(parseCid("bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua")).bytes;
+const CID_BYTES = linkTo("bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua" as Cid).bytes;
 
 function hex(digits: string): Uint8Array {
   return fromHex(`0x${digits}`);

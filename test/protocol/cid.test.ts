@@ -14,7 +14,6 @@ import {
   digestOfCid,
   isCid,
   linkTo,
-  parseCid,
   verifyBlock,
 } from "../../protocol/cid.ts";
 import { codeOf } from "../fixtures/refusal.ts";
@@ -34,7 +33,7 @@ describe("CIDs", () => {
         expect(linkTo(cid).bytes).to.deep.equal(twin.bytes);
         expect(cidOfBytes(twin.bytes)).to.equal(cid);
         expect(digestOfCid(cid)).to.deep.equal(Uint8Array.from(digest));
-        expect(parseCid(cid)).to.equal(cid);
+        expect(isCid(cid)).to.equal(true);
       }),
     );
   });
@@ -71,11 +70,7 @@ describe("CIDs", () => {
       7,
       canonical,
     ];
-    for (const text of refused)
-      expect(
-        codeOf(() => parseCid(text)),
-        String(text),
-      ).to.equal("CID_NOT_CANONICAL");
+    for (const text of refused) expect(isCid(text), String(text)).to.equal(false);
     expect(cidOfBytes(CID.createV1(0x55, digest).bytes)).to.equal(null);
     expect(cidOfBytes(CID.createV0(digest).bytes)).to.equal(null);
     expect(cidOfBytes(canonical.bytes.subarray(0, 35))).to.equal(null);

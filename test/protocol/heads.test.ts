@@ -4,7 +4,7 @@ import { fromHex } from "../../protocol/bytes.ts";
 import { Float, type CborValue } from "../../protocol/cbor.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest } from "../../protocol/cid.ts";
-import { decodeHeads, encodeHeads, equalHeads, headsOf, MAX_HEADS_ROWS, type Head } from "../../protocol/heads.ts";
+import { decodeHeads, encodeHeads, headsOf, MAX_HEADS_ROWS, type Head } from "../../protocol/heads.ts";
 import { append, EMPTY_RANGE, rootOf } from "../../protocol/merkle.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { State } from "../../protocol/state.ts";
@@ -90,18 +90,5 @@ describe("Heads", () => {
       ],
     ];
     for (const value of refused) expect(codeOf(() => decodeHeads(encode(value)))).to.equal("HEADS_MALFORMED");
-  });
-
-  it("are equal when every member is", () => {
-    const [head] = HEADS as [Head];
-    const changes: Partial<Head>[] = [
-      { room: ROOMS[1]! },
-      { n: 7 },
-      { lastIndex: 0 },
-      { roomRoot: fixedBytes("other") },
-    ];
-    expect(equalHeads([head], [{ ...head }])).to.equal(true);
-    for (const change of changes) expect(equalHeads([head], [{ ...head, ...change }])).to.equal(false);
-    expect(equalHeads([head], [])).to.equal(false);
   });
 });

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect } from "chai";
 
 import { ERRORS } from "../../protocol/error.ts";
+import { VERDICT_CODES } from "../../protocol/verdict.ts";
 import { readSections, render, workedExample } from "../fixtures/worked-example.ts";
 
 const SPEC = readFileSync(new URL("../../protocol/SPEC.md", import.meta.url), "utf8");
@@ -21,6 +22,12 @@ describe("SPEC.md", () => {
     const placeholders = new Set(["FORMAT_MALFORMED", "KEY_DOCUMENT"]);
     expect(named.length).to.be.greaterThan(50);
     for (const code of named) if (!placeholders.has(code)) expect(ERRORS).to.have.property(code);
+  });
+
+  it("lists as verdicts the codes that verdicts can have, and no others", () => {
+    const tables = SPEC.slice(SPEC.indexOf("### 9.1 "), SPEC.indexOf("### 9.4 "));
+    const listed = [...tables.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, code = ""]) => code);
+    expect([...new Set(listed)].sort()).to.deep.equal([...VERDICT_CODES].sort());
   });
 
   it("has every section that the code refers to", () => {

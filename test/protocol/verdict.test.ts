@@ -8,13 +8,14 @@ import { decode } from "../../protocol/cbor-decoder.ts";
 import { encode } from "../../protocol/cbor-encoder.ts";
 import { cidOfDigest, linkTo, type Cid } from "../../protocol/cid.ts";
 import { encodeEnvelope, headerHashOf, signedBytesOf, type Envelope } from "../../protocol/envelope.ts";
-import type { ErrorCode } from "../../protocol/error.ts";
+import { DmtpError, type ErrorCode } from "../../protocol/error.ts";
 import { encodeHeads, type Head } from "../../protocol/heads.ts";
 import type { Manifest, ManifestDraft } from "../../protocol/manifest.ts";
 import { encodeShards } from "../../protocol/shard.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { rejectedBy } from "../../protocol/verdict.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, deltaOf, History } from "../fixtures/history.ts";
+import { codeOf } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 import { flipBit } from "./crypto/implementations.ts";
 
@@ -492,5 +493,12 @@ describe("The table of verdict codes", () => {
 
   it("does not swallow a defect of the software", () => {
     expect(() => rejectedBy(new TypeError("a defect"))).to.throw(TypeError);
+    // Of integrity, too, and no verdict: what is damaged is the reader's own.
+    for (const code of ["DATABASE_DAMAGED", "BLOCK_HASH_MISMATCH", "ANSWER_UNTRUE"] as const) {
+      expect(
+        codeOf(() => rejectedBy(new DmtpError(code, "what it is"))),
+        code,
+      ).to.equal(code);
+    }
   });
 });

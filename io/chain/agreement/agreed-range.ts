@@ -3,7 +3,7 @@
  * where it has a gap.
  */
 import { DmtpError } from "../../../protocol/error.ts";
-import type { ChainEvent } from "../../../protocol/event.ts";
+import type { ChainEvent, EventCounts } from "../../../protocol/event.ts";
 import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
 import {
   findGap,
@@ -14,7 +14,7 @@ import {
   repairRange,
   type Gap,
 } from "../events/missing-events.ts";
-import { countsAfter, sortEvents, type EventCounts } from "../events/event-sequence.ts";
+import { countsAfter, sortEvents } from "../events/event-sequence.ts";
 import { join, readRange, type BlockRange, type RangeRequest } from "../events/block-range.ts";
 import type { Checkpoint } from "./node-view.ts";
 import type { NodePool } from "./node-pool.ts";

@@ -1,11 +1,11 @@
 /** What one node shows of the chain in one request: its head, what is final, its block at a checkpoint, and the block after that. */
+import type { EventCounts } from "../../../protocol/event.ts";
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { Deployment } from "../../../protocol/room.ts";
 import { parseBlock, type Block } from "../rpc/parsed-answer.ts";
 import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
 import { resultOf, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
-import type { EventCounts } from "../events/event-sequence.ts";
 import { encodeRangeCalls, headerCall, parseRange, type BlockRange } from "../events/block-range.ts";
 
 /** The last block that a reader has taken. */

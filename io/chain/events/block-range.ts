@@ -1,7 +1,7 @@
 /** A range of the chain with its events, by one node's word, and proved to be of one chain that the node has. */
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
-import type { ChainEvent } from "../../../protocol/event.ts";
+import type { ChainEvent, EventCounts } from "../../../protocol/event.ts";
 import type { Deployment } from "../../../protocol/room.ts";
 import { parseBlock, parseData, parseHash, parseLogs, parseWord, type Block, type Log } from "../rpc/parsed-answer.ts";
 import { logsCall, quantityOf, type LogFilter } from "../rpc/contract-view.ts";
@@ -11,7 +11,7 @@ import { decodeLog, TOPICS } from "./event-decoder.ts";
 import { smallerRange } from "./log-range.ts";
 import { resultOf, type RpcAnswer, type RpcCall } from "../rpc/rpc.ts";
 import { EMPTY_HEAD } from "./stored-entry.ts";
-import { sortEvents, type EventCounts } from "./event-sequence.ts";
+import { sortEvents } from "./event-sequence.ts";
 
 export interface BlockRange {
   readonly first: Block;

@@ -1,12 +1,12 @@
 /** All events between two blocks, proved to be all by what the contracts count at the end. */
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
-import type { ChainEvent } from "../../../protocol/event.ts";
+import type { ChainEvent, EventCounts } from "../../../protocol/event.ts";
 import type { ChainHead } from "../agreement/chain-view.ts";
 import type { NodePool } from "../agreement/node-pool.ts";
 import { cidStoreInterface, keyRegistryInterface } from "../contracts.ts";
 import { parseCount, parseHash } from "../rpc/parsed-answer.ts";
-import { checkComplete, checkHead, type EventCounts } from "./event-sequence.ts";
+import { checkComplete, checkHead } from "./event-sequence.ts";
 import { getGap } from "./missing-events.ts";
 import type { RangeReader } from "./range-reader.ts";
 

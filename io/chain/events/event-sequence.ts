@@ -1,14 +1,8 @@
 /** What a list of events must look like if nothing was left out, put twice or moved: the contracts number every event. */
 import type { Hex } from "../../../protocol/bytes.ts";
 import { DmtpError } from "../../../protocol/error.ts";
-import { comparePositions, type ChainEvent } from "../../../protocol/event.ts";
+import { comparePositions, type ChainEvent, type EventCounts } from "../../../protocol/event.ts";
 import { isHeadAfter } from "./stored-entry.ts";
-
-/** How many events of each contract there are; also the next index of each. */
-export interface EventCounts {
-  readonly anchors: number;
-  readonly keys: number;
-}
 
 /** How many events there are after a range. */
 export function countsAfter({ events }: { readonly events: readonly ChainEvent[] }, before: EventCounts): EventCounts {

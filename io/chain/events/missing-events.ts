@@ -1,16 +1,20 @@
 /** A gap in the events, and what fills it when every list of logs has it: asking by the index, and the block's receipts. */
 import { DmtpError } from "../../../protocol/error.ts";
-import type { AnchorEvent, ChainEvent } from "../../../protocol/event.ts";
+import {
+  contractOf,
+  type AnchorEvent,
+  type ChainEvent,
+  type Contract,
+  type EventCounts,
+} from "../../../protocol/event.ts";
 import type { Deployment } from "../../../protocol/room.ts";
 import { parseBlock, parseLogs } from "../rpc/parsed-answer.ts";
 import { logsCall, quantityOf, topicOfArgument } from "../rpc/contract-view.ts";
 import { isPassing, type Endpoint } from "../rpc/endpoint.ts";
 import { decodeLog, TOPICS } from "./event-decoder.ts";
 import { isHeadAfter } from "./stored-entry.ts";
-import { sortEvents, type EventCounts } from "./event-sequence.ts";
+import { sortEvents } from "./event-sequence.ts";
 import { countCalls, headerCall, parseCounts, verifyBlocks, type BlockRange } from "./block-range.ts";
-
-export type Contract = keyof EventCounts;
 
 /** What stands behind a CHAIN_INCOMPLETE that no node could repairRange. */
 export interface Gap {
@@ -32,10 +36,6 @@ const REPLACED = Symbol("replaced");
 const STORE_TOPICS = [TOPICS.anchored, TOPICS.storedVerbatim];
 const REGISTRY_TOPICS = [TOPICS.registered, TOPICS.revoked];
 const TOPIC_SET: ReadonlySet<string> = new Set(Object.values(TOPICS));
-
-export function contractOf(event: ChainEvent): Contract {
-  return event.kind === "anchor" ? "anchors" : "keys";
-}
 
 /** The contract whose events do not go on where `before` ends, or do not end where the contracts count; null for none. */
 export function findGap(

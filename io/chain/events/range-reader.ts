@@ -1,11 +1,12 @@
 /** The blocks between a checkpoint and a head with their events, in ranges: each is whole, and all are of one chain. */
+import type { EventCounts } from "../../../protocol/event.ts";
 import { DmtpError } from "../../../protocol/error.ts";
 import type { Hex } from "../../../protocol/bytes.ts";
 import { completeRange, readGiven, type GivenRange } from "../agreement/agreed-range.ts";
 import type { NodePool } from "../agreement/node-pool.ts";
 import type { Block } from "../rpc/parsed-answer.ts";
 import type { BlockRange, RangeRequest } from "./block-range.ts";
-import { countsAfter, type EventCounts } from "./event-sequence.ts";
+import { countsAfter } from "./event-sequence.ts";
 
 /** Where reading begins. */
 export interface RangeStart {

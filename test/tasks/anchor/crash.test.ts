@@ -72,7 +72,7 @@ describe("kill -9 during an anchor", () => {
     });
   });
 
-  for (const [point, name] of ["before settle", "after settle"].entries()) {
+  for (const [point, name] of ["before finalize", "after finalize"].entries()) {
     it(`${name}, when an earlier anchor's block has become final: the next run goes on`, async () => {
       const session = await operator.open();
       await operator.send(session, 1);
@@ -81,7 +81,7 @@ describe("kill -9 during an anchor", () => {
       const sent = await operator.send(session, 1);
       await session.close();
       expect(await crashAt(point)).to.deep.equal({
-        points: ["before settle", "after settle"].slice(0, point + 1),
+        points: ["before finalize", "after finalize"].slice(0, point + 1),
         signal: "SIGKILL",
       });
       const next = await operator.open();

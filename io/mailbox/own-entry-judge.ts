@@ -3,7 +3,7 @@
  * looked up: at the position of the anchor that lists them, or, before there is one, as of now.
  */
 import { NOW } from "../../protocol/admission.ts";
-import type { ErrorCode } from "../../protocol/error.ts";
+import type { VerdictCode } from "../../protocol/verdict.ts";
 import type { AnchorEvent } from "../../protocol/event.ts";
 import type { Backlog, HeldMessages } from "./backlog.ts";
 import type { Registry } from "./registry.ts";
@@ -14,7 +14,7 @@ interface HeldPair extends HeldMessages {
   readonly id: number;
 }
 
-export class EntryJudge {
+export class OwnEntryJudge {
   private readonly backlog: Backlog;
   private readonly registry: Registry;
 
@@ -32,14 +32,14 @@ export class EntryJudge {
 
   /** {@link heldPairs} by the code. */
   held(): HeldMessages[] {
-    const counts = new Map<ErrorCode, number>();
+    const counts = new Map<VerdictCode, number>();
     for (const { code, count } of this.heldPairs()) counts.set(code, (counts.get(code) ?? 0) + count);
     return Array.from(counts, ([code, count]) => ({ code, count }));
   }
 
   /** Marks what an anchor decides about the messages of a row of the journal, whose manifest it has. */
   judge(journalId: number, event: AnchorEvent): void {
-    const refused = new Map<number, ErrorCode>();
+    const refused = new Map<number, VerdictCode>();
     const waiting: number[] = [];
     for (const { id, ...pair } of this.backlog.pairsOf(journalId)) {
       this.registry.keepVerdicts(pair.sender);
@@ -53,6 +53,6 @@ export class EntryJudge {
 }
 
 /** Whether a later anchor can mend what an entry is rejected for: then its message waits again. */
-export function isMendable(code: ErrorCode): boolean {
+export function isMendable(code: VerdictCode): boolean {
   return ["KEY_UNKNOWN", "RECEIVER_KEY_UNKNOWN", "FOREIGN_ROOM", "DUPLICATE"].includes(code);
 }
