@@ -6,7 +6,7 @@ import { keyRegistryInterface } from "../../io/chain/contracts.ts";
 import { checksummed } from "../../protocol/address.ts";
 import { bindingRequest, revocationRequest, type KeyBinding } from "../../protocol/binding.ts";
 import { toHex } from "../../protocol/bytes.ts";
-import { hashTypedData, type TypedData } from "../../protocol/eip712.ts";
+import type { TypedData } from "../../protocol/eip712.ts";
 import { identityOfSeed } from "../../protocol/identity.ts";
 import { runCommand } from "../fixtures/command.ts";
 import { ALICE, BOB, CAROL } from "../fixtures/history.ts";
@@ -74,7 +74,6 @@ describe("A dapp that has a wallet sign", function () {
     const revocation = revocationRequest(deployment, BOB.address, 2, deadline);
     for (const [name, disguise] of Object.entries(DISGUISES)) {
       const signed = (asked: TypedData): Uint8Array => BOB.wallet.sign(disguise(asked));
-      expect(toHex(hashTypedData(disguise(request))), name).to.not.equal(toHex(hashTypedData(request)));
       const register = (): Promise<unknown> => relay(dapp, deployment, { binding, request }, signed(request));
       expect(await codeOfAsync(register), name).to.equal("TRANSACTION_FAILED");
       await revoke(signed(revocation)).then(
