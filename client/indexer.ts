@@ -31,7 +31,7 @@ import { toWalletKey, type WalletKey } from "./wallet-key.ts";
 const MAX_PAGES = 10_000;
 
 export interface ClientOptions extends TransportOptions {
-  /** Of a list, as many pages are followed at most: an indexer can invent any number of them. */
+  /** The most pages of a list that are followed: an indexer can invent any number of them. */
   readonly maxPages?: number;
 }
 

@@ -19,7 +19,7 @@ import type { IndexerClient, ListedMessage } from "./indexer.ts";
 import { followHeads } from "./room-line.ts";
 import { untrue, type Blocks, type RoomClaims, type RoomFinding, type VerifiedRoom } from "./room-report.ts";
 
-/** Of blocks that are held at once: those of a room of about a million messages. */
+/** The most bytes of blocks that are held at once: a room of about a million messages has as many. */
 const MAX_BYTES = 512 * 1024 * 1024;
 /** New data may come in between two answers, or a reorg; three times in a row they do not. */
 const ATTEMPTS = 3;

@@ -44,7 +44,7 @@ export type Envelope = EnvelopeHeader1 & Sealed;
 
 export const MAX_SEEN = 16;
 const MAX_KEY_VERSION = 2 ** 32 - 1;
-/** Of the envelope alone: other formats have versions of their own. */
+/** The envelope's own version: other formats have others. */
 const VERSION_1 = { v: 1, suite: 1 } as const satisfies FormatVersion;
 /** What AES-GCM puts behind a ciphertext. */
 const TAG_BYTES = 16;
@@ -156,7 +156,7 @@ function requireSeen(values: readonly CborValue[]): Uint8Array[] {
   return seen;
 }
 
-/** Of a message that was not padded, everybody would know how long it is. */
+/** Everybody would know how long a message is that was not padded. */
 function requirePadded(messages: Uint8Array): Uint8Array {
   if (isPaddedLength(messages.length - TAG_BYTES)) return messages;
   throw new DmtpError(CODE, `messages has ${messages.length} bytes, which no padded plaintext and its tag have`);

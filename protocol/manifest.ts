@@ -51,7 +51,7 @@ export interface ManifestDraft {
 export const MAX_SHARDS = 32;
 /** What a manifest lists at most, and what always fits into one, even with every message in a room of its own. */
 export const MAX_MESSAGES = MAX_SHARDS * MAX_SHARD_ENTRIES;
-/** Of the manifest, its shards and its heads blocks. */
+/** The version of the manifest, which is that of its shards and heads blocks, too. */
 const VERSION: FormatVersion = { v: 1 };
 const CODE = "MANIFEST_MALFORMED";
 const MEMBERS = ["seq", "base", "prev", "rooms", "heads", "count", "state"];

@@ -12,7 +12,7 @@ export interface SequenceNumber {
   readonly seq: number;
 }
 
-/** Of each list, the first 100. */
+/** Each list has the first 100 at most. */
 export interface Omissions {
   /** Numbers below the highest that a sender gave under that key version, and that no message has. */
   readonly gaps: readonly SequenceNumber[];

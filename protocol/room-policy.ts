@@ -15,7 +15,7 @@ interface RoomRefusal {
   readonly reason: string;
 }
 
-/** Of a room's members, as many as the index gives. */
+/** The index gives this many of a room's members at most. */
 export const MAX_MEMBERS = 2;
 
 export class RoomPolicy {

@@ -15,7 +15,7 @@ import { describeOmissions, formatOmissions } from "./omission-report.ts";
 import { formatAccount, formatBinding, formatTime, formatVerdict, plural, short, table } from "./terminal.ts";
 import { countUnshown, formatUnshown, showsEach, type UnshownKind } from "./unshown.ts";
 
-/** Of anchors that are not verified, as many are named. */
+/** The most anchors that are named of those that are not verified. */
 const MAX_NAMED = 100;
 
 /** What an audit found. */

@@ -230,7 +230,7 @@ function findingOf({ name: store }: ContentStore, { document: { cid, what }, sta
   return { store, root: cid, what, pinned: false, missing: state === "not pinned" ? [] : [cid] };
 }
 
-/** Of any source, or of the mailbox. */
+/** Finds a block in the mailbox, or in any source. */
 function finderOf({ content, mailbox }: Session): FindBlock {
   return async (cid) => mailbox.block(cid) ?? (await content.get(cid));
 }

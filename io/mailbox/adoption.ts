@@ -70,7 +70,7 @@ function adoptEntries(
       backlog.markPlace(anchorIndex, room, cid, null);
     }
   }
-  // Of several entries of one message, a verified one decides, wherever it stands.
+  // A verified entry decides about its message, wherever others of that message stand.
   for (const { anchorIndex, room, cid, code } of refused) backlog.markPlace(anchorIndex, room, cid, code);
   for (const { event } of replay.anchors) if (!replay.isListingWhole(event.index)) lacking.push([null, event.index]);
   unread.replace(lacking);

@@ -158,7 +158,7 @@ export class Line {
         return this.writeDifference(stored, state.sharing(stored), known);
       }
     } catch (error) {
-      // Of a stored state that is damaged, nothing is kept: this one puts it right.
+      // Nothing is kept of a stored state that is damaged: this one puts it right.
       if (!(error instanceof DmtpError) || error.code !== "DATABASE_DAMAGED") throw error;
     }
     this.nodes.clear();

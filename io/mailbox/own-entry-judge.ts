@@ -10,7 +10,7 @@ import type { Registry } from "./registry.ts";
 
 /** Messages with the same keys that wait, and would be rejected if they were anchored now. */
 interface HeldPair extends HeldMessages {
-  /** Of the pair of keys. */
+  /** The number of the pair of keys. */
   readonly id: number;
 }
 

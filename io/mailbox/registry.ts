@@ -48,7 +48,7 @@ export class Registry implements KeySource {
   private readonly deployment: Deployment;
   private readonly database: Database;
   private readonly histories = new Lru<Address, KeyHistory>(KEPT_WALLETS);
-  /** Of the file, when {@link histories} was filled: it changes when another process writes. */
+  /** The file's data version when {@link histories} was filled: it changes when another process writes. */
   private dataVersion: unknown;
   private readonly ofWallet: Statement<[Address], Row>;
   private readonly all: Statement<[], Row>;

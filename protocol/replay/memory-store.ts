@@ -48,7 +48,7 @@ export class MemoryStore implements ReplayStore {
   readonly anchors: Anchor[] = [];
   /** Where blocks are read from; nothing is kept of them. */
   source: BlockSource = () => undefined;
-  /** Of anchors that are not decided. */
+  /** The heads blocks that are kept for anchors that are not decided. */
   private readonly heads = new Map<Cid, KeptBlock>();
   private headsBytes = 0;
   private readonly indexByCid = new Map<Cid, number>();

@@ -54,20 +54,20 @@ export class Replay {
     return new Set([...this.missingParts(), ...heads, ...this.missingMessages()]);
   }
 
-  /** Of {@link missing}, those that anchors are made of: manifests, shards, and heads. */
+  /** The blocks of {@link missing} that anchors are made of: manifests, shards, and heads. */
   *missingParts(): Generator<Cid> {
     yield* this.store.missingManifests;
     yield* this.store.missingParts;
   }
 
-  /** Of {@link missing}, heads that are only of use to an anchor when all of these are there for the same {@link settle}. */
+  /** The heads in {@link missing} that are only of use to an anchor when all of its heads are there for the same {@link settle}. */
   *missingHeads(): Generator<{ readonly anchorIndex: number; readonly cids: readonly Cid[] }> {
     for (const index of this.engine.waitingForHeads()) {
       yield { anchorIndex: index, cids: this.engine.headsWantedAtOnce(index) };
     }
   }
 
-  /** Of {@link missing}, those that are listed as messages: each is decided as soon as it is there. */
+  /** The blocks of {@link missing} that are listed as messages: each is decided as soon as it is there. */
   missingMessages(): Iterable<Cid> {
     return this.store.missingMessages;
   }
