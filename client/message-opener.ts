@@ -9,7 +9,7 @@ import { DmtpError } from "../protocol/error.ts";
 import type { KeyDirectory } from "../protocol/keys.ts";
 import { openMessage, roomKeyOf, type RoomKey } from "../protocol/message.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
-import { rejected, VERIFIED, type Verdict } from "../protocol/verdict.ts";
+import { rejected, rejectedBy, VERIFIED, type Verdict } from "../protocol/verdict.ts";
 import { openKey, type DocumentSource, type OpenedKey, type OpenerSource } from "./identity.ts";
 
 /** What a message says; all null for what is no envelope. */
@@ -102,7 +102,6 @@ export function verifyPending(
     const [isSigned] = primitives.ed25519Verify([claim]);
     return isSigned === true ? VERIFIED : rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
   } catch (error) {
-    if (error instanceof DmtpError && error.kind === "integrity") return rejected(error.code, error.message);
-    throw error;
+    return rejectedBy(error);
   }
 }

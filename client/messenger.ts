@@ -6,6 +6,7 @@ import type { Address } from "../protocol/address.ts";
 import type { Wallet } from "../protocol/binding.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { contentOfText } from "../protocol/content.ts";
+import { envelopeIn } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { KeyEvent } from "../protocol/event.ts";
 import type { KeyDirectory } from "../protocol/keys.ts";
@@ -17,7 +18,6 @@ import type { IndexerClient } from "./indexer.ts";
 import { MessageOpener, verifyPending, type OpenedMessage } from "./message-opener.ts";
 import { MemoryOutbox, type Outbox } from "./outbox.ts";
 import type { Relay, RelayedMessage } from "./relay.ts";
-import { envelopeOf } from "./room-report.ts";
 import { Sender, type SentMessage } from "./sender.ts";
 import { verifyRoom } from "./verify.ts";
 import { readKeys } from "./wallet-keys.ts";
@@ -177,7 +177,7 @@ export class Messenger {
     receipt: Receipt | null,
   ): Promise<ConversationMessage> {
     const verdict = verifyPending(this.deployment, keys, room, cid, block);
-    const read = await this.opener.read(keys, envelopeOf(block), verdict.status === "verified");
+    const read = await this.opener.read(keys, envelopeIn(block), verdict.status === "verified");
     return { cid, state: "pending", verdict, receipt, ...read };
   }
 }
