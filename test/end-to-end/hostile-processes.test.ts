@@ -21,14 +21,15 @@ import { register } from "../../tasks/keys-register.ts";
 import { send } from "../../tasks/send.ts";
 import type { Session } from "../../tasks/session.ts";
 import { storeText } from "../fixtures/anchor.ts";
-import { runLocalCommand } from "../fixtures/command.ts";
+import { runLocalCommandProcess } from "../fixtures/command.ts";
 import { getOk, waitFor } from "../fixtures/indexer-client.ts";
 import { startIndexerProcess } from "../fixtures/indexer-process.ts";
+import { chooseSize } from "../fixtures/long-form.ts";
 
-/** MiB of heap. Hardhat takes 120 of them itself; a node of a tree for each bit that two ids share would take 1,500. */
+/** MiB of heap. Hardhat takes 120 of them itself; a node of a tree for each bit that two ids share would take 750 or 1,500. */
 const HEAP_MIB = 320;
 const LITTLE_MEMORY = { NODE_OPTIONS: `--max-old-space-size=${HEAP_MIB}` };
-const PLACES = 16_384;
+const PLACES = chooseSize(8_192, 16_384);
 
 describe("An anchorer against the processes of readers", function () {
   this.timeout(240_000);
@@ -94,7 +95,7 @@ describe("An anchorer against the processes of readers", function () {
   /** What `audit` and an indexer make of it. */
   async function expectReaders(messages: { verified: number; rejected: number; missing: number }): Promise<void> {
     const place = { url: chain.url, deployment: session.deployment, dataDir };
-    const { code, stdout, stderr } = await runLocalCommand(place, ["audit", "--json"], LITTLE_MEMORY);
+    const { code, stdout, stderr } = await runLocalCommandProcess(place, ["audit", "--json"], LITTLE_MEMORY);
     expect(code, stderr).to.be.oneOf([65, 75]);
     expect(JSON.parse(stdout)).to.deep.include({ messages });
 

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 
 import { useFolder } from "../fixtures/folder.ts";
+import { chooseSize } from "../fixtures/long-form.ts";
 import { Simulation } from "../fixtures/simulation.ts";
 
 /** The first is the one that every run begins with; each of the others has found something. */
@@ -26,9 +27,9 @@ describe("an index in a world where everything goes wrong", function () {
     }
   }
 
-  for (const [seed, blocks, what] of SEEDS)
+  for (const [seed, blocks, what] of SEEDS.slice(0, chooseSize(2, SEEDS.length)))
     it(`equals a clean rebuild, seed ${seed}: ${what}`, () => run(seed, blocks));
 
   const seed = Math.floor(Math.random() * 2 ** 32);
-  it(`equals a clean rebuild, with a seed of its own: ${seed}`, () => run(seed, 80));
+  it(`equals a clean rebuild, with a seed of its own: ${seed}`, () => run(seed, chooseSize(40, 80)));
 });

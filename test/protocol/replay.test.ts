@@ -11,6 +11,7 @@ import type { AnchorEvent, ChainEvent } from "../../protocol/event.ts";
 import { Replay, replay } from "../../protocol/replay/replay.ts";
 import type { Verdict } from "../../protocol/verdict.ts";
 import { ALICE, BOB, CAROL, DEPLOYMENT, deltaOf, History } from "../fixtures/history.ts";
+import { chooseSize } from "../fixtures/long-form.ts";
 import { codeOf } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
 
@@ -162,7 +163,7 @@ describe("A replay", () => {
         expect(snapshot(incremental)).to.deep.equal(complete);
         expect(incremental.settle(get)).to.deep.equal({ anchors: [], entries: [] });
       }),
-      { numRuns: 40 },
+      { numRuns: chooseSize(10, 40) },
     );
   }).timeout(60_000);
 

@@ -6,7 +6,7 @@ import { expect } from "chai";
 import type { Cid } from "../../../protocol/cid.ts";
 import { DEFAULT_OPTIONS } from "../../../tasks/anchor-options.ts";
 import { anchorRound } from "../../../tasks/anchor-round.ts";
-import { runCommand, type Ending } from "../../fixtures/command.ts";
+import { runCommandProcess, type Ending } from "../../fixtures/command.ts";
 import { Operator } from "../../fixtures/operator.ts";
 
 describe("Two anchors at once, from copies of one data folder", function () {
@@ -47,7 +47,7 @@ describe("Two anchors at once, from copies of one data folder", function () {
       dataDir: operator.folderOf(machine),
       privateKey: deployed.anchorer.privateKey,
     };
-    return runCommand(place, ["anchor", "--json"]);
+    return runCommandProcess(place, ["anchor", "--json"]);
   };
 
   /** Everything is anchored, each message and manifest once, by one transaction for each anchor, and both folders know it. */
