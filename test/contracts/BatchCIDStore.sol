@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ICIDStore} from "../../contracts/interfaces/ICIDStore.sol";
 
 /// @notice What a batch form of `anchor` would cost: the same storage, the same events, one transaction. Only measured: see
-/// the gas table in the README for why CIDStore has none.
+/// the gas table in docs/contracts.md for why CIDStore has none.
 contract BatchCIDStore {
     uint256 private _countAndAnchorer;
     mapping(uint256 index => bytes32 digest) private _digests;
