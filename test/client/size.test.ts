@@ -22,7 +22,7 @@ const PAGES = [
   {
     does: "write through a relay too",
     modules: [...READING, "client/relay.ts", "client/messenger.ts"],
-    maxGzipBytes: 61_500,
+    maxGzipBytes: 62_000,
   },
 ];
 

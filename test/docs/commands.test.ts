@@ -10,6 +10,7 @@ import { tasks } from "../../tasks/tasks.ts";
 import { startChain, type Chain } from "../fixtures/chain.ts";
 import { blocksOf, commandsOf, isAsPrinted, readPage } from "../fixtures/doc-blocks.ts";
 import { copyRepository, DocShell } from "../fixtures/doc-shell.ts";
+import { chooseSize } from "../fixtures/long-form.ts";
 
 /** In this order, in one shell: the pages for users go on from what the README has begun. */
 const FIRST = ["README.md", "docs/app.md", "docs/contracts.md", "docs/operator.md", "CONTRIBUTING.md", "SECURITY.md"];
@@ -85,7 +86,9 @@ describe("the commands of README.md and docs/", () => {
     }
   });
 
-  describe("run as they are written", () => {
+  // Minutes: they deploy, run the services, and run tests themselves.
+  const describeLong = chooseSize(describe.skip, describe);
+  describeLong("run as they are written (npm run test:all)", () => {
     const used = new Set<RegExp>();
     let folder: string;
     let amoy: Chain;

@@ -340,7 +340,7 @@ describe("the indexer's live updates", () => {
     const readOn = (): void => {
       while (stream.read().hasMore);
     };
-    const stream: Stream<ChangeFilter> = new Stream(
+    const stream = new Stream<ChangeFilter>(
       sink,
       new ChangeEvents(snapshots),
       { room: null, wallet: null },
