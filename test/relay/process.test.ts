@@ -104,7 +104,7 @@ describe("npm run relay", function () {
       });
       let count = 0;
       await Promise.all(
-        [...messages, ...forged].map(async ({ cid, block }) => {
+        [...forged, ...messages].map(async ({ cid, block }) => {
           try {
             const { receipt } = await client.put(cid, block);
             if (receipt === null) throw new Error("no receipt");

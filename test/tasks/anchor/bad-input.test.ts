@@ -90,6 +90,7 @@ describe("An anchor under conditions that it cannot work under", () => {
     const page = session.mailbox.unpinned(0, 2);
     const [cid] = page.cids;
     await operator.content.pin(page.cids);
+    session.mailbox.keepPinsOf(operator.content.name);
     session.mailbox.markPinned(page);
     lose(cid!);
     expect((await run()).anchored).to.have.length(1);
