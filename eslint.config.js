@@ -25,7 +25,7 @@ const SOURCES = [
   "types",
 ];
 /**
- * Who may import what: `protocol ← io ← tasks, indexer, relay`, `protocol ← http ← indexer, relay` and `protocol ← client`, and nothing outside test/
+ * Who may import what: `protocol ← io ← tasks, indexer, relay`, `protocol ← http ← indexer, relay`, `protocol ← client ← tasks`, and nothing outside test/
  * imports test/. Services and their client share what the API answers with: client/api.
  *
  * `folders` are the only folders of this repository that it may import from, `packages` the only packages (Node's own
@@ -41,7 +41,7 @@ const LAYERS = {
   io: {
     folders: ["protocol", "io"],
     not: HARDHAT,
-    why: "io/ serves tasks and indexer alike, and the indexer runs without Hardhat",
+    why: "io/ serves tasks and services alike, and services run without Hardhat",
   },
   tasks: {
     folders: SOURCES.filter((folder) => folder !== "indexer" && folder !== "relay"),

@@ -13,9 +13,9 @@ export interface BudgetOptions {
   readonly maxWaiting?: number;
   readonly maxWaitMs?: number;
   readonly maxCompressions?: number;
-  /** A reader that is slower than this, in bytes a second, is cut off when others need its room; */
+  /** In bytes a second. A reader that is slower is cut off when others need its room. */
   readonly minRate?: number;
-  /** and so is one that takes nothing for as long. */
+  /** For how long a reader may be slower than that, or take nothing at all. */
   readonly graceMs?: number;
   readonly now?: () => number;
 }

@@ -1,4 +1,4 @@
-/** Which web pages may read the answers (the Fetch standard's CORS protocol). Without configuration: those of nobody. */
+/** Which web pages may read the answers (the Fetch standard's CORS protocol). With no origins configured, no page of another origin may. */
 import type { RequestHandler } from "express";
 
 /** Beside the headers that any page may send. */

@@ -42,7 +42,7 @@ export async function sendJson(
   else await sendCompressed(budget, request, response, text);
 }
 
-/** An answer that never changes again, the same bytes from every indexer. */
+/** An answer that never changes again, the same bytes from every instance of the service. */
 export async function sendLasting({ request, response, budget }: Exchange, body: object): Promise<void> {
   const text = JSON.stringify(body);
   response.set({ "Content-Type": JSON_TYPE, "Cache-Control": FOR_EVER });

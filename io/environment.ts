@@ -18,7 +18,7 @@ export interface Environment {
   readonly dataDir: string | undefined;
   /** Kubo nodes: all are written to, each is read from. None: blocks in a folder. */
   readonly ipfsApis: readonly IpfsApi[];
-  /** Where else blocks may be read from, in the form of io/content/source-name.ts. */
+  /** Where else blocks may be read from, in the form that io/content/open.ts parses. */
   readonly contentSources: readonly string[];
   /** Of the pinning service that `pin --to` copies to. */
   readonly pinningToken: string | undefined;

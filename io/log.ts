@@ -31,7 +31,7 @@ export interface LogOptions {
 
 const MAX_STACK_LINES = 30;
 
-/** LOG_FORMAT and LOG_LEVEL; what is none of theirs is refused with the rest of the environment, which is read later. */
+/** Reads LOG_FORMAT and LOG_LEVEL. An unknown value counts as unset here; parseEnvironment, which runs later, refuses it. */
 export function readLogSettings(
   variables: Readonly<Record<string, string | undefined>>,
 ): Pick<LogOptions, "format" | "level"> {
@@ -41,7 +41,7 @@ export function readLogSettings(
   };
 }
 
-/** A log whose lines nobody can forge others with, or fill the disk. */
+/** A log in which no message, whoever chose its words, can look like another entry or be long enough to fill the disk. */
 export function openLog({ format, level: lowest, write, now = Date.now }: LogOptions): Log {
   const encode = format === "json" ? encodeJson : encodeText;
   return (message, details = {}) => {

@@ -1,6 +1,6 @@
 /**
  * The file with a relay's own key, and with who said that it may promise: `relay-key.json` beside the mailbox, for its owner's eyes only. A
- * task writes it, since the anchorer's account is there; the relay reads it, and never has that account.
+ * task writes it, since the account of CIDStore's anchorer or owner is there; the relay reads it, and never has that account.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";

@@ -64,7 +64,7 @@ export function requireDeployment({ cidStore, keyRegistry, rpcUrls }: Environmen
   if (cidStore === undefined || keyRegistry === undefined || missing.length > 0) {
     const verb = missing.length === 1 ? "is" : "are";
     throw new DmtpError("CONFIGURATION_INVALID", `${missing.join(", ")} ${verb} not set`, {
-      hint: "npx hardhat status --network NAME prints the addresses; npx hardhat indexer --network NAME sets all of it.",
+      hint: "npx hardhat status --network NAME prints the addresses; npx hardhat indexer or npx hardhat relay, with --network NAME, sets all of it.",
     });
   }
   return { contracts: { cidStore, keyRegistry }, rpcUrls };

@@ -1,4 +1,4 @@
-/** What a Hardhat test runner says at its end: `12 passing (3s)`, `1 pending`, `2 failing`, and then how each one failed. */
+/** What Hardhat's Solidity runner says at its end: `12 passing (3s)`, `1 pending`, `2 failing`, and then how each one failed. */
 
 export interface TestCounts {
   readonly passed: number;

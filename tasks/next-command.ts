@@ -3,7 +3,7 @@ import { checksummed, type Address } from "../protocol/address.ts";
 
 /** A command that works on a network; `audit --car FILE --offline` needs none. */
 const COMMAND =
-  /npx hardhat (?:keys (?:register|revoke|show)|send|pin|anchor|history|audit|export|import|indexer|status|ignition (?:deploy|verify|track-tx|wipe) \S+)\b(?! --car)/g;
+  /npx hardhat (?:keys (?:register|revoke|show)|send|pin|anchor|history|audit|export|import|indexer|relay|status|ignition (?:deploy|verify|track-tx|wipe) \S+)\b(?! --car)/g;
 
 /** Puts `--network NAME` behind each command in `text`, where the command line that this process was started with has one. */
 export function repeatNetwork(text: string, args: readonly string[] = process.argv): string {

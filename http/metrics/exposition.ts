@@ -1,7 +1,7 @@
 /**
  * Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4).
  *
- * Not prom-client's: nearly all values, the reorgs of earlier processes among them, are read from the index when Prometheus asks, and its
+ * Not prom-client's: nearly all values, the reorgs of earlier processes among them, are read from the service's database when Prometheus asks, and its
  * counters and histograms can't be set to what was counted elsewhere. It would bring four packages for the 130 lines here and in counter.ts.
  */
 
