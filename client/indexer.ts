@@ -1,4 +1,4 @@
-/** An indexer's HTTP interface, typed. For Node and browsers alike; start here. */
+/** An indexer's HTTP interface, typed. For Node and browsers alike. */
 import type { Address } from "../protocol/address.ts";
 import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
@@ -13,6 +13,7 @@ import {
 import { parseAnswer } from "./api/check.ts";
 import {
   messagesPageSchema,
+  messageAnswerSchema,
   roomAnswerSchema,
   roomsPageSchema,
   type MessageAnswer,
@@ -55,7 +56,7 @@ export interface MessagesPage extends Page<ListedMessage> {
 
 /**
  * @example
- * const indexer = new IndexerClient("http://127.0.0.1:4000");
+ * const indexer = new IndexerClient("http://127.0.0.1:4680");
  * for await (const { cid, verdict, accounted } of indexer.messages(room)) console.log(cid, verdict.status, accounted);
  *
  * Every method throws INDEXER_UNREACHABLE, ANSWER_MALFORMED, and the codes of the indexer's own problem documents. Lists throw
@@ -102,6 +103,17 @@ export class IndexerClient {
     const query = { ...options, include: blocks ? "block" : undefined };
     for await (const page of this.pages(`/v1/rooms/${room}/messages`, query, messagesPageSchema)) {
       yield { ...page, items: page.items.map((message) => readListed(message, room)) };
+    }
+  }
+
+  /** Whether the indexer says that a message is verified, at a place that is final. */
+  async isFinal(cid: Cid): Promise<boolean> {
+    try {
+      const { message } = await this.get(`/v1/messages/${cid}`, messageAnswerSchema);
+      return message.cid === cid && message.verdict.status === "verified" && message.final;
+    } catch (error) {
+      if (error instanceof DmtpError && error.code === "NOT_FOUND") return false;
+      throw error;
     }
   }
 

@@ -5,7 +5,7 @@ import type { Receipt } from "../protocol/receipt.ts";
 export interface OutboxEntry {
   readonly cid: Cid;
   readonly block: Uint8Array;
-  /** The relay's promise; null until it has acknowledged the message. Kept, since it proves what the relay owes. */
+  /** The relay's promise, kept since it proves what the relay owes. Null until the relay has acknowledged the message, and for ever where it promises nothing. */
   readonly receipt: Receipt | null;
 }
 

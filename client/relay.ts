@@ -2,7 +2,7 @@
 import type { Address } from "../protocol/address.ts";
 import { fromHex, type Hex } from "../protocol/bytes.ts";
 import { verifyBlock, type Cid } from "../protocol/cid.ts";
-import { DmtpError } from "../protocol/error.ts";
+import { DmtpError, toDmtpError } from "../protocol/error.ts";
 import { checkReceipt, isKeyAuthorized, type Receipt, type RelayKey } from "../protocol/receipt.ts";
 import type { Deployment, RoomId } from "../protocol/room.ts";
 import { parseAnswer } from "./api/check.ts";
@@ -21,9 +21,12 @@ import type { Height } from "./api/values.ts";
 import { follow, parseJson, type FollowOptions } from "./live.ts";
 import { queryText, RELAY, Transport, type TransportOptions } from "./transport.ts";
 
-/** A message as a relay tells of it; its receipt is checked, its block is what the CID names. */
+/** A message as a relay tells of it; its block is what the CID names. */
 export interface RelayedMessage extends Omit<RelayedMessageAnswer, "receipt" | "block"> {
+  /** Checked; null where the relay gave none, or one that is not right. */
   readonly receipt: Receipt | null;
+  /** What is wrong with the receipt that it gave. */
+  readonly receiptProblem: DmtpError | null;
   /** The envelope's bytes, where they were told. */
   readonly block: Uint8Array | null;
 }
@@ -82,8 +85,8 @@ export class Relay {
 
   /**
    * Brings a message. Bringing it again is safe: it counts once.
-   * @throws SEQ_TAKEN (see {@link findNext}); LIMIT_REACHED and others of kind `unavailable`: the same again later; RECEIPT_INVALID, and
-   *   the codes of SPEC 9.3 for a message that will never be taken
+   * @throws SEQ_TAKEN (see {@link findNext}); LIMIT_REACHED and others of kind `unavailable`: the same again later; the codes of SPEC 9.3
+   *   for a message that will never be taken
    */
   async put(cid: Cid, block: Uint8Array): Promise<RelayedMessage> {
     const answer = await this.transport.json(`/v1/envelopes/${cid}`, {
@@ -156,16 +159,29 @@ export class Relay {
     }
   }
 
-  /** @throws RECEIPT_INVALID, BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE */
+  /** What is wrong with a receipt: that one is must not hide the conversation that it is in. */
+  private examine(receipt: Receipt): DmtpError | null {
+    if (this.key === null) return new DmtpError("RECEIPT_INVALID", "a receipt of a relay without a key");
+    try {
+      checkReceipt(this.deployment, receipt.cid, receipt, this.key);
+      return null;
+    } catch (error) {
+      return toDmtpError(error);
+    }
+  }
+
+  /** @throws BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE */
   private read({ receipt: told, block = null, ...message }: RelayedMessageAnswer): RelayedMessage {
     const { cid } = message;
     const receipt = told === null ? null : toReceipt(cid, told);
-    if (receipt !== null) {
-      if (this.key === null) throw new DmtpError("RECEIPT_INVALID", "a receipt of a relay without a key");
-      checkReceipt(this.deployment, cid, receipt, this.key);
-    }
+    const receiptProblem = receipt === null ? null : this.examine(receipt);
     const bytes = block === null ? null : Uint8Array.from(atob(block), (character) => character.charCodeAt(0));
-    return { ...message, receipt, block: bytes === null ? null : verifyBlock(cid, bytes) };
+    return {
+      ...message,
+      receipt: receiptProblem === null ? receipt : null,
+      receiptProblem,
+      block: bytes === null ? null : verifyBlock(cid, bytes),
+    };
   }
 }
 
@@ -184,7 +200,7 @@ function checkKey(
   const { authority, signature, ...key } = promise.key;
   const isKnown = authorities === undefined || authorities.includes(authority);
   if (!isKnown || !isKeyAuthorized(deployment, key, fromHex(signature), authority)) {
-    throw new DmtpError("ANSWER_UNTRUE", "nobody who may has authorised the relay's key");
+    throw new DmtpError("ANSWER_UNTRUE", "the relay's key is not authorised by CIDStore's owner or anchorer");
   }
   return key;
 }

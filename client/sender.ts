@@ -4,7 +4,7 @@ import { compare } from "../protocol/bytes.ts";
 import { digestOfCid, type Cid } from "../protocol/cid.ts";
 import type { Content } from "../protocol/content.ts";
 import { decodeEnvelope, MAX_SEEN, type Envelope } from "../protocol/envelope.ts";
-import { DmtpError } from "../protocol/error.ts";
+import { DmtpError, toDmtpError, type ErrorCode } from "../protocol/error.ts";
 import type { KeyEvent } from "../protocol/event.ts";
 import type { Party } from "../protocol/message.ts";
 import type { Receipt } from "../protocol/receipt.ts";
@@ -23,7 +23,7 @@ export interface SentMessage {
   readonly state: "unsent" | "pending" | "anchored" | "final" | "rejected";
   /** Checked; null while unsent, and from a relay that promises nothing. */
   readonly receipt: Receipt | null;
-  /** Why it could not be sent yet. */
+  /** Why it could not be sent yet, or what is wrong with the receipt that the relay gave. */
   readonly problem: DmtpError | null;
 }
 
@@ -66,16 +66,17 @@ export class Sender {
   }
 
   /**
-   * Sends what is unsent, and what the relay has lost, by the bytes that it was sealed as; forgets what is final.
-   * @returns the messages that are not final
+   * Sends what is unsent, and what the relay has lost, by the bytes that it was sealed as; forgets what relay and indexer call final.
+   * @returns the messages that are not final, in the order in which they were written; `problem` says what is wrong with one
    */
   flush(): Promise<SentMessage[]> {
     return this.inLine(async () => {
       const sent: SentMessage[] = [];
       for (const entry of await this.options.outbox.entries()) {
-        const message = await this.resend(entry);
-        if (message.state === "final") await this.options.outbox.remove(message.cid);
-        else sent.push(message);
+        // One that can't be sent must not keep the others, nor the conversation, from their user.
+        const message = await this.resend(entry).catch((error: unknown) => describeFailure(entry, error));
+        if (message.state !== "final" || !(await this.isFinal(message.cid))) sent.push(message);
+        else await this.options.outbox.remove(message.cid);
       }
       return sent;
     });
@@ -128,6 +129,16 @@ export class Sender {
     return { seq: lastSeq + 1, seen: sortUnique(seen).slice(-MAX_SEEN) };
   }
 
+  /** By the indexer, which is not the relay: the relay's word alone is no reason to forget the bytes and its promise. */
+  private async isFinal(cid: Cid): Promise<boolean> {
+    try {
+      return await this.options.indexer.isFinal(cid);
+    } catch (error) {
+      if (error instanceof DmtpError) return false;
+      throw error;
+    }
+  }
+
   /** Null while the relay can't be asked: then the outbox alone knows. */
   private async askNext(room: RoomId): Promise<NextNumber | null> {
     const { wallet, version } = this.own.party;
@@ -140,31 +151,42 @@ export class Sender {
     }
   }
 
-  /** @param before the entry that this message takes the place of */
-  private async bring(first: ComposedMessage, before: Cid | null): Promise<SentMessage> {
+  /**
+   * @param before the entry that this message takes the place of
+   * @param promised the first promise that the relay gave for it: a later one must not take its place
+   */
+  private async bring(
+    first: ComposedMessage,
+    before: Cid | null,
+    promised: Receipt | null = null,
+  ): Promise<SentMessage> {
     const { outbox, relay } = this.options;
     let message = first;
     let replaced = before;
     for (let seals = 1; ; seals++) {
       const { cid, block } = message;
-      const entry = { cid, block, receipt: null };
+      const entry = { cid, block, receipt: cid === first.cid ? promised : null };
       // A crash before this: nothing was sent. After: the next flush sends these very bytes.
       if (replaced === null) await outbox.put(entry);
       else if (replaced !== cid) await outbox.replace(replaced, entry);
       replaced = cid;
       try {
-        const { state, receipt } = await relay.put(cid, block);
+        const { state, receipt: given, receiptProblem } = await relay.put(cid, block);
+        const receipt = entry.receipt ?? given;
         await outbox.put({ ...entry, receipt });
-        return { cid, state, receipt, problem: null };
+        return { cid, state, receipt, problem: receiptProblem };
       } catch (error) {
         if (!(error instanceof DmtpError)) throw error;
-        if (error.code === "SEQ_TAKEN" && seals < MAX_SEALS) {
-          message = await this.sealAnew(message.envelope, error);
-        } else if (mayPass(error)) {
-          return { cid, state: "unsent", receipt: null, problem: error };
-        } else {
+        if (isFinalRefusal(error)) {
           await outbox.remove(cid);
           throw error;
+        }
+        const mayBeSealedAnew = error.code === "SEQ_TAKEN" && seals < MAX_SEALS && entry.receipt === null;
+        if (!mayBeSealedAnew) return { cid, state: "unsent", receipt: entry.receipt, problem: error };
+        try {
+          message = await this.sealAnew(message.envelope, error);
+        } catch (why) {
+          return { cid, state: "unsent", receipt: null, problem: toDmtpError(why) };
         }
       }
     }
@@ -176,26 +198,49 @@ export class Sender {
     const { seq, heads } = readNext(error.members);
     const peer = await this.findPeer(envelope.receiver);
     const keys = await readKeys(indexer, deployment, [envelope.sender, envelope.receiver]);
-    return this.seal(peer, await opener.open(keys, envelope), { seq, seen: heads });
+    // Each key version counts its own messages: what is said of an older one is no number of this one.
+    const isOfThisKey = envelope.senderKeyVersion === this.own.party.version;
+    return this.seal(peer, await opener.open(keys, envelope), isOfThisKey ? { seq, seen: heads } : null);
   }
 
   private async resend({ cid, block, receipt }: OutboxEntry): Promise<SentMessage> {
     const { relay } = this.options;
     try {
       const known = receipt === null ? null : await relay.message(cid);
-      if (known !== null) return { cid, state: known.state, receipt: known.receipt ?? receipt, problem: null };
+      if (known !== null) return { cid, state: known.state, receipt, problem: known.receiptProblem };
     } catch (error) {
       if (!(error instanceof DmtpError) || error.kind !== "unavailable") throw error;
       return { cid, state: receipt === null ? "unsent" : "pending", receipt, problem: error };
     }
     // Unsent; or the relay, which acknowledged it, does not have it any more.
-    return this.bring({ cid, block, envelope: decodeEnvelope(block) }, cid);
+    return this.bring({ cid, block, envelope: decodeEnvelope(block) }, cid, receipt);
   }
 }
 
-/** Whether the same message may be taken later. */
-function mayPass({ kind, code }: DmtpError): boolean {
-  return kind === "unavailable" || code === "KEY_UNKNOWN" || code === "RECEIVER_KEY_UNKNOWN";
+/** What a relay says of a message that will never be taken, whoever is asked and whenever. */
+const FINAL_REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "POLICY_REFUSED",
+  "BODY_TOO_LARGE",
+  "BLOCK_TOO_LARGE",
+  "BLOCK_NOT_CANONICAL",
+  "VERSION_UNSUPPORTED",
+  "SUITE_UNSUPPORTED",
+  "ENVELOPE_MALFORMED",
+  "SELF_ADDRESSED",
+  "ROOM_MISMATCH",
+  "KEY_REJECTED",
+  "KEY_REVOKED",
+  "SIGNATURE_INVALID",
+]);
+
+/** Only a problem document has members: what went wrong here, or on the way, says nothing about the message. */
+function isFinalRefusal({ code, members }: DmtpError): boolean {
+  return members !== undefined && FINAL_REFUSALS.has(code);
+}
+
+function describeFailure({ cid, receipt }: OutboxEntry, error: unknown): SentMessage {
+  const problem = toDmtpError(error);
+  return { cid, state: isFinalRefusal(problem) ? "rejected" : "unsent", receipt, problem };
 }
 
 function sortUnique(digests: readonly Uint8Array[]): Uint8Array[] {

@@ -153,8 +153,14 @@ function take<Service>(route: TakingRoute<Service>, service: Service, options: T
     const params = parseParameters(route.params, { ...request.params }) as never;
     parseParameters(route.query, request.query);
     const client = findClient(request, options.trustedProxies);
-    options.bodies.check(request, response, route.input);
-    const delivery = { client, bytes: await options.bodies.read(request, response, route.input) };
+    options.bodies.check(request, response, route.input, client);
+    try {
+      route.admit(service, client);
+    } catch (error) {
+      refuseBody(request, response);
+      throw error;
+    }
+    const delivery = { client, bytes: await options.bodies.read(request, response, route.input, client) };
     const { status, body } = await route.take(service, params, delivery);
     response.status(status);
     await sendLive({ request, response, budget: options.budget }, JSON_TYPE, JSON.stringify(body));
@@ -191,7 +197,7 @@ function answer<Service>(
       await sendLive(exchange, JSON_TYPE, JSON.stringify(route.answer(service, params, query)));
       return;
     }
-    // Whatever is sent is counted before another answer is made: each of these is in order up to its first wait.
+    // sendAnswer runs without interruption up to its first await, so its bytes are in the budget before the next answer is made.
     const { sending } = await budget.run(() => ({ sending: sendAnswer(exchange, route, service, params, query) }));
     await sending;
   };

@@ -7,21 +7,26 @@ import type { Input } from "./route.ts";
 export interface BodyOptions {
   /** Of all bodies that are under way, as their clients announce them. */
   readonly maxBytes?: number;
+  /** Of those of one client: whoever announces much and sends nothing keeps no other out. */
+  readonly maxClientBytes?: number;
 }
 
 export class BodyReader {
   private readonly maxBytes: number;
+  private readonly maxClientBytes: number;
   private bytes = 0;
+  private readonly clients = new Map<string, number>();
 
-  constructor({ maxBytes = 64 * 1024 * 1024 }: BodyOptions = {}) {
+  constructor({ maxBytes = 64 * 1024 * 1024, maxClientBytes = 8 * 1024 * 1024 }: BodyOptions = {}) {
     this.maxBytes = maxBytes;
+    this.maxClientBytes = maxClientBytes;
   }
 
   /**
    * Decides by the headers alone; of what is refused nothing is read.
    * @throws MEDIA_TYPE_WRONG, PARAMETER_INVALID without a length, BODY_TOO_LARGE, SERVICE_BUSY
    */
-  check(request: Request, response: Response, { mediaType, maxBytes }: Input): void {
+  check(request: Request, response: Response, { mediaType, maxBytes }: Input, client: string): void {
     const refuse = (error: DmtpError): never => {
       response.set("Connection", "close");
       throw error;
@@ -34,7 +39,8 @@ export class BodyReader {
       refuse(new DmtpError("PARAMETER_INVALID", "what is brought needs the header Content-Length"));
     }
     if (Number(length) > maxBytes) refuse(new DmtpError("BODY_TOO_LARGE", `at most ${maxBytes} bytes are taken`));
-    if (this.bytes + Number(length) > this.maxBytes) {
+    const ofClient = (this.clients.get(client) ?? 0) + Number(length);
+    if (ofClient > this.maxClientBytes || this.bytes + Number(length) > this.maxBytes) {
       refuse(new DmtpError("SERVICE_BUSY", "more is being brought than can be taken now"));
     }
   }
@@ -43,9 +49,9 @@ export class BodyReader {
    * The whole body; who is slow is cut off by the server.
    * @throws PARAMETER_INVALID when it ends before its length
    */
-  async read(request: Request, response: Response, { maxBytes }: Input): Promise<Uint8Array> {
+  async read(request: Request, response: Response, { maxBytes }: Input, client: string): Promise<Uint8Array> {
     const length = Number(request.headers["content-length"]);
-    this.bytes += length;
+    this.count(client, length);
     try {
       // Node ends a body at its length, so that nothing longer can come.
       const bytes = new Uint8Array(Math.min(length, maxBytes));
@@ -59,8 +65,15 @@ export class BodyReader {
       response.set("Connection", "close");
       throw new DmtpError("PARAMETER_INVALID", "what was brought broke off", { cause });
     } finally {
-      this.bytes -= length;
+      this.count(client, -length);
     }
     throw new DmtpError("PARAMETER_INVALID", "what was brought is shorter than it was announced");
+  }
+
+  private count(client: string, sizeBytes: number): void {
+    this.bytes += sizeBytes;
+    const ofClient = (this.clients.get(client) ?? 0) + sizeBytes;
+    if (ofClient === 0) this.clients.delete(client);
+    else this.clients.set(client, ofClient);
   }
 }

@@ -12,7 +12,7 @@ export interface RawBlock {
   readonly bytes: Uint8Array;
 }
 
-/** Besides 400 and 500, which any route can answer with. */
+/** Besides 400 and 500, which any route can answer with, and 503, which any route that is not live can. */
 type ProblemStatus = 403 | 404 | 409 | 410 | 413 | 415 | 422 | 429 | 503;
 
 /** An answer that can never change again: about what is final, and has nothing left to be decided. */
@@ -94,6 +94,8 @@ export interface TakingRoute<Service> extends RouteBase {
   readonly body: AnySchema;
   /** Which of 200, 201 and 202 it answers with. */
   readonly statuses: readonly Taken<unknown>["status"][];
+  /** Decides by who asks, before anything that is brought is read. */
+  admit(service: Service, client: string): void;
   take(service: Service, params: never, delivery: Delivery): Promise<Taken<object>>;
 }
 
@@ -141,11 +143,11 @@ export class RouteMaker<Service> {
 
   readonly taking = <Body extends AnySchema, Params extends z.ZodRawShape = NoParameters>(
     definition: Definition<Params, NoParameters> &
-      Pick<TakingRoute<Service>, "method" | "input" | "statuses"> & { readonly body: Body },
+      Pick<TakingRoute<Service>, "method" | "input" | "statuses" | "admit"> & { readonly body: Body },
     take: (service: Service, params: Parsed<Params>, delivery: Delivery) => Promise<Taken<Plain<Body> & object>>,
   ): TakingRoute<Service> => {
-    const { method, input, statuses, body } = definition;
-    return { ...describe(definition), kind: "taking", method, input, statuses, body, take };
+    const { method, input, statuses, admit, body } = definition;
+    return { ...describe(definition), kind: "taking", method, input, statuses, admit, body, take };
   };
 }
 

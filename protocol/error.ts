@@ -136,6 +136,11 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/** The error itself where it is DMTP's, and INTERNAL around anything else that was thrown. */
+export function toDmtpError(thrown: unknown): DmtpError {
+  return thrown instanceof DmtpError ? thrown : new DmtpError("INTERNAL", "an unexpected error", { cause: thrown });
+}
+
 interface ErrorOptions {
   readonly cause?: unknown;
   readonly hint?: string;

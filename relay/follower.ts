@@ -4,7 +4,7 @@ import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import { pause as wait } from "../io/pause.ts";
 import type { Log } from "../io/log.ts";
 import { computeBackoffMs } from "../protocol/backoff.ts";
-import { DmtpError } from "../protocol/error.ts";
+import { toDmtpError, type DmtpError } from "../protocol/error.ts";
 
 export interface FollowerOptions {
   readonly mailbox: Mailbox;
@@ -78,8 +78,4 @@ export class Follower {
   stop(): void {
     this.ending.abort();
   }
-}
-
-function toDmtpError(error: unknown): DmtpError {
-  return error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
 }

@@ -11,7 +11,7 @@ import { examineCandidate, type Candidate } from "../protocol/admission.ts";
 import { toHex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
-import { DmtpError } from "../protocol/error.ts";
+import { DmtpError, toDmtpError } from "../protocol/error.ts";
 import type { Deployment } from "../protocol/room.ts";
 import type { Limiter } from "./limits.ts";
 import type { Promiser } from "./promises.ts";
@@ -90,8 +90,7 @@ export class Intake {
    *   POLICY_REFUSED; SEQ_TAKEN; LIMIT_REACHED, SERVICE_BUSY, DATABASE_BUSY, DATABASE_WRITE_FAILED
    */
   async take(cid: Cid, block: Uint8Array, client: string): Promise<Intaken> {
-    const { mailbox, deployment, limiter, policy, hasRoom } = this.options;
-    limiter.admitClient(client);
+    const { mailbox, deployment, policy, hasRoom } = this.options;
     const known = this.relayed.message(cid);
     if (known !== null && known.receipt !== null) return { isNew: false, message: known };
     if (this.isClosed || this.waiting.length >= MAX_OUTSTANDING) {
@@ -114,6 +113,11 @@ export class Intake {
     });
   }
 
+  /** Counts what a client is about to bring, before any of it is read. @throws LIMIT_REACHED */
+  admitClient(client: string): void {
+    this.options.limiter.admitClient(client);
+  }
+
   /** Answers what waits, and takes nothing more. */
   close(): void {
     this.isClosed = true;
@@ -132,15 +136,18 @@ export class Intake {
   }
 
   private commit(): void {
-    const batch = this.verify(this.waiting.splice(0, MAX_BATCH)).filter((waiting) => this.admit(waiting));
-    if (batch.length === 0) return;
+    const waiting = this.waiting.splice(0, MAX_BATCH);
     try {
+      const seen = new Set<string>();
+      const batch = this.verify(waiting).filter((candidate) => this.admit(candidate, seen));
+      if (batch.length === 0) return;
       const taken = this.relayed.take(batch, this.findPromise());
       for (const [i, waiting] of batch.entries()) this.answer(waiting, taken[i] ?? "taken");
       void this.store(batch.filter((_, i) => taken[i] === "new"));
       this.options.onTaken();
     } catch (error) {
-      for (const { reject } of batch) reject(toDmtpError(error));
+      // Those that were answered before are answered.
+      for (const { reject } of waiting) reject(toDmtpError(error));
     }
   }
 
@@ -155,13 +162,16 @@ export class Intake {
     });
   }
 
-  private admit({ cid, envelope: { sender, receiver }, block, reject }: Waiting): boolean {
+  /** @param seen the pairs of wallets that wrote in this batch */
+  private admit({ cid, envelope: { sender, receiver }, block, reject }: Waiting, seen: Set<string>): boolean {
     try {
       // A message that is here already, and has no promise yet, is no new one.
       if (this.relayed.message(cid) !== null) return true;
-      const isFirst = !this.relayed.hasWritten(sender, receiver);
-      const isStranger = !this.relayed.hasWritten(receiver, sender);
+      const isFirst = !seen.has(`${sender} ${receiver}`) && !this.relayed.hasWritten(sender, receiver);
+      // An inbox is protected from many senders; one sender is bounded as in any conversation.
+      const isStranger = isFirst && !this.relayed.hasWritten(receiver, sender);
       this.options.limiter.admitMessage({ sender, receiver, sizeBytes: block.length, isFirst, isStranger });
+      seen.add(`${sender} ${receiver}`);
       return true;
     } catch (error) {
       reject(toDmtpError(error));
@@ -208,8 +218,4 @@ export class Intake {
       });
     }
   }
-}
-
-function toDmtpError(error: unknown): DmtpError {
-  return error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
 }

@@ -19,7 +19,7 @@ export interface Limits {
   readonly senderBytes: Limit;
   /** Receivers that a sender never wrote to. */
   readonly newReceivers: Limit;
-  /** Messages to one receiver from senders that it never wrote to. */
+  /** Senders that write to one receiver for the first time, and that it never wrote to. */
   readonly strangers: Limit;
   /** Messages that one client address brings; one with a wrong signature counts ten times. */
   readonly clientWrites: Limit;
@@ -37,7 +37,7 @@ export const DEFAULT_LIMITS: Limits = {
 
 /** What a message with a wrong signature costs its client, in messages. */
 export const FORGERY_COST = 10;
-/** Whoever is not among the last ones to be seen has a full bucket again. */
+/** Only so many are remembered: a name that drops out of the LRU starts with a full bucket again. */
 const MAX_BUCKETS = 100_000;
 
 interface Bucket {
@@ -80,7 +80,7 @@ export interface Posting {
   readonly sizeBytes: number;
   /** Whether the sender has written to the receiver before. */
   readonly isFirst: boolean;
-  /** Whether the receiver has ever written to the sender. */
+  /** Whether it is the first to a receiver that never wrote to the sender. */
   readonly isStranger: boolean;
 }
 

@@ -30,6 +30,9 @@ export function readHeight(mailbox: Mailbox): { block: number; hash: string } | 
   return view === null ? null : { block: view.number, hash: view.hash };
 }
 
+/** Places that one look walks over. */
+const WINDOW = 1_000;
+
 /** The mailbox's changes as live updates. A message that is pending comes with its block; later the indexer has it. */
 export class MessageEvents implements EventLog<RelayedFilter> {
   /** Of this file: a mailbox that was restored or made anew has other places. */
@@ -51,8 +54,9 @@ export class MessageEvents implements EventLog<RelayedFilter> {
 
   look<T>(filter: RelayedFilter, after: number, limit: number, take: (window: EventWindow) => T): T {
     return this.mailbox.snapshot(() => {
-      const messages = this.mailbox.relayed.changes(filter, after, limit);
-      const hasMore = messages.length === limit;
+      const last = Math.min(this.end, after + WINDOW);
+      const messages = this.mailbox.relayed.changes(filter, after, last, limit);
+      const end = messages.length === limit ? (messages.at(-1)?.change ?? last) : Math.max(after, last);
       const view = this.mailbox.log.view();
       return take({
         events: messages.map((message) => ({
@@ -60,9 +64,9 @@ export class MessageEvents implements EventLog<RelayedFilter> {
           name: "message",
           data: describeMessage(message, message.state === "pending"),
         })),
-        end: hasMore ? (messages.at(-1)?.change ?? after) : Math.max(after, this.end),
-        hasMore,
-        cost: messages.length + 1,
+        end,
+        hasMore: end < this.end,
+        cost: messages.length + Math.ceil((end - after) / 10) + 1,
         height: {
           at: readHeight(this.mailbox),
           finalized: view === null || view.finalized < 0 ? null : view.finalized,

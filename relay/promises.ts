@@ -4,7 +4,7 @@ import type { Cid } from "../protocol/cid.ts";
 import { makeReceipts, type Receipt } from "../protocol/receipt.ts";
 import type { Deployment } from "../protocol/room.ts";
 
-/** The relay's own key, never the anchorer's, whose process faces no network; and for how long the relay gives itself. */
+/** The relay's own key, and within how many blocks it promises an anchor. Never the anchorer's key: that one stays in a process that faces no network. */
 export interface PromiserOptions extends RelayKeyFile {
   /** Blocks from the newest one. An hour on Polygon unless given. */
   readonly promiseBlocks?: number;
@@ -36,7 +36,7 @@ export class Promiser {
   /**
    * Why a promise can't be given now; null when it can.
    * @param head the newest block that is known
-   * @param oldest the block from which the oldest promise counts that is not kept
+   * @param oldest the block at which the oldest promise that is not kept yet was given
    */
   findSilence(head: number | null, oldest: number | null): Silence | null {
     const { authorization } = this;

@@ -10,7 +10,7 @@ import type { ContentStore } from "../io/content/store.ts";
 import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import type { RelayedFilter } from "../io/mailbox/relayed.ts";
 import type { Log } from "../io/log.ts";
-import type { DmtpError } from "../protocol/error.ts";
+import { toDmtpError, type DmtpError } from "../protocol/error.ts";
 import type { Deployment } from "../protocol/room.ts";
 import { Follower } from "./follower.ts";
 import { Intake, type Policy } from "./intake.ts";
@@ -61,7 +61,7 @@ const DISK_LOOK_MS = 1_000;
 /** Other processes write to the mailbox too: their changes are noticed by as much later. */
 const WAKE_MS = 500;
 
-/** Reads the chain once, and starts to follow and to serve. @throws what ChainReader and Mailbox throw, ADDRESS_IN_USE, CONFIGURATION_INVALID */
+/** Serves at once, and follows the chain from now on. @throws ADDRESS_IN_USE, CONFIGURATION_INVALID */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   const { deployment, mailbox, content, reader, folder, host, port, pollIntervalMs, corsOrigins = ["*"] } = options;
   const { limits = DEFAULT_LIMITS, log = () => undefined, onBug = () => undefined } = options;
@@ -88,9 +88,15 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const running = follower.run();
   let seen = events.end;
   const timer = setInterval(() => {
-    const { end } = events;
-    if (end !== seen) wake();
-    seen = end;
+    try {
+      const { end } = events;
+      if (end !== seen) wake();
+      seen = end;
+    } catch (error) {
+      // A mailbox that is busy now is looked at again in a moment.
+      const { code, message } = toDmtpError(error);
+      log(message, { level: "warning", code });
+    }
   }, WAKE_MS);
   timer.unref();
   let closing: Promise<void> | undefined;

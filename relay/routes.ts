@@ -104,6 +104,7 @@ const put = route.taking(
     problems: [403, 409, 413, 415, 422, 429, 503],
     statuses: [200, 201],
     params: { cid: cidParameter },
+    admit: ({ intake }, client) => intake.admitClient(client),
     input: { mediaType: "application/vnd.ipld.dag-cbor", maxBytes: MAX_BLOCK_BYTES },
     body: takenSchema,
   },

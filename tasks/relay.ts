@@ -52,7 +52,9 @@ export async function authorizeKey(session: Session): Promise<void> {
   }
   const { signer: account, address: authority } = await findAuthority(session, [anchorer, owner]);
   const made = known === null ? makeRelayKey() : { ...known, signer: known.authorization.signer };
-  const key = { signer: made.signer, fromBlock: block.number, toBlock: block.number + KEY_BLOCKS };
+  // From where the same key began: what it promised before is still its promise.
+  const fromBlock = known?.authorization.fromBlock ?? block.number;
+  const key = { signer: made.signer, fromBlock, toBlock: block.number + KEY_BLOCKS };
   const wallet = await walletOf(account);
   const signature = normalizeSignature(await wallet.signTypedData(relayKeyRequest(deployment, key)));
   if (signature === null || !isKeyAuthorized(deployment, key, signature, authority)) {

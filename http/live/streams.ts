@@ -91,10 +91,15 @@ export class Streams<Filter> {
     for (const stream of this.ready) {
       if (left <= 0) break;
       this.ready.delete(stream);
-      const { cost, hasMore } = stream.read();
-      left -= cost;
-      // Behind all others.
-      if (hasMore) this.ready.add(stream);
+      try {
+        const { cost, hasMore } = stream.read();
+        left -= cost;
+        // Behind all others.
+        if (hasMore) this.ready.add(stream);
+      } catch {
+        // The log can't be read now. The client comes back, and names where it was.
+        this.open.get(stream)?.destroy();
+      }
     }
     this.queue([]);
   }

@@ -62,7 +62,7 @@ export class Mailbox {
       this.transaction(work),
     );
     this.calls = new RegistryCalls(database, (work) => this.transaction(work));
-    this.relayed = new Relayed(database, this.mail, (work) => this.transaction(work));
+    this.relayed = new Relayed(database, this.mail, this.log, this.judge, (work) => this.transaction(work));
   }
 
   /**

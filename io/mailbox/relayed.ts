@@ -13,7 +13,9 @@ import type { Receipt } from "../../protocol/receipt.ts";
 import type { RoomId } from "../../protocol/room.ts";
 import { accessMailbox } from "./access.ts";
 import type { Transaction } from "./anchors.ts";
+import type { ChainLog } from "./chain-log.ts";
 import type { Messages, NewMessage } from "./messages.ts";
+import type { OwnEntryJudge } from "./own-entry-judge.ts";
 
 /** What has become of a message. `rejected`: an anchor lists it, and its entry is rejected for good. */
 export type RelayedState = "pending" | "anchored" | "final" | "rejected";
@@ -62,27 +64,40 @@ const COLUMNS = `c.id AS change, m.cid, m.room, m.sender, m.receiver, sender_key
   receiver_key_version AS receiverKeyVersion, seq, timestamp, code, anchor_index AS anchorIndex, e.block_number AS blockNumber,
   (SELECT finalized FROM log_view) AS finalized, place, path, size, from_block AS fromBlock, by_block AS byBlock, signature,
   envelope AS block`;
-const SOURCE = `message_changes c JOIN messages m ON m.id = c.message_id JOIN cids ON cids.id = m.id
+const OF_MESSAGE = `messages m ON m.id = c.message_id JOIN cids ON cids.id = m.id
   JOIN (SELECT id AS pair_id, receiver_key_version FROM key_pairs) ON pair_id = pair
   LEFT JOIN refusals f ON f.id = m.id LEFT JOIN anchor_events e ON e.entry_index = anchor_index
   LEFT JOIN receipts r ON r.message_id = m.id LEFT JOIN promises p ON p.id = r.promise`;
+const SOURCE = `message_changes c JOIN ${OF_MESSAGE}`;
+/** In the order of the changes: a look walks over places, however few messages it finds, and over no others. */
+const CHANGES = `message_changes c CROSS JOIN ${OF_MESSAGE}`;
 const OF_WALLET = "pair IN (SELECT id FROM key_pairs WHERE sender = $wallet OR receiver = $wallet)";
 
 interface Selection extends RelayedFilter {
   readonly after: number;
+  /** The last place that is looked at. */
+  readonly end: number;
   readonly limit: number;
 }
+
+const OLDEST_KEPT_MS = 1_000;
 
 /** Every method may throw DATABASE_DAMAGED, DATABASE_BUSY, and DATABASE_WRITE_FAILED when it writes. */
 export class Relayed {
   /** Of the order of changes in this file: places in that of another mean nothing here. Sixteen hexadecimal digits. */
   readonly name: string;
   private readonly messages: Messages;
+  private readonly log: ChainLog;
+  private readonly judge: OwnEntryJudge;
   private readonly transaction: Transaction;
   private readonly statements;
+  private oldest: { readonly fromBlock: number | null; readonly view: string | null; readonly atMs: number } | null =
+    null;
 
-  constructor(database: Database, messages: Messages, transaction: Transaction) {
+  constructor(database: Database, messages: Messages, log: ChainLog, judge: OwnEntryJudge, transaction: Transaction) {
     this.messages = messages;
+    this.log = log;
+    this.judge = judge;
     this.transaction = transaction;
     this.name = String(database.prepare("SELECT value FROM meta WHERE name = 'changes'").pluck().get());
     const prepare = <Parameters extends unknown[], Result = unknown>(sql: string): Statement<Parameters, Result> =>
@@ -92,7 +107,9 @@ export class Relayed {
         `SELECT ${COLUMNS} FROM ${SOURCE} WHERE cids.anchor_index IS NULL AND m.id > $after AND ${where} ORDER BY m.id LIMIT $limit`,
       );
     const changes = (where: string): Statement<[Selection], Row> =>
-      prepare(`SELECT ${COLUMNS} FROM ${SOURCE} WHERE c.id > $after AND ${where} ORDER BY c.id LIMIT $limit`);
+      prepare(
+        `SELECT ${COLUMNS} FROM ${CHANGES} WHERE c.id > $after AND c.id <= $end AND ${where} ORDER BY c.id LIMIT $limit`,
+      );
     this.statements = {
       pendingInRoom: pending("m.room = $room"),
       pendingOfWallet: pending(OF_WALLET),
@@ -112,9 +129,10 @@ export class Relayed {
         "INSERT INTO promises (size, from_block, by_block, signature) VALUES (?, ?, ?, ?)",
       ),
       insertReceipt: prepare<[number, number | bigint, number, Uint8Array]>("INSERT INTO receipts VALUES (?, ?, ?, ?)"),
-      oldestPromise: prepare<[], number>(
+      oldestPromise: prepare<[string], number>(
         `SELECT min(from_block) FROM promises WHERE id IN (
-           SELECT promise FROM cids JOIN receipts ON message_id = cids.id WHERE anchor_index IS NULL)`,
+           SELECT promise FROM cids JOIN receipts ON message_id = cids.id
+           WHERE anchor_index IS NULL AND pair NOT IN (SELECT value FROM json_each(?)))`,
       ).pluck(),
       hasWritten: prepare<[Address, Address], number>(
         "SELECT 1 FROM key_pairs WHERE sender = ? AND receiver = ? LIMIT 1",
@@ -161,16 +179,16 @@ export class Relayed {
       const id = after === null ? 0 : (this.statements.id.get(after) ?? 0);
       const { pendingInRoom, pendingOfWallet } = this.statements;
       const statement = filter.room === null ? pendingOfWallet : pendingInRoom;
-      return statement.all({ ...filter, after: id, limit }).map(toMessage);
+      return statement.all({ ...filter, after: id, end: Number.MAX_SAFE_INTEGER, limit }).map(toMessage);
     });
   }
 
-  /** Messages as they are now, in the order in which they became so, behind a place in it. */
-  changes(filter: RelayedFilter, after: number, limit: number): RelayedMessage[] {
+  /** Messages as they are now, in the order in which they became so, behind a place in it and up to another. */
+  changes(filter: RelayedFilter, after: number, end: number, limit: number): RelayedMessage[] {
     return accessMailbox(() => {
       const { changes, changesInRoom, changesOfWallet } = this.statements;
       const statement = filter.room !== null ? changesInRoom : filter.wallet !== null ? changesOfWallet : changes;
-      return statement.all({ ...filter, after, limit }).map(toMessage);
+      return statement.all({ ...filter, after, end, limit }).map(toMessage);
     });
   }
 
@@ -179,9 +197,19 @@ export class Relayed {
     return accessMailbox(() => this.statements.end.get() ?? 0);
   }
 
-  /** The block from which the oldest promise counts that is not kept yet; null when all are. */
+  /**
+   * The block at which the oldest promise that is not kept yet was given; null when there is none. What no anchor takes, since its keys
+   * would have it rejected, is owed to nobody (SPEC 14). Looked up once a second at most while the view of the chain stays the same.
+   */
   oldestPromise(): number | null {
-    return accessMailbox(() => this.statements.oldestPromise.get() ?? null);
+    const nowMs = performance.now();
+    const view = this.log.view()?.hash ?? null;
+    const known = this.oldest;
+    if (known?.view === view && nowMs - known.atMs <= OLDEST_KEPT_MS) return known.fromBlock;
+    const held = JSON.stringify(this.judge.heldPairs().map(({ id }) => id));
+    const fromBlock = accessMailbox(() => this.statements.oldestPromise.get(held) ?? null);
+    this.oldest = { fromBlock, view, atMs: nowMs };
+    return fromBlock;
   }
 
   /** Whether a message from one wallet to the other is here, pending or not. */

@@ -14,11 +14,11 @@ import { findOmissions } from "../../protocol/omissions.ts";
 import { DEFAULT_OPTIONS } from "../../tasks/anchor-options.ts";
 import { anchorRound } from "../../tasks/anchor-round.ts";
 import { useFolder } from "../fixtures/folder.ts";
-import { ALICE, BOB, CAROL, type Person } from "../fixtures/history.ts";
+import { ALICE, BOB, CAROL, History, type Person } from "../fixtures/history.ts";
 import { waitForBlock, waitUntilReady } from "../fixtures/indexer-client.ts";
 import { Operator } from "../fixtures/operator.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
-import { serveRelay, type ServedRelay } from "../fixtures/relay.ts";
+import { serveRelay, waitForView, type ServedRelay } from "../fixtures/relay.ts";
 
 type Answer = (path: string, send: () => Promise<Response>) => Promise<Response>;
 
@@ -199,7 +199,11 @@ describe("A messenger", function () {
           },
         })),
       );
-      expect(await codeOfAsync(() => stolen.send(BOB.address, "mine"))).to.equal("RECEIPT_INVALID");
+      const { receipt, problem } = await stolen.send(BOB.address, "mine");
+      expect([receipt, problem?.code]).to.deep.equal([null, "RECEIPT_INVALID"]);
+      // What it sent is not lost for that, and is sent once.
+      expect((await stolen.flush()).map(({ problem: why }) => why?.code)).to.deep.equal(["RECEIPT_INVALID"]);
+      expect(texts(await honest.messages(BOB.address))).to.deep.equal(["other", "mine"]);
     });
 
     it("opens nothing that the sender did not sign, and nothing that is not what its CID names", async () => {
@@ -229,6 +233,37 @@ describe("A messenger", function () {
         })),
       );
       expect(await codeOfAsync(() => swapped.messages(ALICE.address))).to.equal("BLOCK_HASH_MISMATCH");
+    });
+
+    it("keeps bytes and promise of what the relay alone calls final, and of what it denies to have", async () => {
+      const outbox = new MemoryOutbox();
+      const { receipt } = await (await open(ALICE, outbox)).send(BOB.address, "owed");
+      const early = await open(
+        ALICE,
+        outbox,
+        lie(/^GET .*envelopes/, (answer) => ({ ...answer, message: { ...answer.message, state: "final" } })),
+      );
+      expect((await early.flush()).map(({ state }) => state)).to.deep.equal(["final"]);
+      await operator.mine(5);
+      await waitForView(relay.session);
+      const denying = await open(ALICE, outbox, (path, send) =>
+        path.includes("GET /v1/envelopes")
+          ? Promise.resolve(Response.json({ code: "NOT_FOUND", detail: "no" }, { status: 404 }))
+          : send(),
+      );
+      await denying.flush();
+      expect((await outbox.entries()).map((entry) => entry.receipt)).to.deep.equal([receipt]);
+    });
+
+    it("opens, reads and sends the rest though one message can't be sent", async () => {
+      const outbox = new MemoryOutbox();
+      const alice = await open(ALICE, outbox);
+      await alice.send(BOB.address, "good");
+      const block = encodeEnvelope(new History().envelope(CAROL, BOB, { deployment: operator.deployed.deployment }));
+      await outbox.put({ cid: cidOf(block), block: block.with(block.length - 200, 0), receipt: null });
+      const again = await open(ALICE, outbox);
+      expect(texts(await again.messages(BOB.address))).to.deep.equal(["good"]);
+      expect((await again.flush()).map(({ state }) => state)).to.deep.equal(["pending", "unsent"]);
     });
 
     it("shows what the relay hides once it is anchored, and the receipt of it is there to judge the relay by", async () => {

@@ -1,8 +1,10 @@
 import { gzipSync } from "node:zlib";
 
 import { expect } from "chai";
+import { id, Wallet } from "ethers";
 
 import { readNext, type RelayEvent } from "../../client/relay.ts";
+import { toHex } from "../../protocol/bytes.ts";
 import { cidOf, type Cid } from "../../protocol/cid.ts";
 import { encodeEnvelope, type EnvelopeHeader } from "../../protocol/envelope.ts";
 import { DmtpError } from "../../protocol/error.ts";
@@ -16,6 +18,8 @@ import { codeOfAsync } from "../fixtures/refusal.ts";
 import { authorize, serveRelay, waitForView, type ServedRelay } from "../fixtures/relay.ts";
 
 const TYPE = "application/vnd.ipld.dag-cbor";
+/** The selector of revoke(). */
+const REVOKE = id("revoke()").slice(0, 10);
 
 /** The first event that this is true of. */
 async function find(events: AsyncIterable<RelayEvent>, is: (event: RelayEvent) => boolean): Promise<RelayEvent> {
@@ -250,6 +254,21 @@ describe("A relay", () => {
     const third = write("third", { seq: await next() });
     const late = await client.put(third.cid, third.block);
     expect(late.receipt).not.to.equal(null);
+  });
+
+  it("owes nothing for a message whose sender revoked the key, and goes on promising to others", async () => {
+    const { client, session } = relay;
+    const { deployment } = operator.deployed;
+    await operator.conversation.register(CAROL);
+    await waitForView(session);
+    const block = encodeEnvelope(history.envelope(CAROL, BOB, { deployment }));
+    await client.put(cidOf(block), block);
+    const carol = new Wallet(toHex(CAROL.wallet.privateKey), operator.deployed.provider);
+    await (await carol.sendTransaction({ to: deployment.keyRegistry, data: REVOKE })).wait();
+    await operator.mine(60);
+    await waitForView(session);
+    const message = write("after it", { seq: await next() });
+    expect((await client.put(message.cid, message.block)).receipt).not.to.equal(null);
   });
 
   it("takes messages without a promise where it has no key, and is refused by a client when nobody authorised its key", async () => {
