@@ -1,5 +1,6 @@
 /** An indexer's HTTP interface, typed. For Node and browsers alike. */
 import type { Address } from "../protocol/address.ts";
+import { fromBase64 } from "../protocol/bytes.ts";
 import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { RoomId } from "../protocol/room.ts";
@@ -24,12 +25,10 @@ import {
 import type { AnySchema, Schema, Value } from "./api/schema.ts";
 import { statusSchema, type StatusAnswer } from "./api/service.ts";
 import type { Page } from "./api/values.ts";
+import { MAX_PAGES, readPages } from "./pages.ts";
 import { listen, type LiveEvent, type LiveOptions } from "./live.ts";
-import { INDEXER, queryText, Transport, type Query, type TransportOptions } from "./transport.ts";
+import { INDEXER, Transport, type Query, type TransportOptions } from "./transport.ts";
 import { toWalletKey, type WalletKey } from "./wallet-key.ts";
-
-/** Two million items, at 200 a page. */
-const MAX_PAGES = 10_000;
 
 export interface ClientOptions extends TransportOptions {
   /** The most pages of a list that are followed: an indexer can invent any number of them. */
@@ -162,28 +161,13 @@ export class IndexerClient {
     for await (const { items } of this.pages(path, query, schema)) yield* items;
   }
 
-  private async *pages<P extends Page<unknown>>(
-    path: string,
-    query: Query,
-    schema: Schema<P, unknown>,
-  ): AsyncGenerator<P> {
-    let cursor: string | undefined;
-    for (let count = 0; count < this.maxPages; count++) {
-      const page = await this.get(path + queryText({ ...query, cursor }), schema);
-      yield page;
-      if (page.next === null) return;
-      // One that leads nowhere would be followed for ever.
-      if (page.next === cursor) throw new DmtpError("ANSWER_MALFORMED", "a cursor that leads to itself");
-      cursor = page.next;
-    }
-    throw new DmtpError("ANSWER_MALFORMED", `a list of more than ${this.maxPages} pages`);
+  private pages<P extends Page<unknown>>(path: string, query: Query, schema: Schema<P, unknown>): AsyncGenerator<P> {
+    return readPages(this.transport, path, query, schema, this.maxPages);
   }
 }
 
 /** @throws ANSWER_UNTRUE, BLOCK_HASH_MISMATCH, BLOCK_TOO_LARGE */
 function readListed({ block = null, ...message }: MessageAnswer, room: RoomId): ListedMessage {
   if (message.room !== room) throw new DmtpError("ANSWER_UNTRUE", "a message of another room than was asked for");
-  if (block === null) return { ...message, block };
-  const bytes = Uint8Array.from(atob(block), (character) => character.charCodeAt(0));
-  return { ...message, block: verifyBlock(message.cid, bytes) };
+  return { ...message, block: block === null ? null : verifyBlock(message.cid, fromBase64(block)) };
 }

@@ -4,6 +4,7 @@ import { examineCandidate, NOW } from "../protocol/admission.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { textOfContent, type Content } from "../protocol/content.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
+import { SIGNATURE_INVALID } from "../protocol/entry.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import { DmtpError } from "../protocol/error.ts";
 import type { KeyDirectory } from "../protocol/keys.ts";
@@ -100,7 +101,7 @@ export function verifyPending(
     const { claim, envelope } = examineCandidate(deployment, keys, cid, block);
     if (envelope.room !== room) return rejected("FOREIGN_ROOM", "the message belongs to another room");
     const [isSigned] = primitives.ed25519Verify([claim]);
-    return isSigned === true ? VERIFIED : rejected("SIGNATURE_INVALID", "the signature is not by the sender's key");
+    return isSigned === true ? VERIFIED : SIGNATURE_INVALID;
   } catch (error) {
     return rejectedBy(error);
   }

@@ -84,7 +84,7 @@ export class Messenger {
     const documents = { get: (cid: Cid) => indexer.block(cid) };
     const own = await openOwnKey(keys, deployment, documents, wallet.address, source);
     const opener = new MessageOpener(deployment, documents, source, own);
-    const sender = new Sender({ deployment, indexer, relay, outbox, opener, hasAccepted, now, random }, own);
+    const sender = new Sender({ deployment, indexer, relay, documents, outbox, opener, hasAccepted, now, random }, own);
     await sender.flush();
     return new Messenger(options, outbox, opener, sender);
   }

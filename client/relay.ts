@@ -1,10 +1,10 @@
 /** A relay's HTTP interface, typed: messages in, and what becomes of them. For Node and browsers alike. */
 import type { Address } from "../protocol/address.ts";
-import { fromHex, type Hex } from "../protocol/bytes.ts";
+import { fromBase64, fromHex, type Hex } from "../protocol/bytes.ts";
 import { verifyBlock, type Cid } from "../protocol/cid.ts";
 import { DmtpError, toDmtpError } from "../protocol/error.ts";
 import { checkReceipt, isKeyAuthorized, type Receipt, type RelayKey } from "../protocol/receipt.ts";
-import type { Deployment, RoomId } from "../protocol/room.ts";
+import { isSameDeployment, type Deployment, type RoomId } from "../protocol/room.ts";
 import { parseAnswer } from "./api/check.ts";
 import {
   nextSchema,
@@ -18,7 +18,9 @@ import {
   type RelayedMessageAnswer,
 } from "./api/relay.ts";
 import type { Height } from "./api/values.ts";
+import type { NextNumber } from "./compose.ts";
 import { follow, parseJson, type FollowOptions } from "./live.ts";
+import { readPages } from "./pages.ts";
 import { queryText, RELAY, Transport, type TransportOptions } from "./transport.ts";
 
 /** A message as a relay tells of it; its block is what the CID names. */
@@ -36,14 +38,6 @@ export type RelayEvent =
   | { readonly id: string; readonly name: "height"; readonly at: Height; readonly finalized: number | null }
   /** The id to begin at is not known: what is pending has to be read again. */
   | { readonly id: string; readonly name: "reset"; readonly reason: string };
-
-export interface Next {
-  readonly seq: number;
-  /** Digests, 32 bytes each, ascending. */
-  readonly heads: readonly Uint8Array[];
-}
-
-const MAX_PAGES = 10_000;
 
 export class Relay {
   readonly deployment: Deployment;
@@ -71,8 +65,7 @@ export class Relay {
   ): Promise<Relay> {
     const transport = new Transport(RELAY, url, options);
     const info = parseAnswer(relaySchema, await transport.json("/v1/relay"), "answer");
-    const { chainId, cidStore, keyRegistry } = info.deployment;
-    if (chainId !== deployment.chainId || cidStore !== deployment.cidStore || keyRegistry !== deployment.keyRegistry) {
+    if (!isSameDeployment(info.deployment, deployment)) {
       throw new DmtpError("ANSWER_UNTRUE", "the relay is of another deployment");
     }
     return new Relay(transport, deployment, checkKey(deployment, info, authorities));
@@ -111,7 +104,7 @@ export class Relay {
   }
 
   /** The number of a sender's next message in a room, and what it names as seen: as the relay knows it. */
-  async findNext(room: RoomId, sender: Address, version: number): Promise<Next> {
+  async findNext(room: RoomId, sender: Address, version: number): Promise<NextNumber> {
     return readNext(await this.transport.json(`/v1/rooms/${room}/next${queryText({ sender, version })}`));
   }
 
@@ -135,15 +128,9 @@ export class Relay {
   }
 
   private async *pending(path: string): AsyncGenerator<RelayedMessage> {
-    let cursor: string | undefined;
-    for (let count = 0; count < MAX_PAGES; count++) {
-      const page = parseAnswer(pendingPageSchema, await this.transport.json(path + queryText({ cursor })), "answer");
-      for (const item of page.items) yield this.read(item);
-      if (page.next === null) return;
-      if (page.next === cursor) throw new DmtpError("ANSWER_MALFORMED", "a cursor that leads to itself");
-      cursor = page.next;
+    for await (const { items } of readPages(this.transport, path, {}, pendingPageSchema)) {
+      for (const item of items) yield this.read(item);
     }
-    throw new DmtpError("ANSWER_MALFORMED", `a list of more than ${MAX_PAGES} pages`);
   }
 
   private parseEvent(name: string, data: string, id: string): RelayEvent | null {
@@ -175,20 +162,19 @@ export class Relay {
     const { cid } = message;
     const receipt = told === null ? null : toReceipt(cid, told);
     const receiptProblem = receipt === null ? null : this.examine(receipt);
-    const bytes = block === null ? null : Uint8Array.from(atob(block), (character) => character.charCodeAt(0));
     return {
       ...message,
       receipt: receiptProblem === null ? receipt : null,
       receiptProblem,
-      block: bytes === null ? null : verifyBlock(cid, bytes),
+      block: block === null ? null : verifyBlock(cid, fromBase64(block)),
     };
   }
 }
 
 /** What a SEQ_TAKEN error tells, and what the relay answers when it is asked. @throws ANSWER_MALFORMED */
-export function readNext(value: unknown): Next {
+export function readNext(value: unknown): NextNumber {
   const { seq, heads } = parseAnswer(nextSchema, value, "answer");
-  return { seq, heads: heads.map((digest: Hex) => fromHex(digest)) };
+  return { seq, seen: heads.map((digest: Hex) => fromHex(digest)) };
 }
 
 function checkKey(

@@ -10,7 +10,7 @@ import type { Party } from "../protocol/message.ts";
 import type { Receipt } from "../protocol/receipt.ts";
 import { roomIdOf, type Deployment, type RoomId } from "../protocol/room.ts";
 import { composeMessages, type ComposedMessage, type NextNumber } from "./compose.ts";
-import { findReceiver, findUnsigned, type OpenedKey } from "./identity.ts";
+import { findReceiver, findUnsigned, type DocumentSource, type OpenedKey } from "./identity.ts";
 import type { IndexerClient } from "./indexer.ts";
 import type { MessageOpener } from "./message-opener.ts";
 import type { Outbox, OutboxEntry } from "./outbox.ts";
@@ -31,6 +31,8 @@ export interface SenderOptions {
   readonly deployment: Deployment;
   readonly indexer: IndexerClient;
   readonly relay: Relay;
+  /** Of key documents. */
+  readonly documents: DocumentSource;
   readonly outbox: Outbox;
   /** Opens one's own messages, which may have to be sealed anew. */
   readonly opener: MessageOpener;
@@ -88,9 +90,8 @@ export class Sender {
    *   CONTENT_MISSING
    */
   async findPeer(receiver: Address): Promise<Party> {
-    const { deployment, indexer, hasAccepted } = this.options;
+    const { deployment, indexer, documents, hasAccepted } = this.options;
     const keys = await readKeys(indexer, deployment, [receiver]);
-    const documents = { get: (cid: Cid) => indexer.block(cid) };
     const peer = await findReceiver(keys, deployment, documents, this.own.party.wallet, receiver);
     findUnsigned(keys, [receiver], hasAccepted, []);
     return peer;
@@ -143,8 +144,7 @@ export class Sender {
   private async askNext(room: RoomId): Promise<NextNumber | null> {
     const { wallet, version } = this.own.party;
     try {
-      const { seq, heads } = await this.options.relay.findNext(room, wallet, version);
-      return { seq, seen: heads };
+      return await this.options.relay.findNext(room, wallet, version);
     } catch (error) {
       if (error instanceof DmtpError && error.kind === "unavailable") return null;
       throw error;
@@ -160,7 +160,7 @@ export class Sender {
     before: Cid | null,
     promised: Receipt | null = null,
   ): Promise<SentMessage> {
-    const { outbox, relay } = this.options;
+    const { outbox } = this.options;
     let message = first;
     let replaced = before;
     for (let seals = 1; ; seals++) {
@@ -170,37 +170,42 @@ export class Sender {
       if (replaced === null) await outbox.put(entry);
       else if (replaced !== cid) await outbox.replace(replaced, entry);
       replaced = cid;
+      const sent = await this.offer(entry);
+      if (sent.problem?.code !== "SEQ_TAKEN" || seals === MAX_SEALS || entry.receipt !== null) return sent;
       try {
-        const { state, receipt: given, receiptProblem } = await relay.put(cid, block);
-        const receipt = entry.receipt ?? given;
-        await outbox.put({ ...entry, receipt });
-        return { cid, state, receipt, problem: receiptProblem };
-      } catch (error) {
-        if (!(error instanceof DmtpError)) throw error;
-        if (isFinalRefusal(error)) {
-          await outbox.remove(cid);
-          throw error;
-        }
-        const mayBeSealedAnew = error.code === "SEQ_TAKEN" && seals < MAX_SEALS && entry.receipt === null;
-        if (!mayBeSealedAnew) return { cid, state: "unsent", receipt: entry.receipt, problem: error };
-        try {
-          message = await this.sealAnew(message.envelope, error);
-        } catch (why) {
-          return { cid, state: "unsent", receipt: null, problem: toDmtpError(why) };
-        }
+        message = await this.sealAnew(message.envelope, sent.problem);
+      } catch (why) {
+        return { ...sent, problem: toDmtpError(why) };
       }
+    }
+  }
+
+  /** Gives a message of the outbox to the relay; what that refuses for good leaves the outbox. */
+  private async offer(entry: OutboxEntry): Promise<SentMessage> {
+    const { outbox, relay } = this.options;
+    const { cid, block } = entry;
+    try {
+      const { state, receipt: given, receiptProblem } = await relay.put(cid, block);
+      const receipt = entry.receipt ?? given;
+      await outbox.put({ ...entry, receipt });
+      return { cid, state, receipt, problem: receiptProblem };
+    } catch (error) {
+      if (!(error instanceof DmtpError)) throw error;
+      if (!isFinalRefusal(error)) return { cid, state: "unsent", receipt: entry.receipt, problem: error };
+      await outbox.remove(cid);
+      throw error;
     }
   }
 
   /** The same content under another number: another device of this wallet has taken the first. */
   private async sealAnew(envelope: Envelope, error: DmtpError): Promise<ComposedMessage> {
     const { deployment, indexer, opener } = this.options;
-    const { seq, heads } = readNext(error.members);
+    const next = readNext(error.members);
     const peer = await this.findPeer(envelope.receiver);
     const keys = await readKeys(indexer, deployment, [envelope.sender, envelope.receiver]);
     // Each key version counts its own messages: what is said of an older one is no number of this one.
     const isOfThisKey = envelope.senderKeyVersion === this.own.party.version;
-    return this.seal(peer, await opener.open(keys, envelope), isOfThisKey ? { seq, seen: heads } : null);
+    return this.seal(peer, await opener.open(keys, envelope), isOfThisKey ? next : null);
   }
 
   private async resend({ cid, block, receipt }: OutboxEntry): Promise<SentMessage> {

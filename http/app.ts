@@ -2,7 +2,7 @@
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from "express";
 
 import { DmtpError } from "../protocol/error.ts";
-import { BodyReader, type BodyOptions } from "./body.ts";
+import { BodyReader } from "./body.ts";
 import { ServingBudget, type BudgetOptions } from "./budget.ts";
 import { findClient } from "./client.ts";
 import { cors } from "./cors.ts";
@@ -43,8 +43,6 @@ export interface AppOptions {
   readonly corsOrigins?: readonly string[];
   /** What all answers together may take. */
   readonly budget?: BudgetOptions;
-  /** What all that is being brought may take together. */
-  readonly bodies?: BodyOptions;
   /** Proxies of the operator that a request comes through, each of which adds to X-Forwarded-For; none unless given. */
   readonly trustedProxies?: number;
 }
@@ -53,7 +51,7 @@ export interface AppOptions {
 export function makeApp<Service>(
   routes: readonly Route<Service>[],
   service: Service,
-  { info, onBug, onAnswer = () => undefined, corsOrigins = [], budget: limits, bodies, trustedProxies = 0 }: AppOptions,
+  { info, onBug, onAnswer = () => undefined, corsOrigins = [], budget: limits, trustedProxies = 0 }: AppOptions,
 ): express.Express {
   const app = express();
   const budget = new ServingBudget(limits);
@@ -66,7 +64,7 @@ export function makeApp<Service>(
   app.use(secure);
   const takes = routes.filter((route) => route.kind === "taking").map(({ method }) => method);
   app.use(cors(corsOrigins, ["GET", "HEAD", ...new Set(takes)]));
-  const taking = { budget, bodies: new BodyReader(bodies), trustedProxies };
+  const taking = { budget, bodies: new BodyReader(), trustedProxies };
   for (const [path, found] of groupByPath(routes)) {
     const methods = found.map((route) =>
       route.kind === "taking" ? [route.method, take(route, service, taking)] : ["GET", answer(route, service, budget)],

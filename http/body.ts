@@ -4,23 +4,14 @@ import type { Request, Response } from "express";
 import { DmtpError } from "../protocol/error.ts";
 import type { Input } from "./route.ts";
 
-export interface BodyOptions {
-  /** Of all bodies that are under way, as their clients announce them. */
-  readonly maxBytes?: number;
-  /** Of those of one client: whoever announces much and sends nothing keeps no other out. */
-  readonly maxClientBytes?: number;
-}
+/** Of all bodies that are under way, as their clients announce them. */
+const MAX_BYTES = 64 * 1024 * 1024;
+/** Of those of one client: whoever announces much and sends nothing keeps no other out. */
+const MAX_CLIENT_BYTES = 8 * 1024 * 1024;
 
 export class BodyReader {
-  private readonly maxBytes: number;
-  private readonly maxClientBytes: number;
   private bytes = 0;
   private readonly clients = new Map<string, number>();
-
-  constructor({ maxBytes = 64 * 1024 * 1024, maxClientBytes = 8 * 1024 * 1024 }: BodyOptions = {}) {
-    this.maxBytes = maxBytes;
-    this.maxClientBytes = maxClientBytes;
-  }
 
   /**
    * Decides by the headers alone; of what is refused nothing is read.
@@ -40,7 +31,7 @@ export class BodyReader {
     }
     if (Number(length) > maxBytes) refuse(new DmtpError("BODY_TOO_LARGE", `at most ${maxBytes} bytes are taken`));
     const ofClient = (this.clients.get(client) ?? 0) + Number(length);
-    if (ofClient > this.maxClientBytes || this.bytes + Number(length) > this.maxBytes) {
+    if (ofClient > MAX_CLIENT_BYTES || this.bytes + Number(length) > MAX_BYTES) {
       refuse(new DmtpError("SERVICE_BUSY", "more is being brought than can be taken now"));
     }
   }

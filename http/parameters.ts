@@ -55,6 +55,13 @@ const cursorParameter = z
   .meta({ description: "`next` of the page before, with the other parameters unchanged; `limit` may change" })
   .optional();
 
+/** Where a stream of events goes on. */
+export const afterParameter = z
+  .string()
+  .max(64)
+  .meta({ description: "As Last-Event-ID, for a first connection; the header wins" })
+  .optional();
+
 export const pagingParameters = { limit: limitParameter, cursor: cursorParameter };
 
 export const orderParameter = z

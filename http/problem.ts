@@ -1,7 +1,7 @@
 /** Errors as RFC 9457 problem documents: the one place where kinds become HTTP statuses. */
 import type { Plain } from "../client/api/schema.ts";
 import type { problemSchema } from "../client/api/service.ts";
-import { DmtpError, type ErrorCode, type ErrorKind } from "../protocol/error.ts";
+import { DmtpError, toDmtpError, type ErrorCode, type ErrorKind } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 
 export type Problem = Plain<typeof problemSchema>;
@@ -50,8 +50,7 @@ function findStatus({ code, kind }: DmtpError, isBrought: boolean): number {
 
 /** What Express and its router throw for a request that is no valid URL, and everything else. */
 export function toError(thrown: unknown): DmtpError {
-  if (thrown instanceof DmtpError) return thrown;
   const { status } = (thrown ?? {}) as { readonly status?: unknown };
   if (status === 400) return new DmtpError("PARAMETER_INVALID", "the URL is not valid", { cause: thrown });
-  return new DmtpError("INTERNAL", "an unexpected error", { cause: thrown });
+  return toDmtpError(thrown);
 }

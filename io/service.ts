@@ -1,8 +1,9 @@
 /** What a service of this project is as a process: one log, one stop, and an exit status that says whether to start it again. */
-import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { DmtpError, toDmtpError } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 import type { Contracts } from "./chain/agreement/contract-check.ts";
 import type { Environment } from "./environment.ts";
+import { EXIT_CODES } from "./exit-codes.ts";
 import { openLog, readLogSettings, type Log } from "./log.ts";
 
 export interface ServiceProcess {
@@ -10,9 +11,6 @@ export interface ServiceProcess {
   /** What is to be closed when the process ends, the last first. */
   readonly onStop: (close: () => void | Promise<void>) => void;
 }
-
-/** sysexits.h; 75 says that starting again can help. */
-const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
 
 /**
  * Starts a service, and ends it with SIGINT or SIGTERM, or with the process that started it.
@@ -27,8 +25,7 @@ export async function runService(serve: (service: ServiceProcess) => Promise<str
     process.exit();
   };
   const fail = async (error: unknown): Promise<never> => {
-    const known =
-      error instanceof DmtpError ? error : new DmtpError("INTERNAL", "an unexpected error", { cause: error });
+    const known = toDmtpError(error);
     const { code, message, kind } = known;
     log(message, { level: "error", code, hint: findHint(known), ...(kind === "bug" && { cause: error }) });
     process.exitCode = EXIT_CODES[kind];

@@ -127,3 +127,8 @@ export function fromBinaryString(text: string): Uint8Array {
   writeBinaryString(text, bytes, 0);
   return bytes;
 }
+
+/** @param text base64 of RFC 4648 with its padding, as the caller has checked it */
+export function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}

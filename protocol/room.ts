@@ -21,6 +21,11 @@ export interface Deployment {
 const MAX_KEPT = 4_096;
 const known = new WeakMap<Deployment, Lru<string, RoomId>>();
 
+/** Whether both are the same contracts on chains of the same id. */
+export function isSameDeployment(a: Deployment, b: Deployment): boolean {
+  return a.chainId === b.chainId && a.cidStore === b.cidStore && a.keyRegistry === b.keyRegistry;
+}
+
 /** SPEC 5.1: SHA-256(label "room" ‖ uint64 chain id ‖ registry ‖ lower wallet ‖ higher wallet). Symmetric. */
 export function roomIdOf(deployment: Deployment, a: Address, b: Address): RoomId {
   const [low, high] = a < b ? [a, b] : [b, a];

@@ -11,6 +11,7 @@ import { examineCandidate, type Candidate } from "../protocol/admission.ts";
 import { toHex } from "../protocol/bytes.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { primitives } from "../protocol/crypto/provider.ts";
+import { SIGNATURE_INVALID } from "../protocol/entry.ts";
 import { DmtpError, toDmtpError } from "../protocol/error.ts";
 import type { Deployment } from "../protocol/room.ts";
 import type { Limiter } from "./limits.ts";
@@ -142,7 +143,7 @@ export class Intake {
       const batch = this.verify(waiting).filter((candidate) => this.admit(candidate, seen));
       if (batch.length === 0) return;
       const taken = this.relayed.take(batch, this.findPromise());
-      for (const [i, waiting] of batch.entries()) this.answer(waiting, taken[i] ?? "taken");
+      for (const [i, candidate] of batch.entries()) this.answer(candidate, taken[i] ?? "taken");
       void this.store(batch.filter((_, i) => taken[i] === "new"));
       this.options.onTaken();
     } catch (error) {
@@ -157,7 +158,7 @@ export class Intake {
     return batch.filter((waiting, i) => {
       if (isValid[i] === true) return true;
       this.options.limiter.chargeForgery(waiting.client);
-      waiting.reject(new DmtpError("SIGNATURE_INVALID", "the signature is not by the sender's key"));
+      waiting.reject(new DmtpError(SIGNATURE_INVALID.code, SIGNATURE_INVALID.reason));
       return false;
     });
   }
@@ -180,9 +181,8 @@ export class Intake {
   }
 
   private findPromise(): Parameters<Relayed["take"]>[1] {
-    const { promiser, mailbox } = this.options;
-    const head = mailbox.log.view()?.number ?? null;
-    const silence = promiser.findSilence(head, this.relayed.oldestPromise());
+    const { promiser } = this.options;
+    const { head, silence } = promiser.readStanding();
     if (silence === "anchoring behind") {
       throw new DmtpError("ANCHORING_BEHIND", "what was promised before is not anchored yet", { retryAfterS: 60 });
     }

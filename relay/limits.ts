@@ -25,7 +25,7 @@ export interface Limits {
   readonly clientWrites: Limit;
 }
 
-const DAY_S = 86_400;
+export const DAY_S = 86_400;
 
 export const DEFAULT_LIMITS: Limits = {
   conversation: { size: 60, perSecond: 1 },

@@ -30,6 +30,12 @@ export function readHeight(mailbox: Mailbox): { block: number; hash: string } | 
   return view === null ? null : { block: view.number, hash: view.hash };
 }
 
+/** That height, and what is final there; null while nothing is. */
+export function describeView(mailbox: Mailbox): { at: ReturnType<typeof readHeight>; finalized: number | null } {
+  const finalized = mailbox.log.view()?.finalized ?? -1;
+  return { at: readHeight(mailbox), finalized: finalized < 0 ? null : finalized };
+}
+
 /** Places that one look walks over. */
 const WINDOW = 1_000;
 
@@ -57,7 +63,6 @@ export class MessageEvents implements EventLog<RelayedFilter> {
       const last = Math.min(this.end, after + WINDOW);
       const messages = this.mailbox.relayed.changes(filter, after, last, limit);
       const end = messages.length === limit ? (messages.at(-1)?.change ?? last) : Math.max(after, last);
-      const view = this.mailbox.log.view();
       return take({
         events: messages.map((message) => ({
           id: message.change,
@@ -67,10 +72,7 @@ export class MessageEvents implements EventLog<RelayedFilter> {
         end,
         hasMore: end < this.end,
         cost: messages.length + Math.ceil((end - after) / 10) + 1,
-        height: {
-          at: readHeight(this.mailbox),
-          finalized: view === null || view.finalized < 0 ? null : view.finalized,
-        },
+        height: describeView(this.mailbox),
       });
     });
   }

@@ -31,9 +31,7 @@ export class RelayMetrics {
   /** In Prometheus' text format. */
   read(): string {
     const { messages, unanchored, unpinned } = this.mailbox.counts();
-    const head = this.mailbox.log.view()?.number ?? null;
-    const oldest = this.mailbox.relayed.oldestPromise();
-    const silence = this.promiser.findSilence(head, oldest);
+    const { head, oldest, silence } = this.promiser.readStanding();
     return exposition([
       gauge("dmtp_relay_messages", "Messages in the mailbox.", messages),
       gauge("dmtp_relay_pending_messages", "Messages that no anchor decides about.", unanchored),

@@ -1,5 +1,6 @@
 /** The relay's promises (SPEC 14): whether it gives one now, by which block, and with which key. */
 import { PromiseSigner, type Authorization, type RelayKeyFile } from "../io/relay-key.ts";
+import type { Mailbox } from "../io/mailbox/mailbox.ts";
 import type { Cid } from "../protocol/cid.ts";
 import { makeReceipts, type Receipt } from "../protocol/receipt.ts";
 import type { Deployment } from "../protocol/room.ts";
@@ -16,15 +17,26 @@ const PROMISE_BLOCKS = 1_800;
 /** Why no promise is given. */
 export type Silence = "no key" | "key expired" | "chain unknown" | "anchoring behind";
 
+export interface Standing {
+  /** The newest block that is known. */
+  readonly head: number | null;
+  /** The block at which the oldest promise that is not kept yet was given; null when there is none. */
+  readonly oldest: number | null;
+  /** Why no promise can be given now; null when one can. */
+  readonly silence: Silence | null;
+}
+
 export class Promiser {
   readonly authorization: Authorization | null;
   readonly promiseBlocks: number;
   private readonly deployment: Deployment;
+  private readonly mailbox: Mailbox;
   private readonly signer: PromiseSigner | null;
 
   /** Without options the relay takes messages, and promises nothing. */
-  constructor(deployment: Deployment, options: PromiserOptions | null) {
+  constructor(deployment: Deployment, mailbox: Mailbox, options: PromiserOptions | null) {
     this.deployment = deployment;
+    this.mailbox = mailbox;
     this.promiseBlocks = options?.promiseBlocks ?? PROMISE_BLOCKS;
     this.signer = options === null ? null : new PromiseSigner(options.privateKey);
     this.authorization = options?.authorization ?? null;
@@ -33,12 +45,14 @@ export class Promiser {
     }
   }
 
-  /**
-   * Why a promise can't be given now; null when it can.
-   * @param head the newest block that is known
-   * @param oldest the block at which the oldest promise that is not kept yet was given
-   */
-  findSilence(head: number | null, oldest: number | null): Silence | null {
+  /** What a promise that is given now would rest on. */
+  readStanding(): Standing {
+    const head = this.mailbox.log.view()?.number ?? null;
+    const oldest = this.mailbox.relayed.oldestPromise();
+    return { head, oldest, silence: this.findSilence(head, oldest) };
+  }
+
+  private findSilence(head: number | null, oldest: number | null): Silence | null {
     const { authorization } = this;
     if (this.signer === null || authorization === null) return "no key";
     if (head === null) return "chain unknown";

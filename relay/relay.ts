@@ -65,7 +65,7 @@ const WAKE_MS = 500;
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   const { deployment, mailbox, content, reader, folder, host, port, pollIntervalMs, corsOrigins = ["*"] } = options;
   const { limits = DEFAULT_LIMITS, log = () => undefined, onBug = () => undefined } = options;
-  const promiser = new Promiser(deployment, options.promiser);
+  const promiser = new Promiser(deployment, mailbox, options.promiser);
   const events = new MessageEvents(mailbox);
   const streams = new Streams<RelayedFilter>(events, { maxStreams: 4_096, ...options.streams });
   const wake = (): void => streams.wake();

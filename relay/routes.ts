@@ -13,6 +13,7 @@ import {
 } from "../client/api/relay.ts";
 import type { Streams } from "../http/live/streams.ts";
 import {
+  afterParameter,
   cidParameter,
   includeParameter,
   pagingParameters,
@@ -29,8 +30,8 @@ import { DmtpError } from "../protocol/error.ts";
 import type { Deployment } from "../protocol/room.ts";
 import type { Follower } from "./follower.ts";
 import { MAX_OUTSTANDING, type Intake } from "./intake.ts";
-import type { Limit, Limits } from "./limits.ts";
-import { describeMessage, readHeight } from "./messages.ts";
+import { DAY_S, type Limit, type Limits } from "./limits.ts";
+import { describeMessage, describeView, readHeight } from "./messages.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import type { Promiser } from "./promises.ts";
 
@@ -57,7 +58,6 @@ export const RELAY_INFO = {
 };
 
 const route = new RouteMaker<RelayService>();
-const DAY_S = 86_400;
 
 const relay = route.json(
   {
@@ -68,16 +68,14 @@ const relay = route.json(
   },
   ({ deployment, mailbox, promiser, limits, now }) => {
     const { chainId, cidStore, keyRegistry } = deployment;
-    const view = mailbox.log.view();
     const { authorization } = promiser;
     return {
       deployment: { chainId, cidStore, keyRegistry },
-      at: readHeight(mailbox),
-      finalized: view === null || view.finalized < 0 ? null : view.finalized,
+      ...describeView(mailbox),
       now: now(),
       promise: {
         blocks: promiser.promiseBlocks,
-        silence: promiser.findSilence(view?.number ?? null, mailbox.relayed.oldestPromise()),
+        silence: promiser.readStanding().silence,
         key: authorization === null ? null : { ...authorization, signature: toHex(authorization.signature) },
       },
       limits: {
@@ -193,11 +191,7 @@ const live = route.stream(
     query: {
       room: roomParameter.optional(),
       wallet: walletParameter.optional(),
-      after: z
-        .string()
-        .max(64)
-        .meta({ description: "As Last-Event-ID, for a first connection; the header wins" })
-        .optional(),
+      after: afterParameter,
     },
   },
   ({ streams }, { room = null, wallet = null, after = null }, { response, lastEventId }) =>
@@ -222,10 +216,9 @@ const ready = route.json(
     body: relayReadySchema,
     isLive: true,
   },
-  ({ follower, promiser, mailbox }) => {
+  ({ follower, promiser }) => {
     if (!follower.isCurrent) throw follower.problem ?? new DmtpError("CHAIN_UNREACHABLE", "the chain was not read yet");
-    const head = mailbox.log.view()?.number ?? null;
-    return { status: "ready" as const, promises: promiser.findSilence(head, mailbox.relayed.oldestPromise()) === null };
+    return { status: "ready" as const, promises: promiser.readStanding().silence === null };
   },
 );
 

@@ -7,6 +7,8 @@ export interface TestCounts {
 }
 
 export const NO_TESTS: TestCounts = { passed: 0, failed: 0, skipped: 0 };
+/** What a run counts as that could not be counted. */
+export const ONE_FAILURE: TestCounts = { ...NO_TESTS, failed: 1 };
 
 /** `1,234 passed, 0 failed` is never written: the numbers are plain, for a machine to read. */
 export function formatTestCounts({ passed, failed, skipped }: TestCounts): string {

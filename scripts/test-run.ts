@@ -1,7 +1,7 @@
 /** All jobs of a test run, dealt to shards as these become free: whoever has a long file takes fewer. */
 import { relative } from "node:path";
 
-import { addTestCounts, NO_TESTS, type TestCounts } from "./test-counts.ts";
+import { addTestCounts, NO_TESTS, ONE_FAILURE, type TestCounts } from "./test-counts.ts";
 import { OrderedOutput } from "./test-output.ts";
 import { TestShard, type ShardOptions } from "./test-shard.ts";
 import { SolidityRun } from "./test-solidity.ts";
@@ -71,7 +71,7 @@ export class TestRun {
     const problem = await shard.end();
     this.#processes.delete(shard);
     if (problem !== null) {
-      this.#counts = addTestCounts(this.#counts, { passed: 0, failed: 1, skipped: 0 });
+      this.#counts = addTestCounts(this.#counts, ONE_FAILURE);
       this.#reports.push({
         job: this.#jobs.length,
         text: `error[TEST_RUNNER]: ${problem}; this counts as one failure\n`,

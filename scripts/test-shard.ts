@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { join, relative } from "node:path";
 
-import type { TestCounts } from "./test-counts.ts";
+import { ONE_FAILURE, type TestCounts } from "./test-counts.ts";
 import { ROOT } from "./tool.ts";
 
 /** The process writes it to stdout and to stderr after each file: the ASCII record separator, which no test prints. */
@@ -149,7 +149,7 @@ export class TestShard {
     this.#running = null;
     clearTimeout(this.#silent);
     running.settle({
-      counts: { passed: 0, failed: 1, skipped: 0 },
+      counts: ONE_FAILURE,
       failures: `  ${this.#ending} while it ran this file; this counts as one failure\n`,
       open: [],
       durationMs: performance.now() - running.startedAtMs,

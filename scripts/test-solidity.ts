@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
-import { addTestCounts, NO_TESTS, TestCountReader, type TestCounts } from "./test-counts.ts";
+import { addTestCounts, NO_TESTS, ONE_FAILURE, TestCountReader, type TestCounts } from "./test-counts.ts";
 import { findTool, ROOT } from "./tool.ts";
 
 export interface SolidityResult {
@@ -45,7 +45,7 @@ export class SolidityRun {
     if (counts !== null && counts.failed > 0) return { counts, failures: `${failures}\n` };
     if (counts !== null && code === 0) return { counts, failures: "" };
     return {
-      counts: addTestCounts(counts ?? NO_TESTS, { passed: 0, failed: 1, skipped: 0 }),
+      counts: addTestCounts(counts ?? NO_TESTS, ONE_FAILURE),
       failures: `hardhat test solidity ended with ${code} ${counts === null ? "before it had counted its tests" : "though no test failed"}; this counts as one failure\n`,
     };
   }

@@ -12,7 +12,7 @@ import { format } from "node:util";
 import hre from "hardhat";
 import Mocha from "mocha";
 
-import { NO_TESTS, type TestCounts } from "./test-counts.ts";
+import { ONE_FAILURE, type TestCounts } from "./test-counts.ts";
 import { ROOT } from "./tool.ts";
 import { END_OF_FILE, type FileResult, type ShardOptions } from "./test-shard.ts";
 
@@ -60,7 +60,7 @@ async function runMocha(mocha: Mocha): Promise<{ readonly counts: TestCounts; re
     // The file itself, or something that it imports, does not load.
     const report = `${format(error)}\n`;
     Base.consoleLog(report);
-    return { counts: { ...NO_TESTS, failed: 1 }, report };
+    return { counts: ONE_FAILURE, report };
   }
   const counts = await new Promise<TestCounts>((done) => {
     const runner = mocha.run(() => {

@@ -3,12 +3,12 @@ import type { CarFileSource } from "../io/content/car-source.ts";
 import { checksummed } from "../protocol/address.ts";
 import { decodeArchive } from "../protocol/archive.ts";
 import { DmtpError } from "../protocol/error.ts";
-import type { Deployment } from "../protocol/room.ts";
+import { isSameDeployment, type Deployment } from "../protocol/room.ts";
 
 /** @throws ARCHIVE_UNTRUE unless they are the same */
 export function requireDeployment(name: string, theirs: Deployment, own: Deployment): void {
+  if (isSameDeployment(theirs, own)) return;
   const { chainId, cidStore, keyRegistry } = theirs;
-  if (chainId === own.chainId && cidStore === own.cidStore && keyRegistry === own.keyRegistry) return;
   throw new DmtpError(
     "ARCHIVE_UNTRUE",
     `${name} is of chain ${chainId}, CIDStore ${checksummed(cidStore)}, KeyRegistry ${checksummed(keyRegistry)}`,

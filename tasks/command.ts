@@ -1,17 +1,15 @@
 /** The edge between Hardhat's command line and the commands: results to stdout, errors to exit codes, nothing else here. */
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 
+import { EXIT_CODES } from "../io/exit-codes.ts";
 import { harmlessJson, shortLine } from "../io/harmless.ts";
-import { DmtpError, type ErrorKind } from "../protocol/error.ts";
+import { DmtpError } from "../protocol/error.ts";
 import { findHint } from "../protocol/hint.ts";
 import { translateForeignError } from "./foreign-error.ts";
 import { promptOnStderr } from "./hardhat-prompts.ts";
 import { repeatNetwork } from "./next-command.ts";
 import { openSession, type Session } from "./session.ts";
 import { terminal } from "./terminal.ts";
-
-/** sysexits.h; 75 says that trying again can help. */
-export const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { input: 1, integrity: 65, unavailable: 75, bug: 70 };
 
 /** What a command found: data for `--json`, the same for a person, and how it ends. */
 export interface Outcome {

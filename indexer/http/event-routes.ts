@@ -1,8 +1,6 @@
 /** Live updates. */
-import { z } from "zod";
-
 import { eventSchemas } from "../../client/api/events.ts";
-import { roomParameter, walletParameter } from "../../http/parameters.ts";
+import { afterParameter, roomParameter, walletParameter } from "../../http/parameters.ts";
 import { route } from "./route.ts";
 
 export const events = route.stream(
@@ -20,11 +18,7 @@ export const events = route.stream(
     query: {
       room: roomParameter.optional(),
       wallet: walletParameter.optional(),
-      after: z
-        .string()
-        .max(64)
-        .meta({ description: "As Last-Event-ID, for a first connection; the header wins" })
-        .optional(),
+      after: afterParameter,
     },
   },
   ({ streams }, { room = null, wallet = null, after = null }, { response, lastEventId }) =>

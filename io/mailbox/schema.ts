@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import type { Database } from "better-sqlite3";
 
 import { DmtpError } from "../../protocol/error.ts";
+import { isSameDeployment } from "../../protocol/room.ts";
 import { isSameChain, type ChainIdentity } from "../chain/agreement/chain-identity.ts";
 
 /** `application_id` of the file: "DMTP" in ASCII. */
@@ -260,11 +261,7 @@ function checkChain(database: Database, chain: ChainIdentity): void {
   if (isSameChain(own, chain)) return;
   const { name } = database;
   const { chainId, cidStore, keyRegistry } = own.deployment;
-  const isOfDeployment =
-    chainId === chain.deployment.chainId &&
-    cidStore === chain.deployment.cidStore &&
-    keyRegistry === chain.deployment.keyRegistry;
-  if (!isOfDeployment) {
+  if (!isSameDeployment(own.deployment, chain.deployment)) {
     const theirs = `chain ${chainId}, CIDStore ${cidStore}, KeyRegistry ${keyRegistry}`;
     throw new DmtpError("DATABASE_FOREIGN", `the mailbox ${name} belongs to another deployment: ${theirs}`);
   }

@@ -13,7 +13,7 @@ import { isCid, type Cid } from "../../protocol/cid.ts";
 import { ERRORS } from "../../protocol/error.ts";
 import { DEFAULT_OPTIONS } from "../../tasks/anchor-options.ts";
 import { anchorRound } from "../../tasks/anchor-round.ts";
-import { EXIT_CODES } from "../../tasks/command.ts";
+import { EXIT_CODES } from "../../io/exit-codes.ts";
 import type { Session } from "../../tasks/session.ts";
 import { ALICE, BOB } from "../fixtures/history.ts";
 import { Operator } from "../fixtures/operator.ts";

@@ -12,20 +12,9 @@ import type { FakeLog } from "../fixtures/fake-node.ts";
 import { ALICE } from "../fixtures/history.ts";
 import { chooseSize } from "../fixtures/long-form.ts";
 import { Ledger, type Draft } from "../fixtures/ledger.ts";
-import { LedgerNode, openClient, type Fault } from "../fixtures/ledger-node.ts";
+import { FAULTS, LedgerNode, openClient } from "../fixtures/ledger-node.ts";
 import { codeOfAsync } from "../fixtures/refusal.ts";
 import { fixedBytes } from "../fixtures/wallet.ts";
-
-const FAULTS: readonly Fault[] = [
-  "refused",
-  "timeout",
-  "busy",
-  "gateway",
-  "html",
-  "truncated",
-  "wrong ids",
-  "too large",
-];
 
 /** A chain of so many blocks, with an anchor in every third and a revocation in every fifth. */
 function ledgerOf(blocks: number): Ledger {

@@ -149,9 +149,9 @@ describe("A relay", () => {
     const error = await client.put(second.cid, second.block).catch((thrown: unknown) => thrown);
     if (!(error instanceof DmtpError)) throw new Error("it was taken");
     expect(error.code).to.equal("SEQ_TAKEN");
-    const { seq, heads } = readNext(error.members);
+    const { seq, seen } = readNext(error.members);
     expect(seq).to.equal(2);
-    const third = write("the same text, with the next number", { seq, seen: [...heads] });
+    const third = write("the same text, with the next number", { seq, seen: [...seen] });
     expect((await client.put(third.cid, third.block)).state).to.equal("pending");
     expect(stored()).to.equal(2);
   });
